@@ -1,0 +1,1 @@
+"""Trinity's backend: everything that works without a screen."""

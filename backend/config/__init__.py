@@ -1,0 +1,1 @@
+"""Settings, trinity.yaml, and where files, sockets and bundled parts live."""

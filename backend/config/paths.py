@@ -1,0 +1,88 @@
+"""Where Trinity keeps its files: one state directory, one short run directory. Creates nothing on import.
+
+Owns every path below them; no other module joins names of its own onto the state directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+
+def default_state_dir(environ: dict[str, str] | None = None) -> Path:
+    """`$TRINITY_STATE`, else the platform's user state directory (`$XDG_STATE_HOME` or `~/.local/state`)."""
+    env = os.environ if environ is None else environ
+    if explicit := env.get("TRINITY_STATE"):
+        return Path(explicit).expanduser().resolve()
+    base = env.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base).expanduser().resolve() / "trinity"
+
+
+class StatePaths(msgspec.Struct, frozen=True):
+    """The paths of one state directory. `run_dir` is short because a unix socket path holds ~100 characters."""
+
+    state_dir: Path
+
+    @property
+    def digest(self) -> str:
+        """Eight hex digits that name this state directory in machine-wide name spaces."""
+        return hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:8]
+
+    @property
+    def run_dir(self) -> Path:
+        base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+        return Path(base) / f"trinity-{self.digest}"
+
+    @property
+    def control_socket(self) -> Path:
+        return self.run_dir / "control.sock"
+
+    @property
+    def daemon_lock(self) -> Path:
+        return self.run_dir / "daemon.lock"
+
+    @property
+    def daemon_log(self) -> Path:
+        return self.state_dir / "logs" / "trinityd.log"
+
+    @property
+    def wanted_file(self) -> Path:
+        return self.state_dir / "wanted.json"
+
+    @property
+    def ledger_dir(self) -> Path:
+        return self.state_dir / "ledger"
+
+    @property
+    def logs_dir(self) -> Path:
+        return self.state_dir / "logs"
+
+    @property
+    def drills_dir(self) -> Path:
+        return self.state_dir / "drills"
+
+    @property
+    def edge_dir(self) -> Path:
+        return self.state_dir / "edge"
+
+    def replica_log_dir(self, replica: str) -> Path:
+        return self.logs_dir / replica
+
+    def shim_socket(self, replica: str) -> Path:
+        return self.run_dir / f"{replica}.sock"
+
+    def shim_record(self, replica: str) -> Path:
+        return self.run_dir / f"{replica}.json"
+
+    def exit_record(self, replica: str) -> Path:
+        return self.run_dir / f"{replica}.exit.json"
+
+    def create(self) -> StatePaths:
+        """Make the directories, private to this user. Raises OSError where that is impossible."""
+        for path in (self.state_dir, self.run_dir, self.ledger_dir, self.logs_dir, self.drills_dir, self.edge_dir):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self

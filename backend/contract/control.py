@@ -1,0 +1,210 @@
+"""The control API's messages, version 1: JSON over HTTP on a unix socket. See backend/daemon for the routes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from backend.contract.edge import EdgeServer
+from backend.contract.fleet import ReplicaStatus
+from backend.contract.rows import ActionRow, EventRow, LogRow, Scalar
+from backend.contract.words import DrillOutcome, Risk, Verb
+
+PROTOCOL: Final = 1
+
+
+class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /v1/version."""
+
+    version: str
+    protocol: int
+    pid: int
+    started_ts: float
+    state_dir: str
+
+
+class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of every answer with status >= 400."""
+
+    kind: str
+    message: str
+    next_step: str = ""
+
+
+class Quantiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Exact quantiles over a window; all null when `count` is 0."""
+
+    count: int = 0
+    p50_s: float | None = None
+    p95_s: float | None = None
+    p99_s: float | None = None
+    window_s: float = 60.0
+
+
+class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
+    """A replica as the console shows it: its driver's view joined with the edge's and the ledger's."""
+
+    status: ReplicaStatus
+    edge: EdgeServer | None = None
+    ttft: Quantiles = Quantiles()
+    requests_per_s: float = 0.0
+    tokens_per_s: float | None = None
+    engine_running: int | None = None
+    engine_waiting: int | None = None
+
+
+class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
+    """A workload's totals."""
+
+    name: str
+    wanted: int
+    ready: int
+    total: int
+    slots: int
+    routes: tuple[str, ...]
+    queued: int
+    in_flight: int
+    lease: str | None = None
+    """Who is working on it now."""
+    maintenance: bool = False
+    autoscale: bool = False
+
+
+class SeriesPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One second of the fleet (or a workload), for charts."""
+
+    ts: float
+    ttft: Quantiles
+    """Over the last 60 s."""
+    queued: int
+    in_flight: int
+    requests_per_s: float
+    tokens_per_s: float
+    errors_per_s: float
+    ready: int
+    wanted: int
+    cpu_percent: float
+    """Of the whole machine."""
+    memory_percent: float
+
+
+class ScalingView(msgspec.Struct, frozen=True, kw_only=True):
+    """The autoscaler as it stands."""
+
+    workload: str
+    policy: str
+    enabled: bool
+    current: int
+    minimum: int
+    maximum: int
+    maximum_note: str = ""
+    """Why the maximum is lower than asked for, e.g. what memory holds."""
+    cooldown_left_s: float = 0.0
+    last_decision: str = ""
+    last_decision_ts: float | None = None
+    inputs: dict[str, Scalar] = {}
+    """cpu_percent, queue_depth, ttft_p99_ms (null when idle), and each one's target."""
+
+
+class LoadView(msgspec.Struct, frozen=True, kw_only=True):
+    """The demo load, if any."""
+
+    running: bool = False
+    rate: float = 0.0
+    sent: int = 0
+    ok: int = 0
+    failed: int = 0
+    actor: str = ""
+
+
+class DrillView(msgspec.Struct, frozen=True, kw_only=True):
+    """A drill run, present or last."""
+
+    run_id: str
+    name: str
+    title: str = ""
+    outcome: DrillOutcome
+    phase: str = ""
+    phase_index: int = 0
+    phases: int = 0
+    started_ts: float
+    ended_ts: float | None = None
+    detail: str = ""
+    report_path: str | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a screen needs of one fleet at one instant. GET /v1/snapshot; in the stream once a second."""
+
+    seq: int
+    ts: float
+    fleet: str
+    version: str
+    health: str
+    """`ok`, `degraded`, `down` or `starting`."""
+    health_reason: str = ""
+    replicas: tuple[ReplicaView, ...] = ()
+    workloads: tuple[WorkloadView, ...] = ()
+    point: SeriesPoint
+    scaling: tuple[ScalingView, ...] = ()
+    load: LoadView = LoadView()
+    drill: DrillView | None = None
+    edge_up: bool = False
+    public_url: str = ""
+    stats_url: str = ""
+    consoles: int = 0
+    loop_lag_p99_s: float | None = None
+    dropped_rows: int = 0
+    """Rows lost since the daemon started; anything but 0 is shown."""
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of GET /v1/stream (NDJSON). `seq` rises by one per frame sent to this subscriber.
+
+    Slow subscribers get the newest snapshot and all events (up to 1,000; `missed_events` counts the rest).
+    """
+
+    seq: int
+    snapshot: Snapshot | None = None
+    events: tuple[EventRow, ...] = ()
+    actions: tuple[ActionRow, ...] = ()
+    missed_events: int = 0
+
+
+class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /v1/actions (and /v1/actions/preview). `target` is a replica, a workload, a run or empty.
+
+    args by verb: scale {replicas:int} | rollout {} | kill {signal:int} | autoscale {on:bool} |
+    maintenance {on:bool} | load-start {rate:float, duration_s:float|null, max_tokens:int} |
+    drill-run {name:str} or {yaml:str, source:str} | note {text:str} | acknowledge {seq:int} | undo {id:str} |
+    apply {yaml:str, source:str} | shutdown {}.
+    """
+
+    verb: Verb
+    target: str = ""
+    args: dict[str, Scalar] = {}
+    actor: str
+    reason: str = ""
+
+
+class ActionPreview(msgspec.Struct, frozen=True, kw_only=True):
+    """What an action would do, before it is done."""
+
+    verb: Verb
+    target: str
+    summary: str
+    """One sentence with the effect: `llm: 3 -> 2 replicas; capacity 12 -> 8 slots; p95 TTFT last 5 min 0.41 s`."""
+    effects: tuple[str, ...] = ()
+    risk: Risk
+    allowed: bool = True
+    refusal: str = ""
+    undo: str = ""
+    """How it can be undone, or empty."""
+
+
+class LogWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /v1/logs: lines oldest first, with what was left out."""
+
+    rows: tuple[LogRow, ...] = ()
+    truncated: int = 0

@@ -1,0 +1,188 @@
+"""Workloads and replicas: what is wanted of them, what is seen of them, and what a driver can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+import msgspec
+
+from backend.contract.rows import EventRow
+from backend.contract.words import Phase
+
+ProbeKind = Literal["http", "tcp", "command"]
+PortName = Literal["main", "health"]
+EngineKind = Literal["llamacpp", "vllm", "none"]
+
+
+class ProbeSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One probe. `port` names which of the replica's two ports it asks."""
+
+    kind: ProbeKind = "http"
+    path: str = "/"
+    port: PortName = "main"
+    command: tuple[str, ...] = ()
+    period_s: float = 1.0
+    timeout_s: float = 1.0
+    failure_threshold: int = 3
+    success_threshold: int = 1
+
+
+class ProbesSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """The kubelet's three probes; a missing one counts as passing."""
+
+    startup: ProbeSpec | None = None
+    readiness: ProbeSpec | None = None
+    liveness: ProbeSpec | None = None
+
+
+class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A named, scalable set of identical replicas, fully resolved (no defaults left to guess)."""
+
+    name: str
+    command: tuple[str, ...]
+    """argv. `{port}`, `{health_port}` and `{replica}` are filled in per replica; no other braces are touched."""
+    env: dict[str, str] = {}
+    """Environment beyond the inherited one. PORT, HEALTH_PORT, TRINITY_REPLICA and TRINITY_WORKLOAD are added."""
+    cwd: str | None = None
+    replicas: int = 1
+    slots: int = 4
+    """Concurrent requests one replica takes; the edge's maxconn for it."""
+    routes: tuple[str, ...] = ("/",)
+    """URL path prefixes the edge sends here; the longest prefix wins."""
+    host: str = "127.0.0.1"
+    port: int = 0
+    """Fixed main port (then at most one replica a machine), or 0: one is allocated per replica."""
+    health_port: bool = False
+    """Whether a second port is allocated for health endpoints; else `health` means the main port."""
+    probes: ProbesSpec = ProbesSpec()
+    engine: EngineKind = "none"
+    """How to read its own metrics (`/metrics` on the main port) and whether it has work in progress."""
+    model_alias: str = ""
+    memory_limit_bytes: int | None = None
+    nice: int = 5
+    stop_grace_s: float = 10.0
+    """From the stop signal to SIGKILL."""
+    drain_deadline_s: float = 600.0
+    """How long a drain waits for requests in flight before the replica is stopped all the same."""
+    max_replicas: int = 16
+    """Edge slots declared for it."""
+    request_deadline_s: float = 600.0
+    revision: str = ""
+    """Digest of everything above that needs a new process when it changes."""
+
+
+class ExitRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How a process ended. Exactly one of `code` and `signal` is set, unless it is unknown."""
+
+    ts: float
+    mono_s: float | None = None
+    code: int | None = None
+    signal: int | None = None
+    reason: str = "Error"
+    """`Completed`, `Error`, `OOMKilled`, `Killed`, `Stopped` (by us), `LivenessFailed`, `Unknown`."""
+    pid: int | None = None
+    max_rss_bytes: int | None = None
+    last_lines: tuple[str, ...] = ()
+
+
+class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a probe last said."""
+
+    name: Literal["startup", "readiness", "liveness"]
+    ok: bool | None = None
+    """Null before its first answer."""
+    detail: str = ""
+    last_ts: float | None = None
+    failures: int = 0
+    latency_s: float | None = None
+
+
+class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One replica as its driver sees it now."""
+
+    name: str
+    fleet: str
+    workload: str
+    phase: Phase
+    revision: str = ""
+    reason: str = ""
+    """One short phrase for people: why it is not Ready."""
+    restarts: int = 0
+    created_ts: float
+    started_ts: float | None = None
+    """Start of the present process."""
+    pid: int | None = None
+    shim_pid: int | None = None
+    host: str = "127.0.0.1"
+    port: int | None = None
+    health_port: int | None = None
+    cpu_percent: float | None = None
+    """Of one core, over the last sampling interval."""
+    memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    last_exit: ExitRecord | None = None
+    probes: tuple[ProbeStatus, ...] = ()
+    next_start_ts: float | None = None
+    """When back-off ends, while in CrashLoop."""
+    adopted: bool = False
+
+
+ReplicaListener = Callable[[ReplicaStatus], None]
+EventListener = Callable[[EventRow], None]
+
+
+class Fleet(Protocol):
+    """Replicas of one place. Observing is free and never blocks; the driver keeps itself up to date."""
+
+    @property
+    def name(self) -> str: ...
+
+    def observe(self) -> Sequence[ReplicaStatus]:
+        """All replicas, in a stable order."""
+        ...
+
+    def on_change(self, listener: ReplicaListener) -> Callable[[], None]:
+        """Call `listener` on the loop at once when a replica's phase, pid or readiness changes."""
+        ...
+
+    async def create(self, spec: WorkloadSpec, replica: str) -> None:
+        """Start a new replica of that name. Returns once it is recorded, not once it is Ready."""
+        ...
+
+    async def remove(self, replica: str, *, reason: str) -> None:
+        """End a replica for good: wait until its engine reports no work (up to spec.stop_grace_s),
+        stop signal, SIGKILL at the end of the grace, gone from `observe`. Not counted as a crash."""
+        ...
+
+
+@runtime_checkable
+class Killable(Protocol):
+    """Drivers that can end a replica's process abruptly; the driver's own supervision restarts it."""
+
+    async def kill(self, replica: str, *, signal: int = 9, counted: bool = False) -> int:
+        """Send `signal` to the replica's process. Returns the pid. `counted` lets it count as a crash."""
+        ...
+
+
+@runtime_checkable
+class Restartable(Protocol):
+    """Drivers that can end and start a replica's process in place under its name."""
+
+    async def restart(self, replica: str, *, reason: str) -> None:
+        """Like `remove`, then a new process of the same replica (restart count +1, no back-off)."""
+        ...
+
+
+@runtime_checkable
+class Holdable(Protocol):
+    """Drivers that can be told not to restart a replica that dies (a drill's `respawn: held`)."""
+
+    async def hold(self, replica: str, *, held: bool) -> None: ...
+
+
+@runtime_checkable
+class Maintainable(Protocol):
+    """Drivers with a maintenance mode: no probes acting, no restarts."""
+
+    async def set_maintenance(self, workload: str, *, on: bool) -> None: ...

@@ -1,0 +1,1 @@
+"""Trinity's console: the command line and the terminal screen."""
