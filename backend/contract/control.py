@@ -134,6 +134,19 @@ class DrillView(msgspec.Struct, frozen=True, kw_only=True):
     report_path: str | None = None
 
 
+class DrillInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A drill one can run. GET /v1/drills."""
+
+    name: str
+    title: str
+    tags: tuple[str, ...] = ()
+    description: str = ""
+    path: str = ""
+    plan: tuple[str, ...] = ()
+    """What would happen now, a sentence each; the first begins with `Refused:` where a guard rail says no."""
+    last: DrillView | None = None
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a screen needs of one fleet at one instant. GET /v1/snapshot; in the stream once a second."""
 
@@ -170,6 +183,14 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[EventRow, ...] = ()
     actions: tuple[ActionRow, ...] = ()
     missed_events: int = 0
+
+
+class QueryResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a query over the ledger gave. POST /v1/query is not offered: queries read the files, also with no daemon."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Scalar, ...], ...]
+    truncated: bool = False
 
 
 class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):

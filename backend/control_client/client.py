@@ -1,0 +1,227 @@
+"""One asynchronous client per daemon; safe to share between tasks of one loop."""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from backend.contract.control import (
+    ActionPreview,
+    ActionRequest,
+    DrillInfo,
+    ErrorInfo,
+    Frame,
+    LogWindow,
+    SeriesPoint,
+    Snapshot,
+    VersionInfo,
+)
+from backend.contract.errors import InternalError, Unreachable, from_wire
+from backend.contract.rows import TABLES, ActionRow, EventRow, LogRow, RequestRow, SampleRow, Scalar
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+TableRow = RequestRow | SampleRow | EventRow | ActionRow
+
+_NO_DAEMON = "Start it with `trinity up`."
+
+
+class ControlClient:
+    """Speaks to the daemon behind `socket`. Every method raises Unreachable when it does not answer,
+    and the daemon's own TrinityError when it refuses."""
+
+    def __init__(self, socket: Path, *, timeout_s: float = 10.0) -> None:
+        self._socket = socket
+        self._timeout_s = timeout_s
+        self._client: httpx.AsyncClient | None = None
+
+    async def version(self) -> VersionInfo:
+        return await self._get("/v1/version", VersionInfo)
+
+    async def snapshot(self) -> Snapshot:
+        return await self._get("/v1/snapshot", Snapshot)
+
+    async def series(self, seconds: int) -> list[SeriesPoint]:
+        """The last `seconds` one-second points, oldest first."""
+        return await self._get(f"/v1/series?seconds={seconds}", list[SeriesPoint])
+
+    async def rows(
+        self,
+        table: str,
+        *,
+        since_ts: float = 0.0,
+        until_ts: float | None = None,
+        limit: int = 1000,
+        where: dict[str, Scalar] | None = None,
+    ) -> list[Any]:
+        """The newest `limit` rows of requests, samples, events or actions, oldest first."""
+        query: dict[str, str] = {"since_ts": str(since_ts), "limit": str(limit)}
+        if until_ts is not None:
+            query["until_ts"] = str(until_ts)
+        if where:
+            query["where"] = msgspec.json.encode(where).decode()
+        kind = TABLES[table]
+        return await self._get(f"/v1/rows/{table}?{urllib.parse.urlencode(query)}", list[kind])  # type: ignore[valid-type]  # chosen by name
+
+    async def logs(
+        self,
+        replicas: list[str] | None,
+        *,
+        since_ts: float = 0.0,
+        until_ts: float | None = None,
+        limit: int = 500,
+    ) -> LogWindow:
+        """The newest `limit` lines of those replicas (all when None), merged by time, oldest first."""
+        query = _log_query(replicas, since_ts) | {"limit": str(limit)}
+        if until_ts is not None:
+            query["until_ts"] = str(until_ts)
+        return await self._get(f"/v1/logs?{urllib.parse.urlencode(query)}", LogWindow)
+
+    async def follow_logs(self, replicas: list[str] | None, *, since_ts: float = 0.0) -> AsyncIterator[list[LogRow]]:
+        """Batches of lines as they are written, from `since_ts` on."""
+        query = urllib.parse.urlencode(_log_query(replicas, since_ts))
+        async for line in self._lines(f"/v1/logs/follow?{query}", read_timeout_s=30.0):
+            yield msgspec.json.decode(line, type=list[LogRow])
+
+    async def stream(self, interval_s: float = 1.0) -> AsyncIterator[Frame]:
+        """Frames until the daemon goes away, which raises Unreachable."""
+        decoder = msgspec.json.Decoder(Frame)
+        async for line in self._lines(f"/v1/stream?interval_s={interval_s}", read_timeout_s=5 * interval_s + 5):
+            yield decoder.decode(line)
+        raise Unreachable("The daemon ended the stream.", _NO_DAEMON)
+
+    async def preview(self, request: ActionRequest) -> ActionPreview:
+        """What the action would do; nothing is done."""
+        return await self._post("/v1/actions/preview", request, ActionPreview)
+
+    async def perform(self, request: ActionRequest, *, timeout_s: float = 900.0) -> ActionRow:
+        """Do it and wait for its end. The row's outcome may be `failed` or `refused`; that raises nothing."""
+        return await self._post("/v1/actions", request, ActionRow, timeout_s=timeout_s)
+
+    async def drills(self) -> list[DrillInfo]:
+        return await self._get("/v1/drills", list[DrillInfo])
+
+    async def raw(self, replica: str) -> dict[str, Any]:
+        """Everything known of a replica, as plain data."""
+        return await self._get(f"/v1/replicas/{urllib.parse.quote(replica)}", dict[str, Any])
+
+    async def edge(self, what: str) -> str:
+        """HAProxy's own words: `stat`, `config` (secrets redacted) or `errors`."""
+        return (await self._get(f"/v1/edge/{what}", dict[str, str]))["text"]
+
+    async def diff(self, yaml_text: str, source: str) -> list[str]:
+        """What applying this trinity.yaml would change, a line each."""
+        return await self._post("/v1/apply/diff", {"yaml": yaml_text, "source": source}, list[str])
+
+    async def shutdown(self) -> None:
+        """End the fleet and the daemon; returns once the daemon has promised to."""
+        await self._post("/v1/shutdown", {}, dict[str, Any])
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def __aenter__(self) -> ControlClient:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    # -- the wire
+
+    def _http(self) -> httpx.AsyncClient:
+        if self._client is None:
+            import httpx
+
+            transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
+            self._client = httpx.AsyncClient(transport=transport, base_url="http://trinity", timeout=self._timeout_s)
+        return self._client
+
+    async def _get(self, url: str, kind: type[T]) -> T:
+        return await self._call("GET", url, None, kind, self._timeout_s)
+
+    async def _post(self, url: str, body: object, kind: type[T], *, timeout_s: float | None = None) -> T:
+        return await self._call("POST", url, msgspec.json.encode(body), kind, timeout_s or self._timeout_s)
+
+    async def _call(self, method: str, url: str, body: bytes | None, kind: type[T], timeout_s: float) -> T:
+        with _as_unreachable(self._socket):
+            answer = await self._http().request(method, url, content=body, timeout=timeout_s)
+        if answer.status_code >= 400:
+            raise _error_of(answer.content, answer.status_code)
+        try:
+            return msgspec.json.decode(answer.content, type=kind)
+        except msgspec.ValidationError as error:
+            raise InternalError(
+                f"The daemon's answer to {url} was not understood: {error}.",
+                "Daemon and console may be of different versions: `trinity version`.",
+            ) from None
+
+    async def _lines(self, url: str, *, read_timeout_s: float) -> AsyncIterator[bytes]:
+        import httpx
+
+        timeout = httpx.Timeout(self._timeout_s, read=read_timeout_s)
+        async with self._open(url, timeout) as answer:
+            if answer.status_code >= 400:
+                raise _error_of(await answer.aread(), answer.status_code)
+            rest = b""
+            pieces = answer.aiter_raw()
+            while True:
+                with _as_unreachable(self._socket):
+                    piece = await anext(pieces, None)
+                if piece is None:
+                    return
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    if line:
+                        yield line
+
+    @asynccontextmanager
+    async def _open(self, url: str, timeout: httpx.Timeout) -> AsyncIterator[httpx.Response]:
+        http = self._http()
+        with _as_unreachable(self._socket):
+            answer = await http.send(http.build_request("GET", url, timeout=timeout), stream=True)
+        try:
+            yield answer
+        finally:
+            await answer.aclose()
+
+
+class _as_unreachable:  # noqa: N801 - reads as a verb at its use
+    """Turns transport failures into Unreachable."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        import httpx
+
+        if isinstance(error, httpx.TimeoutException):
+            raise Unreachable("The daemon does not answer in time.", "See `trinity doctor`.") from error
+        if isinstance(error, httpx.TransportError):
+            raise Unreachable("No daemon answers for this state directory.", _NO_DAEMON) from error
+
+
+def _log_query(replicas: list[str] | None, since_ts: float) -> dict[str, str]:
+    query = {"since_ts": str(since_ts)}
+    if replicas is not None:
+        query["replicas"] = ",".join(replicas)
+    return query
+
+
+def _error_of(body: bytes, status: int) -> Exception:
+    try:
+        info = msgspec.json.decode(body, type=ErrorInfo)
+    except msgspec.MsgspecError:
+        return InternalError(f"The daemon answered {status}.", "See its log: `trinity support-bundle`.")
+    return from_wire(info.kind, info.message, info.next_step)
