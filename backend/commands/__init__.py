@@ -1,0 +1,1 @@
+"""What each `trinity` command does, without a screen: one module per family of commands."""

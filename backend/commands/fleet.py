@@ -1,0 +1,294 @@
+"""`up`, `down`, `status`, `ps`, `wait`, `apply`, `version`: the fleet as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import click
+
+from backend.commands.output import Progress, age, mebibytes, milliseconds, narrate, plain, print_json, print_table
+from backend.commands.place import Place, common, daemon_answers, ensure_daemon
+from backend.config.fleet_file import FILE_NAME, read_fleet_file
+from backend.contract import exit_codes
+from backend.contract.control import ActionRequest, Snapshot
+from backend.contract.errors import TrinityError, Unreachable, UsageError
+from backend.contract.words import ActionOutcome, Verb
+from backend.control_client import ControlClient
+from backend.version import VERSION
+
+
+@click.command()
+@click.option("--file", type=click.Path(path_type=Path), help="trinity.yaml (default: the one here, else built in).")
+@click.option("--auto-port", is_flag=True, help="Take the next free port where one is taken.")
+@click.option("--no-wait", is_flag=True, help="Return as soon as the daemon serves.")
+@click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait until all is Ready.")
+@common()
+def up(place: Place, file: Path | None, auto_port: bool, no_wait: bool, timeout: float) -> None:
+    """Start the fleet and wait until every replica is Ready."""
+    chosen = file or _file_here(place)
+    if chosen is not None:
+        read_fleet_file(chosen)
+    started = ensure_daemon(place.paths, file=chosen, auto_port=auto_port)
+    if not started and file is not None:
+        narrate("The daemon runs already; to change its workloads use `trinity apply`.")
+    if no_wait:
+        snapshot = place.run(lambda client: client.snapshot())
+    else:
+        snapshot = place.run(lambda client: _until_ready(client, None, timeout))
+    if place.json:
+        print_json(snapshot)
+    else:
+        ready = sum(w.ready for w in snapshot.workloads)
+        wanted = sum(w.wanted for w in snapshot.workloads)
+        click.echo(f"{snapshot.fleet}: {ready}/{wanted} replicas ready at {snapshot.public_url}")
+
+
+def _file_here(place: Place) -> Path | None:
+    """`trinity.yaml` of the working directory, unless this state directory has one that was applied."""
+    here = Path.cwd() / FILE_NAME
+    applied = place.paths.state_dir / FILE_NAME
+    return here if here.is_file() and not applied.is_file() else None
+
+
+async def _until_ready(client: ControlClient, workload: str | None, timeout_s: float) -> Snapshot:
+    """Follow the fleet until all wanted replicas are Ready, showing progress. Raises TrinityError at the timeout."""
+    progress = Progress()
+    end = time.monotonic() + timeout_s
+    snapshot: Snapshot | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for frame in client.stream(0.25):
+                snapshot = frame.snapshot or snapshot
+                if snapshot is None:
+                    continue
+                watched = [w for w in snapshot.workloads if workload in (None, w.name)]
+                if not watched and workload is not None:
+                    names = ", ".join(w.name for w in snapshot.workloads) or "none"
+                    raise UsageError(f"There is no workload `{workload}`.", f"There are: {names}.")
+                if snapshot.edge_up and all(w.ready >= w.wanted for w in watched):
+                    return snapshot
+                progress.show(_progress_line(snapshot, end - time.monotonic()))
+    except TimeoutError:
+        why = snapshot.health_reason if snapshot else "no snapshot came"
+        raise TrinityError(
+            f"Not everything is Ready after {timeout_s:.0f} s: {why}.", "See `trinity ps` and `trinity logs`."
+        ) from None
+    finally:
+        progress.end()
+    raise Unreachable("The daemon ended the stream.", "See `trinity status`.")
+
+
+def _progress_line(snapshot: Snapshot, left_s: float) -> str:
+    parts = [f"{w.name} {w.ready}/{w.wanted} ready" for w in snapshot.workloads]
+    waiting = [
+        f"{r.status.name} {r.status.phase}{f' ({r.status.reason})' if r.status.reason else ''}"
+        for r in snapshot.replicas
+        if r.status.phase != "Ready"
+    ]
+    edge = "" if snapshot.edge_up else " · edge starting"
+    return " · ".join(parts) + edge + (f" · {'; '.join(waiting)}" if waiting else "")
+
+
+@click.command()
+@click.option("--daemon-only", is_flag=True, help="End trinityd and leave replicas and edge running.")
+@common(json_option=False)
+def down(place: Place, daemon_only: bool) -> None:
+    """Stop the whole fleet: replicas, edge, daemon. Works without a daemon too."""
+    from backend.shim.client import stop_all
+
+    paths = place.paths
+    if daemon_only:
+        _end_daemon(place)
+        click.echo("The daemon has ended; replicas and edge go on. The next `trinity` adopts them.")
+        return
+    if daemon_answers(paths):
+        narrate("Draining and stopping…")
+        try:
+            place.run(lambda client: client.shutdown(), any_version=True)
+        except TrinityError as error:
+            narrate(f"The daemon did not do it ({error}); stopping its processes directly.")
+        _await_daemon_end(place, 60.0)
+    stopped = stop_all(paths.run_dir, 10.0) if paths.run_dir.is_dir() else []
+    if stopped:
+        narrate(f"Stopped without a daemon: {', '.join(stopped)}.")
+    click.echo("Nothing of this fleet runs any more.")
+
+
+def _daemon_pid(place: Place) -> int | None:
+    """The pid the running daemon wrote into its lock, verified by the lock being held."""
+    import fcntl
+
+    try:
+        with open(place.paths.daemon_lock, "r+b") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return int(lock.read().strip() or b"0") or None
+    except (FileNotFoundError, ValueError):
+        return None
+    return None
+
+
+def _end_daemon(place: Place) -> None:
+    import signal
+
+    pid = _daemon_pid(place)
+    if pid is None:
+        raise Unreachable("No daemon runs for this state directory.", "There is nothing to end.")
+    os.kill(pid, signal.SIGTERM)
+    _await_daemon_end(place, 15.0)
+
+
+def _await_daemon_end(place: Place, timeout_s: float) -> None:
+    import signal
+
+    end = time.monotonic() + timeout_s
+    while (pid := _daemon_pid(place)) is not None:
+        if time.monotonic() > end:
+            narrate(f"trinityd ({pid}) does not end; killing it.")
+            os.kill(pid, signal.SIGKILL)
+            end = time.monotonic() + 5.0
+        time.sleep(0.05)
+
+
+@click.command()
+@common()
+def status(place: Place) -> None:
+    """One look at the fleet. Exit code 1 unless its health is ok."""
+    snapshot = place.run(lambda client: client.snapshot())
+    if place.json:
+        print_json(snapshot)
+    else:
+        _print_status(snapshot)
+    if snapshot.health != "ok":
+        raise SystemExit(exit_codes.FAILED)
+
+
+def _print_status(snapshot: Snapshot) -> None:
+    point = snapshot.point
+    reason = f" ({snapshot.health_reason})" if snapshot.health_reason else ""
+    click.echo(f"{snapshot.fleet}: {snapshot.health}{reason}")
+    click.echo(
+        f"  edge        {'up' if snapshot.edge_up else 'down'}  {snapshot.public_url}  stats {snapshot.stats_url}"
+    )
+    for w in snapshot.workloads:
+        marks = "".join([" autoscaled" * w.autoscale, " maintenance" * w.maintenance])
+        by = f"  ({w.lease} is working on it)" if w.lease else ""
+        click.echo(f"  {w.name:<11} {w.ready}/{w.wanted} ready, {w.in_flight} in flight, {w.queued} queued{marks}{by}")
+    ttft = point.ttft
+    click.echo(
+        f"  traffic     {point.requests_per_s:.1f} req/s, {point.tokens_per_s:.0f} tok/s, "
+        f"{point.errors_per_s:.2f} err/s"
+    )
+    click.echo(
+        f"  TTFT        p50 {milliseconds(ttft.p50_s)}, p95 {milliseconds(ttft.p95_s)}, p99 {milliseconds(ttft.p99_s)}"
+        f"  ({ttft.count} in {ttft.window_s:.0f} s)"
+    )
+    if snapshot.dropped_rows:
+        click.echo(f"  lost rows   {snapshot.dropped_rows}")
+
+
+_PS_HEADER = (
+    "NAME",
+    "PHASE",
+    "RESTARTS",
+    "AGE",
+    "CPU",
+    "MEMORY",
+    "IN-FLIGHT",
+    "QUEUE",
+    "TTFT-P50",
+    "TTFT-P95",
+    "PID",
+    "PORT",
+    "REASON",
+)
+
+
+@click.command()
+@common()
+def ps(place: Place) -> None:
+    """The replicas, a line each."""
+    snapshot = place.run(lambda client: client.snapshot())
+    if place.json:
+        print_json(snapshot.replicas)
+        return
+    now = snapshot.ts
+    rows = []
+    for r in snapshot.replicas:
+        s, e = r.status, r.edge
+        rows.append(
+            (
+                s.name,
+                s.phase,
+                s.restarts,
+                age(now - s.started_ts if s.started_ts else None),
+                "-" if s.cpu_percent is None else f"{s.cpu_percent:.0f}%",
+                mebibytes(s.memory_bytes),
+                "-" if e is None else e.in_flight,
+                "-" if e is None else e.queued,
+                milliseconds(r.ttft.p50_s),
+                milliseconds(r.ttft.p95_s),
+                s.pid or "-",
+                s.port or "-",
+                s.reason,
+            )
+        )
+    print_table(_PS_HEADER, rows)
+
+
+@click.command()
+@click.option("--for", "condition", type=click.Choice(["ready"]), default="ready", show_default=True)
+@click.option("--workload", help="Only this workload.")
+@click.option("--timeout", default=120.0, show_default=True, help="Seconds.")
+@common()
+def wait(place: Place, condition: str, workload: str | None, timeout: float) -> None:
+    """Wait until all wanted replicas are Ready; exit code 1 at the timeout."""
+    snapshot = place.run(lambda client: _until_ready(client, workload, timeout))
+    if place.json:
+        print_json(snapshot)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path(FILE_NAME))
+@click.option("--dry-run", is_flag=True, help="Show the difference, change nothing.")
+@common()
+def apply(place: Place, file: Path, dry_run: bool) -> None:
+    """Show what FILE changes, and apply it (rolling, without a dip)."""
+    read_fleet_file(file)
+    text, source = file.read_text(encoding="utf-8"), str(file)
+    changes = place.run(lambda client: client.diff(text, source))
+    if place.json and dry_run:
+        print_json(changes)
+        return
+    for change in changes:
+        click.echo(change)
+    if not changes:
+        click.echo("Nothing to change.")
+    if dry_run or not changes:
+        return
+    request = ActionRequest(verb=Verb.APPLY, args={"yaml": text, "source": source}, actor=place.actor)
+    row = place.run(lambda client: client.perform(request))
+    if place.json:
+        print_json(row)
+    elif row.outcome == ActionOutcome.OK:
+        click.echo(row.result or "Applied.")
+    if row.outcome != ActionOutcome.OK:
+        raise TrinityError(row.result or "It was not applied.", "See `trinity events`.")
+
+
+@click.command()
+@common()
+def version(place: Place) -> None:
+    """This program's version, and the running daemon's."""
+    daemon = None
+    if daemon_answers(place.paths):
+        daemon = place.run(lambda client: client.version(), any_version=True)
+    if place.json:
+        print_json({"version": VERSION, "daemon": plain(daemon)})
+        return
+    click.echo(f"trinity {VERSION}")
+    click.echo(f"trinityd {daemon.version} (pid {daemon.pid})" if daemon else "trinityd: not running")

@@ -1,0 +1,81 @@
+"""How commands print: data on stdout (a table, or JSON with --json), narration on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+
+def print_json(value: object) -> None:
+    """One JSON document on one line."""
+    click.echo(msgspec.json.encode(value).decode())
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Columns padded to their widest cell; the last one is not padded."""
+    cells = [[str(c) for c in row] for row in rows]
+    widths = [max([len(h), *(len(r[i]) for r in cells)]) for i, h in enumerate(header)]
+    for row in [list(header), *cells]:
+        click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+
+
+def narrate(message: str) -> None:
+    """A sentence for the person, never part of the data."""
+    click.echo(message, err=True)
+
+
+class Progress:
+    """One line that is rewritten on a terminal, and printed once per change elsewhere."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._live = sys.stderr.isatty()
+
+    def show(self, text: str) -> None:
+        if text == self._last:
+            return
+        self._last = text
+        if self._live:
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+        else:
+            narrate(text)
+
+    def end(self) -> None:
+        if self._live and self._last:
+            sys.stderr.write("\n")
+        self._last = ""
+
+
+def age(seconds: float | None) -> str:
+    """`5s`, `3m`, `2h`, `4d`: coarse on purpose."""
+    if seconds is None:
+        return "-"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{max(0, int(seconds))}s"
+
+
+def clock(ts: float) -> str:
+    """Local time of day with milliseconds."""
+    return time.strftime("%H:%M:%S", time.localtime(ts)) + f".{int(ts % 1 * 1000):03d}"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """`412 ms`, or `-` where nobody saw it."""
+    return "-" if seconds is None else f"{seconds * 1000:.0f} ms"
+
+
+def mebibytes(size: int | None) -> str:
+    return "-" if size is None else f"{size / 1048576:.0f} MiB"
+
+
+def plain(value: Any) -> Any:
+    """Structs as plain data, for joining into larger JSON answers."""
+    return msgspec.to_builtins(value)

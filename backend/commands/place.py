@@ -1,0 +1,176 @@
+"""Where a command acts: the state directory, the fleet, and the daemon there (started when wanted).
+
+Owns the options `--state`, `--fleet`, `--json` that every command takes, and the start of a daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import getpass
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from backend.config.paths import StatePaths, default_state_dir
+from backend.contract.errors import InternalError, TrinityError, Unreachable, UsageError, from_wire
+from backend.control_client import ControlClient
+from backend.version import VERSION
+
+T = TypeVar("T")
+
+_START_TIMEOUT_S = 30.0
+F = Callable[..., Any]
+
+
+class Place:
+    """The state directory and fleet a command was given."""
+
+    def __init__(self, state: Path | None, fleet: str | None, as_json: bool = False) -> None:
+        self.paths = StatePaths(state.expanduser().resolve() if state else default_state_dir())
+        self.fleet = fleet or "local"
+        self.json = as_json
+        if self.fleet != "local":
+            raise UsageError(f"There is no fleet `{self.fleet}` here.", "This daemon has: local.")
+
+    @property
+    def actor(self) -> str:
+        """Who acts, for the journal."""
+        try:
+            return f"cli:{getpass.getuser()}"
+        except (KeyError, OSError):
+            return f"cli:uid-{os.getuid()}"
+
+    def run(self, work: Callable[[ControlClient], Coroutine[Any, Any, T]], *, any_version: bool = False) -> T:
+        """Run `work` with a client of the running daemon. Raises Unreachable when none runs."""
+
+        async def body() -> T:
+            async with ControlClient(self.paths.control_socket) as client:
+                if not any_version:
+                    await check_version(client)
+                return await work(client)
+
+        if not self.paths.control_socket.exists():
+            raise Unreachable("No daemon runs for this state directory.", "Start it with `trinity up`.")
+        return asyncio.run(body())
+
+
+def common(*, json_option: bool = True) -> Callable[[F], F]:
+    """Adds --state, --fleet (and --json) and hands the command a Place as its first argument."""
+
+    def wrap(function: F) -> F:
+        @functools.wraps(function)
+        def command(*args: Any, state: Path | None, fleet: str | None, as_json: bool = False, **kwargs: Any) -> Any:
+            return function(Place(state, fleet, as_json), *args, **kwargs)
+
+        options = [
+            click.option("--state", type=click.Path(path_type=Path), help="State directory [env: TRINITY_STATE]."),
+            click.option("--fleet", help="Fleet to act on (default: local)."),
+        ]
+        if json_option:
+            options.append(click.option("--json", "as_json", is_flag=True, help="Print JSON."))
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return wrap
+
+
+async def check_version(client: ControlClient) -> None:
+    """Raises when the daemon is of another version than this program."""
+    running = await client.version()
+    if running.version != VERSION:
+        raise TrinityError(
+            f"The running daemon is version {running.version}, this program is {VERSION}.",
+            "Replicas survive a daemon: end it with `trinity down --daemon-only`, then start again.",
+        )
+
+
+class DaemonStart:
+    """A trinityd on its way up. Poll or wait for its own report of success or failure."""
+
+    def __init__(self, process: subprocess.Popen[bytes], report_fd: int) -> None:
+        self._process = process
+        self._fd = report_fd
+        self._text = b""
+
+    def wait(self, timeout_s: float = _START_TIMEOUT_S) -> None:
+        """Returns once it serves. Raises the daemon's own error, or InternalError after `timeout_s`."""
+        end = time.monotonic() + timeout_s
+        try:
+            while not self._text.endswith(b"\n"):
+                ready, _, _ = select.select([self._fd], [], [], max(0.0, end - time.monotonic()))
+                if not ready:
+                    raise InternalError(f"trinityd did not report within {timeout_s:.0f} s.", "See its log.")
+                piece = os.read(self._fd, 65536)
+                if not piece:
+                    break
+                self._text += piece
+        finally:
+            os.close(self._fd)
+        if not self._text:
+            raise InternalError(f"trinityd ended at start (exit code {self._process.wait(5)}).", "See its log.")
+        report = json.loads(self._text)
+        if not report["ok"]:
+            raise from_wire(report["kind"], report["message"], report["next_step"])
+
+
+def start_daemon(paths: StatePaths, *, file: Path | None = None, auto_port: bool = False) -> DaemonStart:
+    """Spawn a detached trinityd for this state directory. Raises UsageError where its files cannot be made."""
+    if file is not None and not file.is_file():
+        raise UsageError(f"{file}: no such file.", "Name an existing trinity.yaml.")
+    try:
+        paths.create()
+        log = os.open(paths.daemon_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UsageError(
+            f"The state directory {paths.state_dir} cannot be used: {error.strerror}.",
+            "Make room or rights there, or choose another with --state.",
+        ) from None
+    read_fd, write_fd = os.pipe()
+    argv = [sys.executable, "-m", "backend.daemon", "--state", str(paths.state_dir), "--report-fd", str(write_fd)]
+    argv += ["--file", str(file.resolve())] if file else []
+    argv += ["--auto-port"] if auto_port else []
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(write_fd,),
+            start_new_session=True,
+            cwd="/",
+        )
+    finally:
+        os.close(log)
+        os.close(write_fd)
+    return DaemonStart(process, read_fd)
+
+
+def daemon_answers(paths: StatePaths) -> bool:
+    """Whether something accepts connections on the control socket."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(paths.control_socket))
+        except OSError:
+            return False
+    return True
+
+
+def ensure_daemon(paths: StatePaths, *, file: Path | None = None, auto_port: bool = False) -> bool:
+    """Start a daemon unless one answers. True if it was started by this call."""
+    if daemon_answers(paths):
+        return False
+    start_daemon(paths, file=file, auto_port=auto_port).wait()
+    return True

@@ -1,0 +1,104 @@
+"""trinity.yaml as typed data: what a user may write, nothing resolved yet.
+
+Owns the file's format (version 1) and its built-in default. See resolve.py for what it becomes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from backend.config.strict_yaml import ByteSize, Duration, decode
+from backend.contract.errors import FileError
+
+FILE_NAME = "trinity.yaml"
+
+
+class ProbeFile(msgspec.Struct, frozen=True, kw_only=True):
+    """`http: /path`, `tcp: true` or `command: [...]`."""
+
+    http: str | None = None
+    tcp: bool = False
+    command: tuple[str, ...] | None = None
+    port: Literal["main", "health"] = "main"
+    period: Duration = Duration(1.0)
+    timeout: Duration = Duration(1.0)
+    failure_threshold: int = 3
+    success_threshold: int = 1
+
+
+class ProbesFile(msgspec.Struct, frozen=True, kw_only=True):
+    startup: ProbeFile | None = None
+    readiness: ProbeFile | None = None
+    liveness: ProbeFile | None = None
+
+
+class ResourcesFile(msgspec.Struct, frozen=True, kw_only=True):
+    memory: ByteSize | None = None
+    nice: int = 5
+
+
+class WorkloadFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A workload: `builtin: llm`, or any `command` that serves HTTP."""
+
+    builtin: Literal["llm"] | None = None
+    command: tuple[str, ...] | None = None
+    model: str | None = None
+    env: dict[str, str] = {}
+    cwd: str | None = None
+    port: int | Literal["auto"] = "auto"
+    health_port: bool = False
+    replicas: int | None = None
+    slots: int | None = None
+    routes: tuple[str, ...] | None = None
+    probes: ProbesFile | None = None
+    resources: ResourcesFile = ResourcesFile()
+    engine: Literal["llamacpp", "vllm", "none"] | None = None
+    stop_grace: Duration = Duration(10.0)
+    drain_deadline: Duration = Duration(600.0)
+    request_deadline: Duration = Duration(600.0)
+    max_replicas: int = 16
+
+
+class EdgeFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The edge's own settings; ports may also come from the environment, which wins."""
+
+    port: int | None = None
+    stats_port: int | None = None
+    retries: bool = True
+    max_body: ByteSize = ByteSize(1024 * 1024)
+    memory: ByteSize = ByteSize(512 * 1024 * 1024)
+    snippet: str | None = None
+
+
+class FleetFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole file."""
+
+    trinity: Literal[1]
+    fleet: str = "local"
+    listen: str = "127.0.0.1"
+    edge: EdgeFile = EdgeFile()
+    settings: dict[str, str] = {}
+    profiles: dict[str, dict[str, str]] = {}
+    workloads: dict[str, WorkloadFile] = {"llm": WorkloadFile(builtin="llm")}
+
+
+DEFAULT = FleetFile(trinity=1)
+
+
+def read_fleet_file(path: Path) -> FleetFile:
+    """The file at `path`. Raises FileError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FileError(str(path), "no such file.", "Name an existing trinity.yaml, or leave --file away.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(str(path), f"cannot be read: {error}.", "Save it as readable UTF-8 text.") from None
+    return parse_fleet_file(text, str(path))
+
+
+def parse_fleet_file(text: str, source: str) -> FleetFile:
+    """The file's text. Raises FileError with line and column."""
+    return decode(text, source, FleetFile)

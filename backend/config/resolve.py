@@ -1,0 +1,233 @@
+"""From trinity.yaml and the settings to a fleet's full description: every default filled in, every clamp named.
+
+Owns the built-in `llm` workload. Looks at the machine (cores, memory, the model file), starts nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from backend.config.fleet_file import FleetFile, ProbeFile, ProbesFile, WorkloadFile
+from backend.config.settings import Settings, load_settings
+from backend.contract.errors import FileError, UsageError
+from backend.contract.fleet import ProbeSpec, ProbesSpec, WorkloadSpec
+from backend.serving.models import resolve_model
+from backend.serving.sizing import size_for_machine
+
+LLM_ROUTES = ("/v1/completions", "/v1/chat/completions", "/v1/models", "/tokenize", "/detokenize", "/apply-template")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_NAME_CHARS = set("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+class FleetConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A fleet ready to be run. `notes` are sentences about what was clamped or chosen."""
+
+    name: str
+    listen: str
+    file: FleetFile
+    settings: Settings
+    workloads: tuple[WorkloadSpec, ...]
+    replica_memory_bytes: dict[str, int]
+    """What one replica of a workload is expected to need, where that is known."""
+    notes: tuple[str, ...] = ()
+
+    def workload(self, name: str) -> WorkloadSpec | None:
+        return next((w for w in self.workloads if w.name == name), None)
+
+
+def settings_of(file: FleetFile, source: str, environ: dict[str, str] | None = None) -> Settings:
+    """The settings that apply to a file: environment > its profile section > its settings > defaults."""
+    env = dict(os.environ) if environ is None else environ
+    sections = {k.lower(): v for k, v in file.settings.items()}
+    profile = env.get("LOG_PROFILE") or sections.get("log_profile", "production")
+    sections |= {k.lower(): v for k, v in file.profiles.get(profile, {}).items()}
+    unknown = [k for k in sections if k not in Settings.model_fields]
+    if unknown:
+        allowed = ", ".join(sorted(n.upper() for n in Settings.model_fields))
+        raise FileError(source, f"unknown setting `{unknown[0]}`.", f"Allowed: {allowed}.")
+    return load_settings(sections)
+
+
+def resolve(file: FleetFile, source: str = "the built-in default") -> FleetConfig:
+    """Everything filled in. Raises FileError or UsageError for what cannot be."""
+    settings = settings_of(file, source)
+    if file.fleet != "local":
+        raise FileError(source, f"fleet `{file.fleet}` has no driver here.", "Only `local` is built in so far.")
+    notes: list[str] = []
+    memory: dict[str, int] = {}
+    specs: list[WorkloadSpec] = []
+    for name, workload in file.workloads.items():
+        _check_workload(name, workload, source)
+        if workload.builtin == "llm":
+            spec, per_replica, clamps = _llm(name, workload, settings)
+            memory[name] = per_replica
+            notes += [f"{name}: {clamp}" for clamp in clamps]
+        else:
+            spec = _command(name, workload)
+            if spec.memory_limit_bytes is not None:
+                memory[name] = spec.memory_limit_bytes
+        specs.append(_with_revision(spec))
+    _check_routes(specs, source)
+    return FleetConfig(
+        name=file.fleet,
+        listen=file.listen,
+        file=file,
+        settings=settings,
+        workloads=tuple(specs),
+        replica_memory_bytes=memory,
+        notes=tuple(notes),
+    )
+
+
+def _check_workload(name: str, workload: WorkloadFile, source: str) -> None:
+    def fail(message: str, next_step: str) -> FileError:
+        return FileError(source, f"workload `{name}` {message}", next_step)
+
+    if not name or set(name) - _NAME_CHARS or not name[0].isalpha() or len(name) > 32:
+        raise fail("has a name that cannot be used.", "Names are a-z, 0-9 and -, begin with a letter, at most 32 long.")
+    if name == "edge":
+        raise fail("may not be called that: it is the load balancer.", "Choose another name.")
+    if (workload.builtin is None) == (workload.command is None):
+        raise fail("needs exactly one of `builtin` and `command`.", "Write `builtin: llm` or `command: [...]`.")
+    if workload.command is not None and not workload.command:
+        raise fail("has an empty `command`.", "Write the program and its arguments.")
+    if not 1 <= workload.max_replicas <= 64:
+        raise fail(f"has max_replicas {workload.max_replicas}.", "It can be 1 to 64.")
+    if workload.replicas is not None and not 0 <= workload.replicas <= workload.max_replicas:
+        raise fail(f"wants {workload.replicas} replicas.", f"It can have 0 to {workload.max_replicas} (max_replicas).")
+    if workload.slots is not None and not 1 <= workload.slots <= 4096:
+        raise fail(f"has {workload.slots} slots.", "A replica takes 1 to 4096 requests at once.")
+    if isinstance(workload.port, int) and not 1 <= workload.port <= 65535:
+        raise fail(f"has port {workload.port}.", "Ports are 1 to 65535, or `auto`.")
+    if isinstance(workload.port, int) and (workload.replicas or 1) > 1:
+        raise fail("has a fixed port and several replicas.", "Use `port: auto` and `{port}` in the command.")
+    for route in workload.routes or ():
+        if not route.startswith("/") or any(c in route for c in " \t\"'\\"):
+            raise fail(f"has the route `{route}`.", "Routes are path prefixes that begin with /.")
+
+
+def _check_routes(specs: list[WorkloadSpec], source: str) -> None:
+    owner: dict[str, str] = {}
+    for spec in specs:
+        for route in spec.routes:
+            if route in owner:
+                raise FileError(
+                    source, f"route `{route}` is claimed by `{owner[route]}` and `{spec.name}`.", "Give each its own."
+                )
+            owner[route] = spec.name
+
+
+def _llm(name: str, workload: WorkloadFile, settings: Settings) -> tuple[WorkloadSpec, int, tuple[str, ...]]:
+    model = resolve_model(workload.model or settings.model_path or None)
+    wanted = workload.replicas if workload.replicas is not None else 2
+    sizing = size_for_machine(
+        max_batch_size=workload.slots or settings.max_batch_size,
+        num_threads=settings.num_threads,
+        max_sequence_length=settings.max_sequence_length,
+        replicas=max(1, wanted),
+        cpu_count=len(os.sched_getaffinity(0)),
+        memory_bytes=psutil.virtual_memory().total,
+        model_bytes=model.size_bytes,
+    )
+    env = {
+        "MODEL_PATH": str(model.path),
+        "MODEL_ALIAS": model.alias,
+        "SLOTS": str(sizing.slots),
+        "THREADS": str(sizing.threads),
+        "CONTEXT": str(sizing.context_per_slot),
+        "STOP_GRACE": str(float(workload.stop_grace)),
+    }
+    health = {
+        which: ProbeSpec(path=f"/health/{path}", port="health", period_s=period, timeout_s=1.0, failure_threshold=count)
+        for which, path, period, count in (
+            ("startup", "startup", 0.05, 2400),
+            ("readiness", "ready", 0.25, 2),
+            ("liveness", "live", 1.0, 5),
+        )
+    }
+    probes = _probes(workload.probes) if workload.probes else ProbesSpec(**health)
+    spec = WorkloadSpec(
+        name=name,
+        command=(sys.executable, "-m", "backend.serving.llm"),
+        env=env | workload.env,
+        cwd=workload.cwd,
+        replicas=wanted,
+        slots=sizing.slots,
+        routes=workload.routes or LLM_ROUTES,
+        health_port=True,
+        probes=probes,
+        engine="llamacpp",
+        model_alias=model.alias,
+        memory_limit_bytes=workload.resources.memory,
+        nice=workload.resources.nice,
+        stop_grace_s=float(workload.stop_grace),
+        drain_deadline_s=float(workload.drain_deadline),
+        request_deadline_s=float(workload.request_deadline),
+        max_replicas=workload.max_replicas,
+    )
+    return spec, sizing.memory_per_replica_bytes, sizing.clamps
+
+
+def _command(name: str, workload: WorkloadFile) -> WorkloadSpec:
+    assert workload.command is not None
+    cwd = workload.cwd
+    if cwd is not None and not Path(cwd).is_dir():
+        raise UsageError(f"workload `{name}`: the directory {cwd} does not exist.", "Make it, or mend `cwd`.")
+    default = ProbesSpec(
+        startup=ProbeSpec(kind="tcp", period_s=0.1, failure_threshold=6000),
+        readiness=ProbeSpec(kind="tcp", period_s=0.5, failure_threshold=2),
+    )
+    return WorkloadSpec(
+        name=name,
+        command=workload.command,
+        env=workload.env,
+        cwd=cwd,
+        replicas=1 if workload.replicas is None else workload.replicas,
+        slots=workload.slots or 32,
+        routes=workload.routes or (f"/{name}",),
+        port=workload.port if isinstance(workload.port, int) else 0,
+        health_port=workload.health_port,
+        probes=_probes(workload.probes) if workload.probes else default,
+        engine=workload.engine or "none",
+        memory_limit_bytes=workload.resources.memory,
+        nice=workload.resources.nice,
+        stop_grace_s=float(workload.stop_grace),
+        drain_deadline_s=float(workload.drain_deadline),
+        request_deadline_s=float(workload.request_deadline),
+        max_replicas=workload.max_replicas,
+    )
+
+
+def _probes(probes: ProbesFile) -> ProbesSpec:
+    return ProbesSpec(
+        startup=_probe(probes.startup), readiness=_probe(probes.readiness), liveness=_probe(probes.liveness)
+    )
+
+
+def _probe(probe: ProbeFile | None) -> ProbeSpec | None:
+    if probe is None:
+        return None
+    return ProbeSpec(
+        kind="http" if probe.http else "command" if probe.command else "tcp",
+        path=probe.http or "/",
+        port=probe.port,
+        command=probe.command or (),
+        period_s=float(probe.period),
+        timeout_s=float(probe.timeout),
+        failure_threshold=probe.failure_threshold,
+        success_threshold=probe.success_threshold,
+    )
+
+
+def _with_revision(spec: WorkloadSpec) -> WorkloadSpec:
+    """A revision is the digest of what needs a new process; counts, routes and edge slots do not."""
+    same_process = {"replicas": 0, "routes": (), "max_replicas": 0, "revision": "", "drain_deadline_s": 0.0}
+    core = msgspec.structs.replace(spec, **same_process, request_deadline_s=0.0)
+    digest = hashlib.sha256(msgspec.json.encode(core, order="sorted")).hexdigest()[:10]
+    return msgspec.structs.replace(spec, revision=digest)

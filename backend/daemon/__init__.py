@@ -1,0 +1,1 @@
+"""trinityd: the control process. Wires all parts, serves the control API, owns no logic of its own."""

@@ -1,0 +1,5 @@
+"""`python -m backend.daemon`."""
+
+from backend.daemon.main import main
+
+main()

@@ -1,0 +1,104 @@
+"""Streams to consoles: each subscriber gets the newest snapshot and every event, at its own pace.
+
+A slow subscriber costs one pending frame: snapshots are made when it is ready to take one, events wait in a
+bounded queue and what does not fit is counted. Owns no snapshot logic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+from backend.contract.control import Frame, Snapshot
+from backend.contract.rows import ActionRow, EventRow, Row
+
+_MAX_WAITING = 1000
+_GATHER_S = 0.05
+"""Events that come together leave together."""
+
+
+class Subscriber:
+    """One open stream."""
+
+    def __init__(self) -> None:
+        self.wake = asyncio.Event()
+        self.events: deque[EventRow] = deque()
+        self.actions: deque[ActionRow] = deque()
+        self.missed = 0
+
+    def offer(self, row: Row) -> None:
+        queue: deque[EventRow] | deque[ActionRow]
+        if isinstance(row, EventRow):
+            queue = self.events
+            self.events.append(row)
+        elif isinstance(row, ActionRow):
+            queue = self.actions
+            self.actions.append(row)
+        else:
+            return
+        if len(queue) > _MAX_WAITING:
+            queue.popleft()
+            self.missed += 1
+        self.wake.set()
+
+    def take(self, seq: int, snapshot: Snapshot) -> Frame:
+        frame = Frame(
+            seq=seq,
+            snapshot=snapshot,
+            events=tuple(self.events),
+            actions=tuple(self.actions),
+            missed_events=self.missed,
+        )
+        self.events.clear()
+        self.actions.clear()
+        self.missed = 0
+        return frame
+
+
+class Hub:
+    """All subscribers of one daemon."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+        self._subscribers: set[Subscriber] = set()
+        self._closed = False
+
+    @property
+    def count(self) -> int:
+        """Open streams."""
+        return len(self._subscribers)
+
+    def publish(self, row: Row) -> None:
+        """Hand an event or action to every subscriber."""
+        for subscriber in self._subscribers:
+            subscriber.offer(row)
+
+    def nudge(self) -> None:
+        """Something on the screen changed: send the next frame now instead of at the interval's end."""
+        for subscriber in self._subscribers:
+            subscriber.wake.set()
+
+    def close(self) -> None:
+        """End every stream."""
+        self._closed = True
+        self.nudge()
+
+    async def frames(self, interval_s: float) -> AsyncIterator[Frame]:
+        """Frames at most `interval_s` apart, sooner when something happened, until close()."""
+        subscriber = Subscriber()
+        self._subscribers.add(subscriber)
+        seq = 0
+        try:
+            while not self._closed:
+                seq += 1
+                yield subscriber.take(seq, self._snapshot())
+                try:
+                    async with asyncio.timeout(interval_s):
+                        await subscriber.wake.wait()
+                    await asyncio.sleep(_GATHER_S)
+                except TimeoutError:
+                    pass
+                subscriber.wake.clear()
+        finally:
+            self._subscribers.discard(subscriber)

@@ -1,0 +1,156 @@
+"""`trinity`: a thin table of commands. Each is imported when it is called; no screen library is loaded here.
+
+Owns the mapping from names to commands, and from failures to exit codes. Without a command it opens the console.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backend.contract import exit_codes
+from backend.contract.errors import TrinityError
+
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "up": ("backend.commands.fleet", "up", "Start the fleet and wait until all is Ready."),
+    "down": ("backend.commands.fleet", "down", "Stop the whole fleet."),
+    "status": ("backend.commands.fleet", "status", "One look at the fleet."),
+    "ps": ("backend.commands.fleet", "ps", "The replicas, a line each."),
+    "logs": ("backend.commands.watching", "logs", "Lines of the replicas, merged by time."),
+    "events": ("backend.commands.watching", "events", "What happened."),
+    "actions": ("backend.commands.watching", "actions", "Who did what, and how it ended."),
+    "scale": ("backend.commands.verbs", "scale", "Set a workload's number of replicas."),
+    "restart": ("backend.commands.verbs", "restart", "Restart a replica, or roll a workload."),
+    "kill": ("backend.commands.verbs", "kill", "Send a signal to a replica's process."),
+    "drain": ("backend.commands.verbs", "drain", "Give a replica no new work."),
+    "maintenance": ("backend.commands.verbs", "maintenance", "Leave a workload alone."),
+    "apply": ("backend.commands.fleet", "apply", "Apply a trinity.yaml."),
+    "wait": ("backend.commands.fleet", "wait", "Wait for a condition."),
+    "autoscale": ("backend.commands.verbs", "autoscale", "Switch the autoscaler, or see its decisions."),
+    "note": ("backend.commands.verbs", "note", "Write a note into the events."),
+    "ack": ("backend.commands.verbs", "acknowledge", "Acknowledge events."),
+    "undo": ("backend.commands.verbs", "undo", "Undo an action."),
+    "edge": ("backend.commands.edge", "edge", "HAProxy's own words."),
+    "load": ("backend.commands.load", "load", "Open-loop load, measured."),
+    "drill": ("backend.commands.drill", "drill", "Failover drills."),
+    "query": ("backend.commands.query", "query", "SQL over the ledger."),
+    "doctor": ("backend.commands.doctor", "doctor", "Check this machine and fleet, and how to mend each."),
+    "support-bundle": ("backend.commands.bundle", "support_bundle", "Everything a bug report needs, redacted."),
+    "completion": ("backend.commands.completion", "completion", "Shell completion script."),
+    "version": ("backend.commands.fleet", "version", "Versions of program and daemon."),
+}
+
+EXIT_CODES_HELP = (
+    "Exit codes: 0 ok, 1 failed, 64 usage or a bad file, 69 not reachable, 70 internal, 130 interrupted. "
+    "`drill run`: 2 inconclusive, 3 aborted clean, 4 baseline failed, 5 dirty, 6 regression, 7 refused."
+)
+
+
+class CommandTable(click.Group):
+    """Lists commands from the table, imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            raise click.UsageError(
+                error.message + (f" Did you mean `{close[0]}`?" if close else " See `trinity --help`."), ctx
+            ) from None
+
+
+@click.command(
+    cls=CommandTable,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES_HELP,
+)
+@click.option("--state", type=click.Path(path_type=Path), help="State directory [env: TRINITY_STATE].")
+@click.option("--fleet", help="Fleet to show (default: local).")
+@click.option("--file", type=click.Path(path_type=Path), help="trinity.yaml to start a fleet from.")
+@click.option("--auto-port", is_flag=True, help="Take the next free port where one is taken.")
+@click.option("--read-only", is_flag=True, help="Look, do not touch.")
+@click.option("--theme", help="Theme to begin with (see the palette, `:`).")
+@click.pass_context
+def trinity(
+    ctx: click.Context,
+    state: Path | None,
+    fleet: str | None,
+    file: Path | None,
+    auto_port: bool,
+    read_only: bool,
+    theme: str | None,
+) -> None:
+    """Operate LLM inference fleets from a terminal. Without a command: start the fleet if need be, open the console."""
+    if ctx.invoked_subcommand is not None:
+        if state is not None:
+            os.environ["TRINITY_STATE"] = str(state)
+        return
+    from backend.commands.open_console import open_console
+
+    raise SystemExit(
+        open_console(state=state, fleet=fleet, file=file, auto_port=auto_port, read_only=read_only, theme=theme)
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The program. Ends with one of the documented exit codes; a failure is one sentence on stderr."""
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: list[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        result: Any = trinity.main(args=argv, prog_name="trinity", standalone_mode=False)
+    except click.exceptions.Abort:
+        return exit_codes.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return exit_codes.USAGE
+    except KeyboardInterrupt:
+        return exit_codes.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`trinity events | head`); there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exit_codes.OK
+    except TrinityError as error:
+        click.echo(f"trinity: {error}", err=True)
+        return error.exit_code
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else exit_codes.OK if error.code is None else exit_codes.FAILED
+    except Exception as error:  # the last resort: one sentence, and the trace where it can be asked for
+        if os.environ.get("TRINITY_TRACEBACK"):
+            raise
+        click.echo(
+            f"trinity: internal error: {type(error).__name__}: {error}. Set TRINITY_TRACEBACK=1 to see where.", err=True
+        )
+        return exit_codes.INTERNAL
+    return result if isinstance(result, int) else exit_codes.OK
+
+
+if __name__ == "__main__":
+    main()
