@@ -167,8 +167,8 @@ class ControlClient:
     async def _lines(self, url: str, *, read_timeout_s: float) -> AsyncIterator[bytes]:
         import httpx
 
-        timeout = httpx.Timeout(self._timeout_s, read=read_timeout_s)
-        async with self._open(url, timeout) as answer:
+        limits = httpx.Timeout(self._timeout_s, read=read_timeout_s)
+        async with self._open(url, limits) as answer:
             if answer.status_code >= 400:
                 raise _error_of(await answer.aread(), answer.status_code)
             rest = b""
@@ -184,10 +184,10 @@ class ControlClient:
                         yield line
 
     @asynccontextmanager
-    async def _open(self, url: str, timeout: httpx.Timeout) -> AsyncIterator[httpx.Response]:
+    async def _open(self, url: str, limits: httpx.Timeout) -> AsyncIterator[httpx.Response]:
         http = self._http()
         with _as_unreachable(self._socket):
-            answer = await http.send(http.build_request("GET", url, timeout=timeout), stream=True)
+            answer = await http.send(http.build_request("GET", url, timeout=limits), stream=True)
         try:
             yield answer
         finally:
