@@ -28,18 +28,28 @@ def since_ts(text: str | None, now: float) -> float:
         raise UsageError(f"--since {text}: {error}.", "Write e.g. --since 10m.") from None
 
 
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
 @click.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines are written.")
 @click.option("--since", help="How far back: 10m, 2h, or a POSIX time.")
 @click.option("--replica", "replicas", multiple=True, help="Only this replica (repeatable; default: all).")
+@click.option("--level", type=click.Choice(["debug", "info", "warning", "error"]), help="This level or worse.")
 @click.option("-n", "--lines", default=200, show_default=True, type=click.IntRange(0, 100_000))
 @common()
-def logs(place: Place, follow: bool, since: str | None, replicas: tuple[str, ...], lines: int) -> None:
+def logs(
+    place: Place, follow: bool, since: str | None, replicas: tuple[str, ...], level: str | None, lines: int
+) -> None:
     """Lines of the replicas, merged by time."""
     chosen = list(replicas) or None
     start = since_ts(since, time.time())
 
+    worst = _LEVELS[_LEVELS.index(level) :] if level else None
+
     def show(row: LogRow) -> None:
+        if worst is not None and row.level not in worst:
+            return
         if place.json:
             print_json(row)
         else:

@@ -11,17 +11,16 @@ import sys
 from pathlib import Path
 
 import msgspec
-import psutil
 
 from backend.config.fleet_file import FleetFile, ProbeFile, ProbesFile, WorkloadFile
 from backend.config.settings import Settings, load_settings
 from backend.contract.errors import FileError, UsageError
 from backend.contract.fleet import ProbeSpec, ProbesSpec, WorkloadSpec
 from backend.serving.models import resolve_model
-from backend.serving.sizing import size_for_machine
+from backend.serving.sizing import read_machine, size_for_machine
 
 LLM_ROUTES = ("/v1/completions", "/v1/chat/completions", "/v1/models", "/tokenize", "/detokenize", "/apply-template")
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+DEFAULT_LLM_REPLICAS = 2
 _NAME_CHARS = set("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
@@ -125,18 +124,21 @@ def _check_routes(specs: list[WorkloadSpec], source: str) -> None:
 
 def _llm(name: str, workload: WorkloadFile, settings: Settings) -> tuple[WorkloadSpec, int, tuple[str, ...]]:
     model = resolve_model(workload.model or settings.model_path or None)
-    wanted = workload.replicas if workload.replicas is not None else 2
+    wanted = workload.replicas if workload.replicas is not None else DEFAULT_LLM_REPLICAS
+    machine = read_machine()
     sizing = size_for_machine(
-        max_batch_size=workload.slots or settings.max_batch_size,
-        num_threads=settings.num_threads,
-        max_sequence_length=settings.max_sequence_length,
-        replicas=max(1, wanted),
-        cpu_count=len(os.sched_getaffinity(0)),
-        memory_bytes=psutil.virtual_memory().total,
-        model_bytes=model.size_bytes,
+        workload.slots or settings.max_batch_size,
+        settings.num_threads,
+        settings.max_sequence_length,
+        replicas=max(DEFAULT_LLM_REPLICAS, wanted),
+        cpu_count=machine.cpu_count,
+        memory_bytes=machine.memory_bytes,
+        model_bytes=model.info.size_bytes,
+        kv_bytes_per_token=model.info.kv_bytes_per_token,
+        trained_context=model.info.context_length,
     )
     env = {
-        "MODEL_PATH": str(model.path),
+        "MODEL_PATH": model.path,
         "MODEL_ALIAS": model.alias,
         "SLOTS": str(sizing.slots),
         "THREADS": str(sizing.threads),

@@ -185,14 +185,6 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     missed_events: int = 0
 
 
-class QueryResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a query over the ledger gave. POST /v1/query is not offered: queries read the files, also with no daemon."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Scalar, ...], ...]
-    truncated: bool = False
-
-
 class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """POST /v1/actions (and /v1/actions/preview). `target` is a replica, a workload, a run or empty.
 

@@ -1,0 +1,194 @@
+"""`trinity drill list|run|check`: drills from scripts. The run lives in the daemon; this only watches it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from backend.commands.output import Progress, narrate, plain, print_json, print_table
+from backend.commands.place import Place, common, ensure_daemon
+from backend.contract import exit_codes
+from backend.contract.errors import InternalError, TrinityError, Unreachable, UsageError
+from backend.contract.words import ActionOutcome, DrillOutcome, Verb
+
+if TYPE_CHECKING:
+    from backend.contract.control import ActionRequest, DrillView
+    from backend.control_client import ControlClient
+
+
+@click.group()
+def drill() -> None:
+    """Failover drills: inject a fault, prove what users felt, undo it, say so.
+
+    Exit codes of `run`: 0 pass, 1 fail, 2 inconclusive, 3 aborted clean, 4 baseline failed, 5 dirty,
+    6 regression, 7 refused, 64 bad file.
+    """
+
+
+@drill.command("list")
+@common()
+def list_drills(place: Place) -> None:
+    """The drills that ship with Trinity."""
+    from backend.drills.library import library, load
+
+    rows = []
+    for name, path in library().items():
+        scenario = load(name).scenario
+        rows.append((name, ",".join(scenario.tags), scenario.title, str(path)))
+    if place.json:
+        print_json([dict(zip(("name", "tags", "title", "path"), row, strict=True)) for row in rows])
+    else:
+        print_table(("NAME", "TAGS", "TITLE"), [row[:3] for row in rows])
+
+
+@drill.command("check")
+@click.argument("drill_name", metavar="DRILL")
+@common()
+def check(place: Place, drill_name: str) -> None:
+    """Check a drill file (or a shipped drill's name) without running it."""
+    from backend.drills.library import load
+
+    compiled = load(drill_name)
+    if place.json:
+        print_json({"name": compiled.scenario.name, "source": compiled.source, "digest": compiled.digest})
+    else:
+        click.echo(f"{compiled.source}: ok ({compiled.scenario.name}, digest {compiled.digest[:12]})")
+
+
+@drill.command("run")
+@click.argument("drill_name", metavar="DRILL")
+@click.option("--dry-run", is_flag=True, help="Print the plan, inject nothing.")
+@click.option("--detach", is_flag=True, help="Return once it runs; see it in `trinity drill status`.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Copy the reports into this directory.")
+@common()
+def run_drill(place: Place, drill_name: str, dry_run: bool, detach: bool, out: Path | None) -> None:
+    """Run DRILL (a shipped name or a .yaml path) against the fleet. Ctrl-C undoes the fault and ends it."""
+    from backend.contract.control import ActionRequest
+    from backend.drills.library import load
+
+    compiled = load(drill_name)
+    if ensure_daemon(place.paths):
+        narrate("Started the fleet for it.")
+    args: dict[str, str | int | float | bool | None] = {"yaml": compiled.text, "source": compiled.source}
+    request = ActionRequest(verb=Verb.DRILL_RUN, target=compiled.scenario.name, args=args, actor=place.actor)
+    if dry_run:
+        preview = place.run(lambda client: client.preview(request))
+        if place.json:
+            print_json(preview)
+        else:
+            click.echo(preview.summary)
+            for line in preview.effects:
+                click.echo(f"  {line}")
+        if not preview.allowed:
+            raise SystemExit(_refused(preview.refusal))
+        return
+    view = place.run(lambda client: _start_and_watch(client, request, detach, place))
+    if view.report_path is not None and out is not None and not detach:
+        _copy_reports(Path(view.report_path).parent, out)
+    if place.json:
+        print_json(view)
+    else:
+        where = f"  report: {view.report_path}" if view.report_path else ""
+        click.echo(f"{view.name}: {view.outcome}{f' ({view.detail})' if view.detail else ''}{where}")
+    if not detach:
+        raise SystemExit(exit_codes.DRILL_EXIT_CODES[view.outcome])
+
+
+def _refused(why: str) -> int:
+    narrate(f"Refused: {why}")
+    return exit_codes.REFUSED
+
+
+async def _start_and_watch(client: ControlClient, request: ActionRequest, detach: bool, place: Place) -> DrillView:
+    """Begin the run and follow it. An interrupt asks the daemon to abort and waits for the undo."""
+    row = await client.perform(request)
+    if row.outcome == ActionOutcome.REFUSED:
+        raise SystemExit(_refused(row.result))
+    if row.outcome == ActionOutcome.FAILED:
+        raise TrinityError(row.result, "See `trinity events`.")
+    run_id = row.result
+    try:
+        return await _watch(client, run_id, detach)
+    except asyncio.CancelledError:
+        narrate("Interrupted: undoing the fault…")
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        from backend.contract.control import ActionRequest
+
+        stop = ActionRequest(verb=Verb.DRILL_STOP, target=run_id, actor=place.actor, reason="interrupted")
+        await client.perform(stop)
+        return await _watch(client, run_id, False)
+
+
+async def _watch(client: ControlClient, run_id: str, detach: bool) -> DrillView:
+    progress = Progress()
+    try:
+        async for frame in client.stream(0.25):
+            view = frame.snapshot.drill if frame.snapshot else None
+            if view is None or view.run_id != run_id:
+                continue
+            if view.outcome != DrillOutcome.RUNNING or detach:
+                return view
+            progress.show(f"{view.name} · {view.phase} ({view.phase_index + 1}/{view.phases}) · {view.detail}")
+    finally:
+        progress.end()
+    raise Unreachable("The daemon ended while the drill ran.", "The next daemon undoes what was injected.")
+
+
+def _copy_reports(source: Path, target: Path) -> None:
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name in ("report.json", "junit.xml", "report.md"):
+            if (source / name).is_file():
+                shutil.copy2(source / name, target / name)
+    except OSError as error:
+        raise UsageError(
+            f"The reports cannot be copied to {target}: {error.strerror}.", f"They are in {source}."
+        ) from None
+
+
+@drill.command("status")
+@common()
+def drill_status(place: Place) -> None:
+    """The present or last run."""
+    snapshot = place.run(lambda client: client.snapshot())
+    if place.json:
+        print_json(plain(snapshot.drill))
+    elif snapshot.drill is None:
+        click.echo("No drill has run here.")
+    else:
+        view = snapshot.drill
+        click.echo(f"{view.name} ({view.run_id}): {view.outcome} {view.phase} {view.detail}")
+
+
+@drill.command("stop")
+@common()
+def drill_stop(place: Place) -> None:
+    """Stop the running drill and undo its faults."""
+    from backend.contract.control import ActionRequest
+
+    request = ActionRequest(verb=Verb.DRILL_STOP, actor=place.actor)
+    row = place.run(lambda client: client.perform(request))
+    if row.outcome != ActionOutcome.OK:
+        raise TrinityError(row.result or "It could not be stopped.", "See `trinity events`.")
+    if place.json:
+        print_json(row)
+    else:
+        click.echo(row.result)
+
+
+@drill.command("schema")
+def schema() -> None:
+    """The JSON Schema of drill files, for editors."""
+    from backend.drills import schema as module
+
+    try:
+        document = module.schema()
+    except (TypeError, ValueError) as error:
+        raise InternalError(f"The schema cannot be made: {error}.", "Report this.") from error
+    print_json(document)
