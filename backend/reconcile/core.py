@@ -1,0 +1,257 @@
+"""What every part of the reconciler shares: the parts it acts on, what is under way, and the pulse of its loop.
+
+Owns the in-memory progress marks (leaving, busy, rolling, surge …) and the step effects on one replica. Decides
+nothing: `plan` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from backend.contract.clock import Clock
+from backend.contract.edge import Edge, SlotAssignment
+from backend.contract.errors import UsageError
+from backend.contract.fleet import Fleet, ReplicaStatus, WorkloadSpec
+from backend.contract.ledger import RowSink
+from backend.contract.rows import EventRow, Scalar
+from backend.contract.words import Phase, Severity
+from backend.reconcile.leases import Leases
+from backend.reconcile.plan import Situation, has_died, in_service
+from backend.reconcile.wanted import WantedState, WantedStore, WorkloadWanted
+
+DRAIN_POLL_S: Final = 0.05
+UNDECLARED_DRAIN_S: Final = 60.0
+"""How long a replica of a workload that nothing declares any more may finish its requests."""
+
+
+class Core:
+    """The reconciler's parts and its memory. Used on one event loop."""
+
+    def __init__(self, fleet: Fleet, edge: Edge, sink: RowSink, store: WantedStore, leases: Leases, clock: Clock):
+        self.fleet, self.edge, self.sink, self.store = fleet, edge, sink, store
+        self.leases, self.clock = leases, clock
+        self.specs: dict[str, WorkloadSpec] = {}
+        self.departed: dict[str, WorkloadSpec] = {}
+        """No longer declared, but replicas of them still stand."""
+        self.wanted = WantedState()
+        self.down: set[str] = set()
+        self.leaving: dict[str, asyncio.Task[None]] = {}
+        self.busy: set[str] = set()
+        self.protected: set[str] = set()
+        self.rolling: dict[str, set[str]] = {}
+        self.blocked: dict[str, str] = {}
+        self.surge: dict[str, int] = {}
+        self.last_failure: dict[str, str] = {}
+        """Workload -> why the last step of it failed, for as long as it does."""
+        self.wake = asyncio.Event()
+        self._passed = asyncio.Event()
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._wanted_lock = asyncio.Lock()
+
+    # -- seeing ---------------------------------------------------------------------------------------------
+
+    def situation(self) -> Situation:
+        """What `plan` needs, at this instant."""
+        return Situation(
+            specs=tuple(self.specs.values()),
+            wanted=self.wanted,
+            replicas=tuple(self.fleet.observe()),
+            slots=tuple(self.edge.slots()),
+            in_flight={server.replica: server.in_flight for server in self.edge.observe().servers},
+            down=frozenset(self.down),
+            leaving=frozenset(self.leaving),
+            busy=frozenset(self.busy),
+            protected=frozenset(self.protected),
+            rolling={name: frozenset(targets) for name, targets in self.rolling.items()},
+            blocked=dict(self.blocked),
+            surge=dict(self.surge),
+        )
+
+    def find(self, replica: str) -> ReplicaStatus | None:
+        return next((status for status in self.fleet.observe() if status.name == replica), None)
+
+    def get(self, replica: str) -> ReplicaStatus:
+        """Raises UsageError where no replica has that name."""
+        status = self.find(replica)
+        if status is None:
+            names = ", ".join(status.name for status in self.fleet.observe()) or "none"
+            raise UsageError(f"There is no replica {replica}.", f"Replicas now: {names}.")
+        return status
+
+    def spec(self, workload: str) -> WorkloadSpec:
+        """Raises UsageError where no workload has that name."""
+        spec = self.specs.get(workload) or self.departed.get(workload)
+        if spec is None:
+            raise UsageError(f"There is no workload {workload}.", f"Workloads: {', '.join(self.specs) or 'none'}.")
+        return spec
+
+    def slot(self, replica: str) -> SlotAssignment | None:
+        return next((slot for slot in self.edge.slots() if slot.replica == replica), None)
+
+    def alive(self, workload: str) -> list[ReplicaStatus]:
+        """Its replicas that are not on their way out."""
+        return [
+            status
+            for status in self.fleet.observe()
+            if status.workload == workload and status.name not in self.leaving and status.phase != Phase.TERMINATING
+        ]
+
+    def serves(self, status: ReplicaStatus) -> bool:
+        """Whether the edge sends it requests now."""
+        return (
+            in_service(status, self.slot(status.name))
+            and status.name not in self.down
+            and status.name not in self.leaving
+        )
+
+    # -- the pulse ------------------------------------------------------------------------------------------
+
+    def pulse(self) -> None:
+        """Tell those who wait that another pass of the loop is over."""
+        passed, self._passed = self._passed, asyncio.Event()
+        passed.set()
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until `condition` holds, looked at after each pass of the loop. False where it did not in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition():
+                    await self._passed.wait()
+        except TimeoutError:
+            return condition()
+        return True
+
+    # -- the written state ----------------------------------------------------------------------------------
+
+    async def want(self, workload: str, change: Callable[[WorkloadWanted], WorkloadWanted]) -> WorkloadWanted:
+        """Change and save what is wanted of a workload; nothing changes where saving fails. The new value."""
+        async with self._wanted_lock:
+            wanted = change(self.wanted.of(workload))
+            await self._replace(self.wanted.with_workload(workload, wanted))
+        self.wake.set()
+        return wanted
+
+    async def want_all(self, change: Callable[[WantedState], WantedState]) -> None:
+        async with self._wanted_lock:
+            await self._replace(change(self.wanted))
+        self.wake.set()
+
+    async def _replace(self, state: WantedState) -> None:
+        if state != self.wanted:
+            await self.store.save(state)
+            self.wanted = state
+
+    # -- deeds on one replica ---------------------------------------------------------------------------------
+
+    def lock(self, replica: str) -> asyncio.Lock:
+        """Orders the edge operations of one replica."""
+        return self._locks.setdefault(replica, asyncio.Lock())
+
+    async def mark_down(self, workload: str, replica: str) -> None:
+        """Take a dead replica out of rotation at once. Does nothing where it is known to be out."""
+        if replica in self.down:
+            return
+        self.down.add(replica)
+        try:
+            async with self.lock(replica):
+                await self.edge.mark_down(workload, replica)
+        except BaseException:
+            self.down.discard(replica)
+            raise
+        self.event("edge.marked-down", Severity.WARNING, replica, f"{replica} died; the edge no longer chooses it.")
+
+    async def fill(self, workload: str, replica: str) -> None:
+        """Give a Ready replica its slot; takes it back at once where it died in the meantime."""
+        async with self.lock(replica):
+            status = self.find(replica)
+            if status is None or status.phase != Phase.READY or status.port is None or replica in self.leaving:
+                return
+            await self.edge.fill(
+                workload,
+                replica,
+                host=status.host,
+                port=status.port,
+                check_port=status.health_port or status.port,
+                maxconn=self.spec(workload).slots,
+            )
+            self.down.discard(replica)
+        now = self.find(replica)
+        if now is None or has_died(now, leaving=replica in self.leaving):
+            await self.mark_down(workload, replica)
+            return
+        self.event("edge.filled", Severity.INFO, replica, f"{replica} takes requests.", port=status.port)
+
+    async def drain_until_idle(self, workload: str, replica: str, deadline_s: float) -> bool:
+        """No new requests for it, then wait for those it has. False where some were left at the deadline."""
+        async with self.lock(replica):
+            await self.edge.drain(workload, replica)
+        ends = self.clock.mono() + deadline_s
+        while True:
+            left = await self.edge.in_flight(workload, replica)
+            status = self.find(replica)
+            if left == 0 or status is None or has_died(status, leaving=True):
+                return True
+            if self.clock.mono() >= ends:
+                self.event(
+                    "drain.deadline",
+                    Severity.WARNING,
+                    replica,
+                    f"{replica} still had {left} requests after {deadline_s:g} s of draining; it is stopped.",
+                    in_flight=left,
+                )
+                return False
+            await asyncio.sleep(DRAIN_POLL_S)
+
+    def start_removal(self, workload: str, replica: str, reason: str) -> asyncio.Task[None]:
+        """Begin to drain and end a replica; the task under way where one already does."""
+        task = self.leaving.get(replica)
+        if task is None:
+            task = asyncio.create_task(self._remove(workload, replica, reason), name=f"remove {replica}")
+            self.leaving[replica] = task
+        return task
+
+    async def _remove(self, workload: str, replica: str, reason: str) -> None:
+        try:
+            spec = self.specs.get(workload) or self.departed.get(workload)  # neither, for one of a former daemon
+            deadline_s = spec.drain_deadline_s if spec else UNDECLARED_DRAIN_S
+            await self.drain_until_idle(workload, replica, deadline_s)
+            await self.fleet.remove(replica, reason=reason)
+            async with self.lock(replica):
+                await self.edge.clear(workload, replica)
+            self._forget(workload, replica)
+            await self.undrain_in_file(workload, replica)
+        finally:
+            self.leaving.pop(replica, None)
+            self.wake.set()
+
+    async def undrain_in_file(self, workload: str, replica: str) -> None:
+        if replica in self.wanted.of(workload).drained:
+            await self.want(workload, lambda wanted: without_drained(wanted, replica))
+
+    def _forget(self, workload: str, replica: str) -> None:
+        self.down.discard(replica)
+        self._locks.pop(replica, None)
+        self.rolling.get(workload, set()).discard(replica)
+
+    def event(self, kind: str, severity: Severity, subject: str, message: str, **attributes: Scalar) -> None:
+        """Record what happened."""
+        self.sink.append(
+            EventRow(
+                ts=self.clock.now(),
+                mono_s=self.clock.mono(),
+                kind=kind,
+                severity=severity,
+                subject=subject,
+                message=message,
+                attributes=attributes,
+            )
+        )
+
+
+def without_drained(wanted: WorkloadWanted, replica: str) -> WorkloadWanted:
+    """`wanted` with `replica` back in rotation."""
+    return msgspec.structs.replace(wanted, drained=tuple(name for name in wanted.drained if name != replica))
