@@ -1,0 +1,315 @@
+"""The daemon's side of a shim: launch one, adopt one, ask it, hear of exits.
+
+Owns one connection to one shim. Never decides whether a program should run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from backend.contract.clock import Clock, SystemClock
+from backend.contract.errors import InternalError, PortTaken, TrinityError, Unreachable
+from backend.contract.fleet import ExitRecord
+from backend.contract.shim import ShimSpec
+from backend.shim.leftovers import end_leftovers, remove_files
+from backend.shim.ports import owner_of_port
+from backend.shim.protocol import MAX_LINE_BYTES, Message, Operation, Request, StartReport, encode_line
+from backend.shim.record import (
+    ShimRecord,
+    is_same_process,
+    read_exit,
+    read_record,
+    shim_alive,
+    write_atomic,
+)
+
+ExitListener = Callable[[ExitRecord], None]
+StartListener = Callable[[ShimRecord], None]
+
+_ANSWER_S: Final = 5.0
+_END_S: Final = 2.0
+"""How long a shim may take to end after its last word."""
+
+
+class ShimClient:
+    """One shim. `record` is what it last said of itself; listeners run on the loop."""
+
+    def __init__(self, record: ShimRecord, clock: Clock) -> None:
+        self.record = record
+        self._clock = clock
+        self._writer: asyncio.StreamWriter | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._next_id = 0
+        self._waiting: dict[int, asyncio.Future[Message]] = {}
+        self._exit_listeners: list[ExitListener] = []
+        self._start_listeners: list[StartListener] = []
+        self._last_exit: ExitRecord | None = None
+        self._gone = asyncio.Event()
+        self._detached = False
+
+    @classmethod
+    async def launch(cls, spec: ShimSpec, *, timeout_s: float = 5.0, clock: Clock | None = None) -> ShimClient:
+        """Start a shim; returns once its program was executed.
+
+        Raises PortTaken (naming the owner) where a listening socket cannot be bound, TrinityError where the program
+        cannot be executed, where a shim of that record still runs, or where none could be started in `timeout_s`.
+        """
+        before = read_record(spec.record_path)
+        if before is not None and shim_alive(before):
+            raise TrinityError(f"{spec.name} already runs (shim {before.shim_pid}).", "Stop it first.")
+        if before is not None:
+            await asyncio.to_thread(end_leftovers, before)
+        report = await _start_shim(spec, timeout_s)
+        if report.kind == "port-taken":
+            owner = await asyncio.to_thread(owner_of_port, report.port)
+            raise PortTaken(report.host, report.port, owner, report.purpose)
+        if report.record is None:
+            raise TrinityError(f"{spec.name} cannot be started. {report.message}", "Check its command and paths.")
+        client = cls(report.record, clock or SystemClock())
+        await client._connect(timeout_s)
+        return client
+
+    @classmethod
+    async def adopt(cls, record_path: Path, *, timeout_s: float = 2.0, clock: Clock | None = None) -> ShimClient | None:
+        """Connect to a shim that already runs. Null, with its files removed, when it is gone.
+
+        Raises Unreachable where the shim runs but does not answer in `timeout_s`.
+        """
+        record = read_record(record_path)
+        if record is None:
+            return None
+        if not shim_alive(record):
+            await asyncio.to_thread(end_leftovers, record)
+            remove_files(record)
+            return None
+        client = cls(record, clock or SystemClock())
+        await client._connect(timeout_s)
+        await client._ask("status", timeout_s=timeout_s)
+        return client
+
+    async def status(self) -> ShimRecord:
+        """The shim's present record. Raises Unreachable when it is gone."""
+        await self._ask("status")
+        return self.record
+
+    async def signal(self, signum: int) -> None:
+        """Signal the program itself. Raises TrinityError when it is not running."""
+        await self._ask("signal", signum=signum)
+
+    async def stop(self, grace_s: float) -> ExitRecord:
+        """Stop signal, SIGKILL after `grace_s`; shim and program are gone on return."""
+        exit_record: ExitRecord | None = None
+        with contextlib.suppress(Unreachable):
+            exit_record = (await self._ask("stop", grace_s=grace_s, timeout_s=grace_s + _ANSWER_S)).exit
+        if not await wait_gone(self.record.shim_pid, self.record.shim_start, _END_S):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.record.shim_pid, signal.SIGKILL)
+            await wait_gone(self.record.shim_pid, self.record.shim_start, _END_S)
+        await asyncio.to_thread(end_leftovers, self.record)
+        remove_files(self.record, keep_exit=True)
+        await self.closed()
+        return exit_record or self._last_exit or self._unknown_exit()
+
+    async def reload(self) -> ShimRecord:
+        """Start a new program beside the present one, with `reload_argv`; the old one ends in its own time."""
+        await self._ask("reload")
+        return self.record
+
+    async def hold(self, on: bool) -> None:
+        """While held, a respawning shim leaves its program dead and keeps the listening sockets."""
+        await self._ask("hold", on=on)
+
+    async def reap(self) -> None:
+        """End a shim whose program is dead and held; its record is removed."""
+        await self._ask("reap")
+        await self.closed()
+
+    def on_exit(self, listener: ExitListener) -> Callable[[], None]:
+        """Call `listener` for each exit of the program, also when the shim itself is lost."""
+        self._exit_listeners.append(listener)
+        return lambda: self._exit_listeners.remove(listener) if listener in self._exit_listeners else None
+
+    def on_start(self, listener: StartListener) -> Callable[[], None]:
+        """Call `listener` for each start after the first (respawn, reload)."""
+        self._start_listeners.append(listener)
+        return lambda: self._start_listeners.remove(listener) if listener in self._start_listeners else None
+
+    async def closed(self) -> None:
+        """Returns when the shim itself has ended (or at once after `close`)."""
+        await self._gone.wait()
+
+    async def close(self) -> None:
+        """Detach; the shim and its program go on."""
+        self._detached = True
+        if self._writer is not None:
+            self._writer.close()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _connect(self, timeout_s: float) -> None:
+        path = self.record.spec.socket_path
+        try:
+            reader, self._writer = await asyncio.wait_for(
+                asyncio.open_unix_connection(path, limit=MAX_LINE_BYTES), timeout_s
+            )
+        except (OSError, TimeoutError) as error:
+            recorded = read_exit(self.record.spec.exit_path)
+            if recorded is not None and recorded.pid == self.record.pid:
+                # It started and ended before we could connect: tell it like any other exit.
+                self._last_exit = recorded
+                self._task = asyncio.create_task(self._report_early_exit(recorded))
+                return
+            raise Unreachable(f"The shim of {self.record.spec.name} does not answer on {path}.") from error
+        self._task = asyncio.create_task(self._listen(reader), name=f"shim-{self.record.spec.name}")
+
+    async def _ask(
+        self,
+        operation: Operation,
+        *,
+        signum: int = 0,
+        grace_s: float = 0.0,
+        on: bool = True,
+        timeout_s: float = _ANSWER_S,
+    ) -> Message:
+        name = self.record.spec.name
+        if self._writer is None or self._gone.is_set() or self._detached:
+            raise Unreachable(f"The shim of {name} is gone.")
+        self._next_id += 1
+        request = Request(id=self._next_id, op=operation, signum=signum, grace_s=grace_s, on=on)
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._waiting[request.id] = answer
+        try:
+            self._writer.write(encode_line(request))
+            message = await asyncio.wait_for(answer, timeout_s)
+        except (OSError, TimeoutError) as error:
+            raise Unreachable(f"The shim of {name} did not answer `{operation}`.") from error
+        finally:
+            self._waiting.pop(request.id, None)
+        if message.error:
+            raise TrinityError(f"{name}: {message.error}")
+        return message
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while line := await reader.readline():
+                self._take(msgspec.json.decode(line, type=Message))
+        except (OSError, ValueError) as error:
+            self._fail_waiting(str(error))
+        if self._writer is not None:
+            self._writer.close()
+        if not self._detached:
+            await self._shim_ended()
+        self._fail_waiting("it ended")
+        self._gone.set()
+
+    def _take(self, message: Message) -> None:
+        if message.record is not None:
+            self.record = message.record
+        if message.event == "exited" and message.exit is not None:
+            self._last_exit = message.exit
+            self._tell_exit(message.exit)
+        elif message.event == "started" and message.record is not None:
+            for listener in list(self._start_listeners):
+                listener(message.record)
+        elif message.id is not None and message.id in self._waiting and not self._waiting[message.id].done():
+            self._waiting[message.id].set_result(message)
+
+    async def _shim_ended(self) -> None:
+        """The connection is closed. If nobody told us how the program ended, find out, and say it."""
+        await wait_gone(self.record.shim_pid, self.record.shim_start, _END_S)
+        if self.record.pid is None or (self._last_exit is not None and self._last_exit.pid == self.record.pid):
+            return
+        await asyncio.to_thread(end_leftovers, self.record)
+        recorded = read_exit(self.record.spec.exit_path)
+        found = recorded if recorded is not None and recorded.pid == self.record.pid else self._unknown_exit()
+        self._last_exit = found
+        self._tell_exit(found)
+
+    async def _report_early_exit(self, record: ExitRecord) -> None:
+        await wait_gone(self.record.shim_pid, self.record.shim_start, _END_S)
+        self._tell_exit(record)
+        self._gone.set()
+
+    def _unknown_exit(self) -> ExitRecord:
+        return ExitRecord(
+            ts=self._clock.now(),
+            mono_s=self._clock.mono(),
+            reason="Unknown",
+            pid=self.record.pid,
+            last_lines=("Its shim was killed, which ends the program too.",),
+        )
+
+    def _tell_exit(self, record: ExitRecord) -> None:
+        for listener in list(self._exit_listeners):
+            listener(record)
+
+    def _fail_waiting(self, why: str) -> None:
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(Unreachable(f"The shim of {self.record.spec.name} is gone ({why})."))
+
+
+async def _start_shim(spec: ShimSpec, timeout_s: float) -> StartReport:
+    """Run the shim program and read the one line it says. Raises TrinityError."""
+    if spec.cwd is None:
+        spec = msgspec.structs.replace(spec, cwd=str(Path.cwd()))
+    spec_path = Path(f"{spec.record_path}.spec")
+    write_atomic(spec_path, msgspec.json.encode(spec))
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # never import a `backend` folder of the working directory
+            "-m",
+            "backend.shim",
+            str(spec_path),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd="/",
+        )
+        try:
+            said, complaint = await asyncio.wait_for(process.communicate(), timeout_s)
+        except TimeoutError as error:
+            late = read_record(spec.record_path)
+            if late is not None and shim_alive(late):
+                os.kill(late.shim_pid, signal.SIGKILL)
+            raise TrinityError(f"The shim of {spec.name} did not start within {timeout_s:g} s.") from error
+    finally:
+        spec_path.unlink(missing_ok=True)
+    try:
+        return msgspec.json.decode(said, type=StartReport)
+    except msgspec.DecodeError as error:
+        lines = complaint.decode("utf-8", "replace").strip().splitlines()
+        raise InternalError(f"The shim of {spec.name} failed: {lines[-1] if lines else 'it said nothing'}.") from error
+
+
+async def wait_gone(pid: int, start: int, timeout_s: float) -> bool:
+    """Wait until the process that started at `start` ticks is gone. False after `timeout_s`."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return not is_same_process(pid, start)
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    try:
+        if not is_same_process(pid, start):
+            return True
+        loop.add_reader(descriptor, ended.set)
+        try:
+            await asyncio.wait_for(ended.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        finally:
+            loop.remove_reader(descriptor)
+        return True
+    finally:
+        os.close(descriptor)
