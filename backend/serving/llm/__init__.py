@@ -1,0 +1,1 @@
+"""The llm replica: one process around llama.cpp's own HTTP server."""
