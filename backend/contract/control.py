@@ -166,6 +166,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     edge_up: bool = False
     public_url: str = ""
     stats_url: str = ""
+    metrics_url: str = ""
     consoles: int = 0
     loop_lag_p99_s: float | None = None
     dropped_rows: int = 0

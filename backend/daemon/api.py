@@ -1,0 +1,233 @@
+"""The control API's routes, version 1: thin translations between HTTP and a `ControlSurface`.
+
+| route | what |
+|---|---|
+| GET /v1/version, /v1/snapshot, /v1/series?seconds= | who runs here; the fleet now; its last seconds |
+| GET /v1/stream?interval_s= | NDJSON of Frames, sooner than the interval when something happened |
+| GET /v1/rows/{table}?since_ts=&until_ts=&limit=&where= | newest rows of a ledger table |
+| GET /v1/logs?replicas=&since_ts=&until_ts=&limit=, /v1/logs/follow | lines of the replicas |
+| GET /v1/replicas/{name} | everything known of one replica |
+| GET /v1/drills, /v1/edge/{stat,config,errors} | drills one can run; HAProxy's own words |
+| POST /v1/actions/preview, /v1/actions | preview and perform an ActionRequest |
+| POST /v1/apply/diff, /v1/shutdown | what a trinity.yaml would change; end fleet and daemon |
+
+Every failure is an ErrorInfo. A request's X-Request-ID becomes the correlation id of what is logged for it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+import structlog
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from backend.config.own_logs import bind_correlation
+from backend.contract.control import (
+    ActionPreview,
+    ActionRequest,
+    DrillInfo,
+    ErrorInfo,
+    Frame,
+    LogWindow,
+    SeriesPoint,
+    Snapshot,
+    VersionInfo,
+)
+from backend.contract.errors import TrinityError, UsageError
+from backend.contract.rows import ActionRow, LogRow, Row, Scalar
+
+_log = structlog.get_logger(__name__)
+_MAX_BODY = 2 * 1024 * 1024
+_STATUS = {"usage": 400, "refused": 409, "unreachable": 503, "internal": 500}
+
+
+class ControlSurface(Protocol):
+    """What the daemon offers to its clients."""
+
+    def version(self) -> VersionInfo: ...
+    def snapshot(self) -> Snapshot: ...
+    def series(self, seconds: int) -> Sequence[SeriesPoint]: ...
+    def frames(self, interval_s: float) -> AsyncIterator[Frame]: ...
+    def rows(
+        self, table: str, since_ts: float, until_ts: float | None, limit: int, where: dict[str, Scalar] | None
+    ) -> Sequence[Row]: ...
+    async def logs(
+        self, replicas: list[str] | None, since_ts: float, until_ts: float | None, limit: int
+    ) -> LogWindow: ...
+    def follow_logs(self, replicas: list[str] | None, since_ts: float) -> AsyncIterator[Sequence[LogRow]]: ...
+    def raw(self, replica: str) -> dict[str, Any]: ...
+    async def drills(self) -> Sequence[DrillInfo]: ...
+    async def edge_text(self, what: str) -> str: ...
+    async def preview(self, request: ActionRequest) -> ActionPreview: ...
+    async def perform(self, request: ActionRequest) -> ActionRow: ...
+    async def diff(self, yaml: str, source: str) -> Sequence[str]: ...
+    def shutdown(self) -> None: ...
+
+
+class _DiffRequest(msgspec.Struct, frozen=True):
+    yaml: str
+    source: str
+
+
+T = TypeVar("T")
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def _json(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def _guarded(handler: Handler) -> Handler:
+    """Correlation id in and out, failures as ErrorInfo."""
+
+    async def guarded(request: Request) -> Response:
+        correlation = request.headers.get("x-request-id") or uuid.uuid4().hex[:16]
+        structlog.contextvars.clear_contextvars()
+        bind_correlation(correlation)
+        try:
+            answer = await handler(request)
+        except TrinityError as error:
+            info = ErrorInfo(kind=error.kind, message=error.message, next_step=error.next_step)
+            answer = _json(info)
+            answer.status_code = _STATUS.get(error.kind, 422)
+        except Exception as error:
+            _log.exception("request failed", path=request.url.path)
+            info = ErrorInfo(
+                kind="internal",
+                message=f"The daemon failed: {type(error).__name__}: {error}.",
+                next_step="See its log.",
+            )
+            answer = _json(info)
+            answer.status_code = 500
+        answer.headers["X-Request-ID"] = correlation
+        return answer
+
+    return guarded
+
+
+async def _body(request: Request, kind: type[T]) -> T:
+    raw = await request.body()
+    if len(raw) > _MAX_BODY:
+        raise UsageError("The request is too large.", f"Send at most {_MAX_BODY} bytes.")
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"The request was not understood: {error}.", "Client and daemon may differ.") from None
+
+
+def _number(request: Request, name: str, default: float) -> float:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{name}={text} is no number.", "Mend the request.") from None
+
+
+def _until(request: Request) -> float | None:
+    return _number(request, "until_ts", 0.0) if "until_ts" in request.query_params else None
+
+
+def _replicas(request: Request) -> list[str] | None:
+    text = request.query_params.get("replicas")
+    return None if text is None else [name for name in text.split(",") if name]
+
+
+def _where(request: Request) -> dict[str, Scalar] | None:
+    text = request.query_params.get("where")
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=dict[str, Scalar])
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"where= was not understood: {error}.", "Send a JSON object of columns.") from None
+
+
+def control_app(surface: ControlSurface) -> Starlette:
+    """The ASGI application over a surface."""
+
+    async def version(_: Request) -> Response:
+        return _json(surface.version())
+
+    async def snapshot(_: Request) -> Response:
+        return _json(surface.snapshot())
+
+    async def series(request: Request) -> Response:
+        return _json(surface.series(int(_number(request, "seconds", 600))))
+
+    async def stream(request: Request) -> Response:
+        interval = min(60.0, max(0.1, _number(request, "interval_s", 1.0)))
+        return StreamingResponse(_ndjson(surface.frames(interval)), media_type="application/x-ndjson")
+
+    async def rows(request: Request) -> Response:
+        limit = int(min(100_000, _number(request, "limit", 1000)))
+        table = request.path_params["table"]
+        since = _number(request, "since_ts", 0.0)
+        return _json(surface.rows(table, since, _until(request), limit, _where(request)))
+
+    async def logs(request: Request) -> Response:
+        limit = int(min(100_000, _number(request, "limit", 500)))
+        since = _number(request, "since_ts", 0.0)
+        return _json(await surface.logs(_replicas(request), since, _until(request), limit))
+
+    async def follow(request: Request) -> Response:
+        batches = surface.follow_logs(_replicas(request), _number(request, "since_ts", 0.0))
+        return StreamingResponse(_ndjson(batches), media_type="application/x-ndjson")
+
+    async def replica(request: Request) -> Response:
+        return _json(surface.raw(request.path_params["name"]))
+
+    async def drills(_: Request) -> Response:
+        return _json(await surface.drills())
+
+    async def edge(request: Request) -> Response:
+        return _json({"text": await surface.edge_text(request.path_params["what"])})
+
+    async def preview(request: Request) -> Response:
+        return _json(await surface.preview(await _body(request, ActionRequest)))
+
+    async def perform(request: Request) -> Response:
+        return _json(await surface.perform(await _body(request, ActionRequest)))
+
+    async def diff(request: Request) -> Response:
+        wanted = await _body(request, _DiffRequest)
+        return _json(await surface.diff(wanted.yaml, wanted.source))
+
+    async def shutdown(_: Request) -> Response:
+        surface.shutdown()
+        return _json({})
+
+    get: list[tuple[str, Handler]] = [
+        ("/v1/version", version),
+        ("/v1/snapshot", snapshot),
+        ("/v1/series", series),
+        ("/v1/stream", stream),
+        ("/v1/rows/{table}", rows),
+        ("/v1/logs", logs),
+        ("/v1/logs/follow", follow),
+        ("/v1/replicas/{name}", replica),
+        ("/v1/drills", drills),
+        ("/v1/edge/{what}", edge),
+    ]
+    post: list[tuple[str, Handler]] = [
+        ("/v1/actions/preview", preview),
+        ("/v1/actions", perform),
+        ("/v1/apply/diff", diff),
+        ("/v1/shutdown", shutdown),
+    ]
+    routes = [Route(path, _guarded(handler), methods=["GET"]) for path, handler in get]
+    routes += [Route(path, _guarded(handler), methods=["POST"]) for path, handler in post]
+    return Starlette(routes=routes)
+
+
+async def _ndjson(items: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    """One JSON document a line. An empty batch is a line too: it tells the client that we live."""
+    async for item in items:
+        yield msgspec.json.encode(item) + b"\n"
