@@ -97,8 +97,8 @@ class Policy(Protocol):
 
 
 class Threshold:
-    """The documented rule: up by 1 if cpu > target × 0.8, or queue > target, or TTFT > target; down by 1 if
-    cpu < target × 0.3 and queue < 10 and instances > min; a cooldown between actions."""
+    """The documented rule: up by 1 if cpu > 0.8 of its target, or queue > target, or TTFT > target; down by 1 if
+    cpu < 0.3 of it and queue < 10 and instances > min; a cooldown between actions."""
 
     name: Final = "threshold"
 

@@ -1,0 +1,1 @@
+"""The one gateway for every verb: preview, guard, journal, deed, result, undo."""
