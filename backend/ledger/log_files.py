@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from backend.ledger.log_lines import stamp_of
+from backend.ledger.log_lines import is_part, stamp_of
 
 CURRENT: Final = "current.log"
 BLOCK_BYTES: Final = 64 * 1024
@@ -175,34 +175,31 @@ def _lines_from(file: LogFile, start: int) -> Iterator[bytes]:
 def start_of_last_lines(file: LogFile, low: int, high: int, count: int) -> tuple[int, int]:
     """Where the last `count` lines of low..high begin, and how many there are: (offset, lines).
 
-    `low` and `high` are line starts. Goes on backwards while the line before is a part (`P`) of the first.
+    `low` and `high` are line starts. Goes on backwards while the line before is a part (`P`) that these continue.
     """
-    if count <= 0:
+    if count <= 0 or high <= low:
         return high, 0
-    found, at, tail = 0, high, b""
-    while at > low:
-        start = max(low, at - BLOCK_BYTES)
-        tail = file.read(start, at) + tail
-        newline = len(tail) - 1 if at == high and tail.endswith(b"\n") else tail.rfind(b"\n", 0, len(tail))
-        begin = len(tail)
-        while True:
-            newline = tail.rfind(b"\n", 0, begin - 1)
-            if newline < 0:
-                break
-            begin = newline + 1
-            found += 1
-            if found >= count and not _continued(tail, begin):
-                return start + begin, found
-        tail = tail[:begin]
-        at = start
-        high = start + begin
-        if begin > 8 * 1024 * 1024:
-            break  # no newline in 8 MiB: foreign bytes
-    return low, found + (1 if tail else 0)
+    size = BLOCK_BYTES
+    while True:
+        start = max(low, high - size)
+        found = _walk_back(file.read(start, high), count, whole=start == low)
+        if found is not None:
+            return start + found[0], found[1]
+        size *= 4
 
 
-def _continued(text: bytes, begin: int) -> bool:
-    """Whether the line that ends just before `begin` is a part that goes on."""
-    previous = text.rfind(b"\n", 0, begin - 1) + 1
-    head = text[previous : previous + 48].split(b" ", 3)
-    return len(head) >= 3 and head[2] == b"P"
+def _walk_back(text: bytes, count: int, *, whole: bool) -> tuple[int, int] | None:
+    """(offset, lines) of the last `count` lines in a text; None when it must begin earlier to tell."""
+    begin = len(text)
+    for lines in range(1, text.count(b"\n") + 2):
+        newline = text.rfind(b"\n", 0, begin - 1)
+        begin = newline + 1
+        if newline < 0:
+            return (0, lines) if whole else None
+        if lines >= count:
+            previous = text.rfind(b"\n", 0, newline) + 1
+            if previous == 0 and not whole:
+                return None
+            if not is_part(text[previous : previous + 48]):
+                return begin, lines
+    return 0, 0

@@ -74,6 +74,12 @@ def stamp_of(line: bytes) -> float | None:
     return None if match is None else _instant(match)
 
 
+def is_part(line: bytes) -> bool:
+    """Whether a stored line (or its first 48 bytes) is a part that the next line continues."""
+    match = _HEAD.match(line)
+    return match is not None and match[4] == b"P"
+
+
 def parse_piece(line: bytes, *, fallback_ts: float = 0.0) -> Piece:
     """One stored line without its newline. Foreign text becomes a whole stderr line at `fallback_ts`."""
     match = _HEAD.match(line)

@@ -27,7 +27,7 @@ from backend.ledger.log_files import (
     replicas_in,
     start_of_last_lines,
 )
-from backend.ledger.log_lines import Joiner, Piece, join_pieces, to_row
+from backend.ledger.log_lines import Joiner, Piece, join_pieces, stamp_of, to_row
 
 _POLL_BYTES: Final = 2 * 1024 * 1024
 """Read at most this much of a replica at a look, so that a flood in one delays the others little."""
@@ -50,25 +50,30 @@ class LogReader:
         limit: int = 1000,
         since_ts: float | None = None,
         until_ts: float | None = None,
+        whole_instants: bool = False,
     ) -> LogWindow:
         """The newest `limit` lines with since_ts <= ts < until_ts, merged by time, oldest first.
 
-        `truncated` counts the stored lines of that span that were left out. Raises OSError.
+        Many lines share an instant (a shim stamps what it reads at once): `whole_instants` adds those that share
+        the oldest one shown, so that `before` its instant goes on without a gap. `truncated` counts the stored
+        lines of the span that were left out. Raises OSError.
         """
         found: list[tuple[str, Piece]] = []
-        total = 0
+        left_out = 0
         for replica in self._chosen(replicas):
-            pieces, lines = self._last_pieces(replica, limit, since_ts, until_ts)
-            total += lines
+            pieces, lines = self._last_pieces(replica, limit, since_ts, until_ts, whole_instants)
+            left_out += lines
             found.extend((replica, piece) for piece in pieces)
         found.sort(key=lambda entry: entry[1].ts)
-        shown = found[-limit:] if limit > 0 else []
-        rows = tuple(to_row(replica, piece) for replica, piece in shown)
-        return LogWindow(rows=rows, truncated=max(0, total + len(found) - len(shown)))
+        cut = max(0, len(found) - limit)
+        while whole_instants and 0 < cut < len(found) and found[cut - 1][1].ts == found[cut][1].ts:
+            cut -= 1
+        rows = tuple(to_row(replica, piece) for replica, piece in found[cut:])
+        return LogWindow(rows=rows, truncated=left_out + cut)
 
     def before(self, ts: float, replicas: Sequence[str] | None = None, *, limit: int = 1000) -> LogWindow:
-        """The `limit` lines that come before an instant (paging backwards)."""
-        return self.tail(replicas, limit=limit, until_ts=ts)
+        """The `limit` lines (and those of the oldest one's instant) before an instant: paging backwards."""
+        return self.tail(replicas, limit=limit, until_ts=ts, whole_instants=True)
 
     def count(
         self, replicas: Sequence[str] | None = None, *, since_ts: float | None = None, until_ts: float | None = None
@@ -129,7 +134,7 @@ class LogReader:
         return [replica for replica in replicas if _is_plain_name(replica)]
 
     def _last_pieces(
-        self, replica: str, limit: int, since_ts: float | None, until_ts: float | None
+        self, replica: str, limit: int, since_ts: float | None, until_ts: float | None, whole_instants: bool
     ) -> tuple[list[Piece], int]:
         """The last messages of a replica's span, and how many stored lines of it were not read."""
         with opened(self._logs_dir / replica) as files:
@@ -137,10 +142,11 @@ class LogReader:
             wanted = limit
             while True:
                 chunks: deque[bytes] = deque()
-                left_out = missing = 0
-                missing = wanted
+                left_out, missing = 0, wanted
                 for file, low, high in reversed(spans):
                     start, lines = start_of_last_lines(file, low, high, missing)
+                    if whole_instants and low < start < high:
+                        start = _start_of_instant(file, low, start)
                     chunks.appendleft(file.read(start, high))
                     missing -= min(lines, missing)
                     left_out += _newlines(file, low, start)
@@ -220,6 +226,9 @@ class Follower:
             if self._since_ts is not None:
                 starts.append((file, offset_at(file, self._since_ts)))
                 continue
+            if missing <= 0 and starts:
+                starts.append((file, file.size))
+                continue
             start, lines = start_of_last_lines(file, 0, high, missing)
             missing -= min(lines, missing)
             starts.append((file, start))
@@ -269,6 +278,12 @@ def _span(file: LogFile, since_ts: float | None, until_ts: float | None) -> tupl
     low = 0 if since_ts is None else offset_at(file, since_ts)
     high = _end_of_lines(file) if until_ts is None else min(offset_at(file, until_ts), _end_of_lines(file))
     return low, max(low, high)
+
+
+def _start_of_instant(file: LogFile, low: int, start: int) -> int:
+    """Where the lines begin that share the instant of the line at `start`."""
+    stamp = stamp_of(file.read(start, start + 48))
+    return start if stamp is None else max(low, min(start, offset_at(file, stamp)))
 
 
 def _end_of_lines(file: LogFile) -> int:
