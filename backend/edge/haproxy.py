@@ -1,0 +1,463 @@
+"""HaproxyEdge: the `Edge` of backend.contract, over one HAProxy process under a shim.
+
+Owns the slot table and makes three things equal it: haproxy.cfg, the running HAProxy, and (after a respawn) the
+HAProxy that came up. Never starts or stops a replica, never chooses one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from backend.config.paths import StatePaths
+from backend.contract.clock import Clock
+from backend.contract.edge import EdgeObservation, SlotAssignment
+from backend.contract.errors import TrinityError, Unreachable
+from backend.contract.fleet import ExitRecord, WorkloadSpec
+from backend.contract.ledger import RowSink
+from backend.contract.rows import EventRow, Scalar
+from backend.contract.words import Severity, SlotState
+from backend.edge import slots
+from backend.edge.oldprocess import OldProcesses
+from backend.edge.process import NAME, EdgeMemory, EdgeStore, choose_port, last_words, living_processes
+from backend.edge.reader import POLL_S, LogReader
+from backend.edge.runtime import (
+    BACKENDS_AND_SERVERS,
+    RuntimeApi,
+    clear_commands,
+    down_commands,
+    fill_commands,
+    mend_commands,
+    observed_servers,
+    observed_workloads,
+    parse_info,
+    parse_stat,
+    state_commands,
+)
+from backend.edge.settings import EdgeSettings, HaproxyBinary, find_haproxy, require_safe
+from backend.edge.slots import SlotTable
+from backend.shim.client import ShimClient
+from backend.shim.record import ShimRecord
+
+OBSERVE_S: Final = 0.25
+_UP_S: Final = 5.0
+_STEP_S: Final = 0.01
+
+
+class HaproxyEdge:
+    """The load balancer. `await start()` adopts a running one or launches it; `close()` leaves it running."""
+
+    def __init__(self, paths: StatePaths, settings: EdgeSettings, sink: RowSink, clock: Clock, fleet_name: str) -> None:
+        require_safe(settings)
+        self._paths, self._settings, self._sink, self._clock = paths, settings, sink, clock
+        self._store = EdgeStore(paths, settings)
+        self._api = RuntimeApi(self._store.admin_socket)
+        self._memory = EdgeMemory()
+        self._snippet = ""
+        self._binary: HaproxyBinary | None = None
+        self._shim: ShimClient | None = None
+        self._old = OldProcesses()
+        self._lock = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._verify = True
+        self._pid_seen: int | None = None
+        self._died: tuple[float, int] | None = None
+        self._settle = True
+        self._reloading = False
+        self._stopping = False
+        self._observation = EdgeObservation(ts=clock.now(), up=False)
+        self.reader = LogReader(paths.edge_dir, sink=sink, clock=clock, fleet=fleet_name, replica_of=self._replica_of)
+        self.adopted = False
+
+    # -- life
+
+    async def start(self) -> None:
+        """Adopt the edge of this state directory, or launch one.
+
+        Raises PortTaken, FileError, UsageError or Unreachable; then nothing of ours is left running.
+        """
+        self._memory = self._store.recall()
+        self._snippet = await asyncio.to_thread(self._store.snippet)
+        self._binary = await asyncio.to_thread(find_haproxy, self._settings.haproxy)
+        shim = await ShimClient.adopt(self._paths.shim_record(NAME))
+        if shim is not None and not self._store.fits(shim.record.spec):
+            await shim.stop(0.0)
+            shim = None
+        self.adopted = shim is not None
+        if shim is None:
+            shim = await self._launch()
+        self._shim = shim
+        shim.on_exit(self._exited)
+        shim.on_start(self._started)
+        await self._wait_answers()
+        self._tell_missed(shim.record)
+        self._tasks = [
+            asyncio.create_task(self._observe_loop(), name="edge-observe"),
+            asyncio.create_task(self._read_loop(), name="edge-read"),
+        ]
+
+    async def close(self) -> None:
+        """Stop watching; HAProxy goes on."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+        self._old.close()
+        await self.reader.read_all()
+        self.reader.save()
+        if self._shim is not None:
+            await self._shim.close()
+
+    async def stop(self, grace_s: float = 2.0) -> None:
+        """End HAProxy and its shim; the ports are free afterwards."""
+        self._stopping = True
+        if self._shim is not None:
+            await self._shim.stop(grace_s)
+        await self.reader.settle((), 1 << 62)
+        await self.close()
+        self._store.remember(EdgeMemory())
+
+    # -- the protocol of backend.contract.edge
+
+    def observe(self) -> EdgeObservation:
+        """The newest observation, at most 250 ms old while HAProxy answers."""
+        return self._observation
+
+    def slots(self) -> Sequence[SlotAssignment]:
+        """Filled slots as we last asked for them."""
+        return self._memory.table.filled
+
+    async def configure(self, workloads: Sequence[WorkloadSpec]) -> bool:
+        """Declare workloads and routes. Raises FileError where HAProxy rejects them; then nothing has changed."""
+        async with self._lock:
+            snippet = await asyncio.to_thread(self._store.snippet)
+            table = slots.declare(self._memory.table, workloads)
+            structure = self._store.structure(table.backends, snippet)
+            if structure == self._memory.structure and table == self._memory.table:
+                return False
+            await self._store.check(self._need_binary(), table, snippet)
+            self._snippet = snippet
+            before = self._memory
+            self._remember(msgspec.structs.replace(before, table=table, structure=structure))
+            await self._reload()
+        return True
+
+    async def fill(
+        self, workload: str, replica: str, *, host: str, port: int, check_port: int, maxconn: int
+    ) -> SlotAssignment:
+        """Put a replica into a free slot and make it ready. Raises Refused where no slot is free."""
+        async with self._lock:
+            table, made = slots.fill(
+                self._memory.table,
+                workload,
+                replica,
+                host=host,
+                port=port,
+                check_port=check_port,
+                maxconn=maxconn,
+            )
+            before = self._memory.table.find(workload, replica)
+            if before == made and not self._verify:
+                return made
+            if before is not None and msgspec.structs.replace(before, state=made.state) == made:
+                await self._change(table, state_commands(made))
+            else:
+                await self._change(table, fill_commands(made, self._store.files.slots_map))
+            self._slot_event(workload, replica, made.slot, "ready")
+            return made
+
+    async def drain(self, workload: str, replica: str) -> None:
+        """No new work for it, on old processes too."""
+        await self._set_state(workload, replica, SlotState.DRAIN)
+
+    async def undrain(self, workload: str, replica: str) -> None:
+        """New work for it again."""
+        await self._set_state(workload, replica, SlotState.READY)
+
+    async def in_flight(self, workload: str, replica: str) -> int:
+        """Requests it still has, those of processes replaced by a reload included. Raises Unreachable."""
+        assignment = self._memory.table.find(workload, replica)
+        if assignment is None:
+            return 0
+        stats = await self._api.stats()
+        name = f"s{assignment.slot}"
+        now = sum(s.current + s.queued for s in stats if s.proxy == workload and s.server == name)
+        return now + await self._old.in_flight(assignment, await self._replaced_pids())
+
+    async def mark_down(self, workload: str, replica: str) -> None:
+        """Stop choosing it now; its requests without a first byte are tried elsewhere."""
+        assignment = self._memory.table.find(workload, replica)
+        if assignment is None:
+            return
+        commands = down_commands(workload, assignment.slot)
+        with contextlib.suppress(Unreachable):  # a dead HAProxy chooses nobody, and its successor checks first
+            await self._api.tell(*commands)
+        await self._old.tell(commands)
+
+    async def clear(self, workload: str, replica: str) -> None:
+        """Empty its slot."""
+        async with self._lock:
+            assignment = self._memory.table.find(workload, replica)
+            if assignment is None:
+                return
+            commands = clear_commands(workload, assignment.slot, self._store.files.slots_map)
+            await self._change(slots.clear(self._memory.table, workload, replica), commands)
+            self._slot_event(workload, replica, assignment.slot, "empty")
+
+    async def set_retries(self, *, on: bool) -> None:
+        """The budget's switch: applies to requests that arrive from now on, without a reload."""
+        async with self._lock:
+            if on == self._memory.table.retries_on:
+                return
+            command = f"set map {self._store.files.switches_map} retries {'on' if on else 'off'}"
+            await self._change(msgspec.structs.replace(self._memory.table, retries_on=on), (command,))
+        self._event("edge.retries", Severity.INFO, f"Retries switched {'on' if on else 'off'}.", {"on": on})
+
+    # -- HAProxy's own words, for the CLI
+
+    async def stat_text(self) -> str:
+        """`show info` and `show stat` as HAProxy prints them. Raises Unreachable."""
+        return await self._api.ask("show info", "show stat")
+
+    async def errors_text(self) -> str:
+        """`show errors`: the last invalid request and answer. Raises Unreachable."""
+        return await self._api.ask("show errors")
+
+    def config_text(self) -> str:
+        """haproxy.cfg with digests of secrets blanked."""
+        return self._store.redacted()
+
+    @property
+    def haproxy(self) -> HaproxyBinary | None:
+        """The binary in use, once started."""
+        return self._binary
+
+    @property
+    def public_url(self) -> str:
+        """Base URL of the public port."""
+        return self._url(0)
+
+    @property
+    def stats_url(self) -> str:
+        """URL of the statistics page."""
+        return self._url(1)
+
+    # -- inside
+
+    async def _launch(self) -> ShimClient:
+        settings, binary = self._settings, self._need_binary()
+        # Nothing of ours runs, so old slots say nothing true; the structure is declared by `configure`.
+        table = SlotTable(backends=self._memory.table.backends)
+        structure = self._store.structure(table.backends, self._snippet)
+        await self._store.check(binary, table, self._snippet)
+        await self.reader.settle((), 1 << 62)
+        self._remember(EdgeMemory(table=table, structure=structure))
+        port = await asyncio.to_thread(choose_port, settings.host, settings.port, auto=settings.auto_port)
+        stats_port = await asyncio.to_thread(
+            choose_port, settings.host, settings.stats_port, auto=settings.auto_port, avoid=port
+        )
+        return await ShimClient.launch(self._store.shim_spec(binary, port, stats_port), clock=self._clock)
+
+    async def _wait_answers(self, not_pid: int | None = None) -> None:
+        """Until a HAProxy (other than `not_pid`) answers. Raises TrinityError after five seconds."""
+        deadline = self._clock.mono() + _UP_S
+        while True:
+            try:
+                info = await self._api.info()
+                if info.get("Pid") and int(info["Pid"]) != not_pid:
+                    return
+            except Unreachable as error:
+                if self._clock.mono() > deadline:
+                    raise last_words(error, self._paths.replica_log_dir(NAME)) from error
+            if self._clock.mono() > deadline:
+                raise last_words(
+                    TrinityError("HAProxy did not take over after a reload.", "See `trinity logs --replica edge`."),
+                    self._paths.replica_log_dir(NAME),
+                )
+            await asyncio.sleep(_STEP_S)
+
+    async def _reload(self) -> None:
+        """Start a process with the present files beside the old one, which finishes what it has."""
+        shim = self._need_shim()
+        before = shim.record.pid
+        self._reloading = True
+        try:
+            if before is not None:
+                await self._old.hold(before, self._store.admin_socket)
+            await shim.reload()
+            await self._wait_answers(not_pid=before)
+        finally:
+            self._reloading = False
+        self._verify = True
+        attributes: dict[str, Scalar] = {"pid": shim.record.pid, "old_pid": before}
+        self._event(
+            "edge.reloaded", Severity.INFO, "HAProxy reloaded; the old process finishes its requests.", attributes
+        )
+
+    async def _set_state(self, workload: str, replica: str, state: SlotState) -> None:
+        async with self._lock:
+            table = slots.set_state(self._memory.table, workload, replica, state)
+            made = table.find(workload, replica)
+            if made is None or table == self._memory.table:
+                return
+            await self._change(table, state_commands(made))
+            self._slot_event(workload, replica, made.slot, state.value)
+
+    async def _change(self, table: SlotTable, commands: tuple[str, ...]) -> None:
+        """Files first, so that a HAProxy that dies in between comes up right; then the running ones."""
+        self._remember(msgspec.structs.replace(self._memory, table=table))
+        try:
+            await self._api.tell(*commands)
+        except Unreachable:
+            self._verify = True
+        await self._old.tell(commands)
+
+    def _remember(self, memory: EdgeMemory) -> None:
+        self._memory = memory
+        self._store.write(memory, self._snippet)
+
+    async def _observe_loop(self) -> None:
+        while True:
+            try:
+                await self._observe_once()
+            except Unreachable:
+                self._observation = msgspec.structs.replace(self._observation, ts=self._clock.now(), up=False)
+                self._verify = True
+            except TrinityError as error:
+                self._event("edge.trouble", Severity.ERROR, str(error), {})
+            await self._old.retire()
+            await asyncio.sleep(OBSERVE_S if self._observation.up else _STEP_S * 2)
+
+    async def _observe_once(self) -> None:
+        answer = await self._api.ask("show info", BACKENDS_AND_SERVERS)
+        head, mark, table_text = answer.partition("# pxname")
+        info, stats = parse_info(head), parse_stat(mark + table_text)
+        pid = int(info.get("Pid", "0"))
+        if self._verify or pid != self._pid_seen:
+            await self._mend(pid)
+        table, record = self._memory.table, self._need_shim().record
+        self._observation = EdgeObservation(
+            ts=self._clock.now(),
+            up=True,
+            pid=pid,
+            starts=record.starts,
+            uptime_s=float(info.get("Uptime_sec", "0")),
+            servers=observed_servers(table, stats),
+            workloads=observed_workloads(table, stats),
+            retries_on=table.retries_on and self._settings.retries,
+            public_url=self.public_url,
+            stats_url=self.stats_url,
+        )
+
+    async def _mend(self, pid: int) -> None:
+        """Compare a HAProxy that came up with the table, and tell it what differs."""
+        async with self._lock:
+            commands = mend_commands(self._memory.table, await self._api.stats(), self._store.files.slots_map)
+            if commands:
+                await self._api.tell(*commands)
+                self._event("edge.mended", Severity.INFO, "Slots were re-applied.", {"commands": len(commands)})
+            self._pid_seen, self._verify = pid, False
+            self._store.remember(self._with_process(pid))
+
+    def _with_process(self, pid: int | None) -> EdgeMemory:
+        self._memory = msgspec.structs.replace(self._memory, pid=pid, starts=self._need_shim().record.starts)
+        return self._memory
+
+    async def _read_loop(self) -> None:
+        while True:
+            try:
+                await self.reader.read_all()
+                strange = self.reader.open_pids - {self._pid_seen or 0}
+                if self._settle or strange:
+                    record = self._need_shim().record
+                    living = await asyncio.to_thread(living_processes, record)
+                    self._settle = False
+                    await self.reader.settle(living, record.start_number)
+                if self.reader.needs_new_file() and not self._reloading:
+                    async with self._lock:
+                        await self._reload()
+            except (OSError, TrinityError) as error:
+                self._event("edge.log_trouble", Severity.ERROR, f"The access log could not be read: {error}", {})
+                await asyncio.sleep(1.0)
+            await asyncio.sleep(POLL_S)
+
+    async def _replaced_pids(self) -> set[int]:
+        record = self._need_shim().record
+        living = await asyncio.to_thread(living_processes, record)
+        return living - {record.pid}
+
+    def _exited(self, record: ExitRecord) -> None:
+        if self._stopping:
+            return
+        last = self._observation
+        lost = sum(w.in_flight + w.queued for w in last.workloads)
+        self._died = (self._clock.mono(), lost)
+        self._observation = msgspec.structs.replace(last, ts=self._clock.now(), up=False)
+        self._verify = True
+        how = f"signal {record.signal}" if record.signal else f"exit code {record.code}"
+        attributes: dict[str, Scalar] = {"pid": record.pid, "signal": record.signal, "code": record.code}
+        self._event("edge.died", Severity.ERROR, f"HAProxy ended ({how}); its shim starts it again.", attributes)
+
+    def _started(self, record: ShimRecord) -> None:
+        self._settle = True
+        if self._reloading or self._stopping:
+            return
+        died_at, lost = self._died or (self._clock.mono(), 0)
+        gap = round(max(0.0, self._clock.mono() - died_at), 4)
+        self._died = None
+        self._event(
+            "edge.respawned",
+            Severity.WARNING,
+            f"HAProxy is back after {gap * 1000:.0f} ms; about {lost} requests in flight were cut off.",
+            {"pid": record.pid, "gap_s": gap, "in_flight_lost": lost},
+        )
+
+    def _tell_missed(self, record: ShimRecord) -> None:
+        """An event for what happened while no daemon ran."""
+        if self.adopted and self._memory.pid not in (None, record.pid):
+            self._event(
+                "edge.respawned",
+                Severity.WARNING,
+                "HAProxy was started again while no daemon ran.",
+                {"pid": record.pid, "starts": record.starts - self._memory.starts},
+            )
+
+    def _replica_of(self, workload: str, slot: int) -> str | None:
+        # Only a daemon changes slots, so an unread record never predates more than what this daemon just did.
+        return next((a.replica for a in self._memory.table.filled if a.workload == workload and a.slot == slot), None)
+
+    def _slot_event(self, workload: str, replica: str, slot: int, state: str) -> None:
+        message = f"Slot {slot} of {workload} ({replica}) is {state}."
+        attributes: dict[str, Scalar] = {"workload": workload, "replica": replica, "slot": slot, "state": state}
+        self._event("edge.slot", Severity.DEBUG, message, attributes)
+
+    def _event(self, kind: str, severity: Severity, message: str, attributes: dict[str, Scalar]) -> None:
+        now, mono = self._clock.now(), self._clock.mono()
+        self._sink.append(
+            EventRow(
+                ts=now, mono_s=mono, kind=kind, severity=severity, subject=NAME, message=message, attributes=attributes
+            )
+        )
+
+    def _url(self, index: int) -> str:
+        if self._shim is None:
+            return ""
+        listen = self._shim.record.spec.listen[index]
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(listen.host, listen.host)  # noqa: S104 - shown, not bound
+        return f"http://{f'[{host}]' if ':' in host and host[0] != '[' else host}:{listen.port}"
+
+    def _need_shim(self) -> ShimClient:
+        if self._shim is None:
+            raise Unreachable("The edge is not started.", "Start the fleet (`trinity up`).")
+        return self._shim
+
+    def _need_binary(self) -> HaproxyBinary:
+        if self._binary is None:
+            raise Unreachable("The edge is not started.", "Start the fleet (`trinity up`).")
+        return self._binary
