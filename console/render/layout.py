@@ -1,0 +1,74 @@
+"""Where the overview's panels go at each size of terminal. Pure: cells in, rectangles out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+PANES: Final = ("table", "ttft", "queue", "rate", "scaling", "feed", "logs")
+"""Every panel, in the order in which `tab` walks through them."""
+MARGIN: Final = 1
+GAP: Final = 3
+
+
+class Rect(msgspec.Struct, frozen=True):
+    """A panel's place: cells from the top left of the body."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def one_pane(width: int, height: int) -> bool:
+    """Too small to divide: the overview shows one panel at a time."""
+    return width < 72 or height < 18
+
+
+def overview(width: int, height: int, rows: int, pane: str) -> dict[str, Rect]:
+    """The panels shown in a body of that size, for `rows` replicas; `pane` is the one shown where only one fits."""
+    if width <= 0 or height <= 0:
+        return {}
+    if one_pane(width, height):
+        return {pane: Rect(0, 0, width, height)}
+    inner = width - 2 * MARGIN
+    air = 1 if height >= 34 else 0
+    wide = inner >= 160
+    table_height = min(max(rows + 2, 8 if wide else 4), max(4, height // 3))
+    rest = height - table_height - air
+    chart_height = max(7, rest // 2 - air) if inner >= 100 else max(6, rest // 2)
+    top = table_height + air
+    bottom = top + chart_height + air
+    places = _across(top, chart_height, inner, ("ttft", "queue", "rate") if inner >= 100 else ("ttft", "queue"))
+    if wide:
+        side = max(48, inner // 4)
+        places["table"] = Rect(MARGIN, 0, inner - side - GAP, table_height)
+        places["scaling"] = Rect(MARGIN + inner - side, 0, side, table_height)
+        places |= _across(bottom, height - bottom, inner, ("feed", "logs"))
+        return places
+    places["table"] = Rect(MARGIN, 0, inner, table_height)
+    if inner >= 100:
+        halves = _across(bottom, height - bottom, inner, ("feed", "logs"))
+        left = halves["feed"]
+        scaling = min(6, left.height // 2)
+        places["scaling"] = Rect(left.x, left.y, left.width, scaling)
+        places["feed"] = Rect(left.x, left.y + scaling + air, left.width, left.height - scaling - air)
+        places["logs"] = halves["logs"]
+        return places
+    below = height - bottom
+    places["feed"] = Rect(MARGIN, bottom, inner, (below + 1) // 2)
+    places["logs"] = Rect(MARGIN, bottom + (below + 1) // 2, inner, below // 2)
+    return places
+
+
+def _across(y: int, height: int, inner: int, names: tuple[str, ...]) -> dict[str, Rect]:
+    """Panels side by side over the whole width."""
+    each = (inner - GAP * (len(names) - 1)) // len(names)
+    places: dict[str, Rect] = {}
+    x = MARGIN
+    for index, name in enumerate(names):
+        width = MARGIN + inner - x if index == len(names) - 1 else each
+        places[name] = Rect(x, y, width, height)
+        x += width + GAP
+    return places

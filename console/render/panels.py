@@ -1,0 +1,263 @@
+"""The panels of the overview as lines: fleet line, titles, legends, scaling, feed, log lines. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from backend.contract.control import DrillView, ScalingView, SeriesPoint, Snapshot
+from backend.contract.rows import ActionRow, EventRow, LogRow
+from backend.contract.words import ActionOutcome, DrillOutcome
+from console.render import units
+from console.render.spans import EMPTY, Line, Span, clean, crop_text, fit_line, join, line_width, text_width
+from console.render.theme import Shape
+from console.render.words import ACTIONS, DRILLS, HEALTH, SEVERITIES, UNKNOWN, level_style
+from console.state.store import FleetState
+
+SEPARATOR: Final[Span] = ("   ", "text")
+
+
+def title(text: str, info: Line, width: int, shape: Shape, *, focused: bool = False) -> Line:
+    """A panel's first line: its name, a rule, what there is to know at a glance."""
+    word = {"upper": text.upper(), "bracket": f"[{text.lower()}]"}.get(shape.title, text)
+    head: Line = ((word, "accent b" if focused else "title b"), (" ", "text"))
+    room = width - line_width(head)
+    tail = fit_line(info, min(line_width(info), max(0, room - 3))) if info else EMPTY
+    rule = room - line_width(tail) - (1 if tail else 0)
+    return fit_line((*head, (shape.rule * max(0, rule), "rule"), (" " if tail else "", "text"), *tail), width)
+
+
+def fleet_line(state: FleetState, width: int, now: float) -> Line:
+    """Health first; what does not fit goes from the right."""
+    snapshot = state.snapshot
+    if snapshot is None:
+        reason = clean(state.reason) or "the first frame shows as soon as the daemon answers"
+        return fit_line(((" ◔ connecting", "accent b"), SEPARATOR, (reason, "muted")), width)
+    parts = [part for part in _fleet_parts(state, snapshot, now) if part]
+    while len(parts) > 1 and 1 + line_width(join(parts, SEPARATOR)) > width:
+        parts.pop()
+    return fit_line(((" ", "text"), *join(parts, SEPARATOR)), width)
+
+
+def _fleet_parts(state: FleetState, snapshot: Snapshot, now: float) -> list[Line]:
+    """In order of importance."""
+    glyph, style = HEALTH.get(snapshot.health, UNKNOWN)
+    point = snapshot.point
+    ready_style = "text" if point.ready >= point.wanted else "warn b"
+    head: Line = ((f"{glyph} {snapshot.fleet} ", style), (snapshot.health, style))
+    stale = state.stale_s(now)
+    badge: Line = EMPTY
+    if stale is not None:
+        badge = ((f" STALE {units.age(stale)} ", "error r b"), (" reconnecting", "muted"))
+    elif state.link == "connecting":
+        badge = ((f" STALE {units.age(now - snapshot.ts)} ", "warn r b"), (" connecting", "muted"))
+    unseen = len(state.unacknowledged())
+    alarms: Line = ((f"✗ {units.plural(unseen, 'alarm')}", "error b"), (" A acks", "muted")) if unseen else EMPTY
+    dropped = snapshot.dropped_rows + state.missed_events
+    errors = point.errors_per_s
+    return [
+        badge,
+        head,
+        ((f"{point.ready}/{point.wanted}", ready_style), (" ready", "muted")),
+        ((units.rate(point.requests_per_s), "text"), (" req/s", "muted")),
+        ((units.rate(errors), "error b" if errors else "text"), (" err/s", "muted")),
+        alarms,
+        drill_words(snapshot.drill),
+        ((units.rate(point.tokens_per_s), "text"), (" tok/s", "muted")),
+        (("queue ", "muted"), (units.count(point.queued), "warn b" if point.queued else "text")),
+        _load_words(snapshot),
+        ((f"{units.count(dropped)} rows lost", "error b"),) if dropped else EMPTY,
+        ((snapshot.health_reason, "warn"),) if snapshot.health_reason else EMPTY,
+        (("edge down", "error b"),) if not snapshot.edge_up else EMPTY,
+        (("cpu ", "muted"), (units.percent(_fives(point.cpu_percent)), "text")),
+        (("mem ", "muted"), (units.percent(point.memory_percent), "text")),
+        ((snapshot.public_url, "muted"),) if snapshot.public_url else EMPTY,
+    ]
+
+
+def _fives(value: float) -> float:
+    """Steps of five: the machine's own load flickers, and each flicker would cost a repaint."""
+    return round(value / 5) * 5
+
+
+def _load_words(snapshot: Snapshot) -> Line:
+    load = snapshot.load
+    if not load.running:
+        return EMPTY
+    words: Line = (("load ", "muted"), (f"{units.rate(load.rate)}/s", "accent"))
+    return (*words, (f" {load.failed} failed", "error b")) if load.failed else words
+
+
+def drill_words(drill: DrillView | None) -> Line:
+    """A running drill in a few words; nothing otherwise."""
+    if drill is None or drill.outcome != DrillOutcome.RUNNING:
+        return EMPTY
+    glyph, style = DRILLS[drill.outcome]
+    step = f" {drill.phase_index + 1}/{drill.phases}" if drill.phases else ""
+    return ((f"{glyph} drill ", style), (f"{clean(drill.phase) or drill.name}{step}", style))
+
+
+def quantile_legend(points: Sequence[SeriesPoint]) -> Line:
+    """`p50 81 ms  p95 210 ms  p99 380 ms  n 143`, of the newest point."""
+    if not points:
+        return (("no data yet", "faint"),)
+    ttft = points[-1].ttft
+    if ttft.count == 0:
+        return ((f"idle, n 0 in {ttft.window_s:.0f} s", "faint"),)
+    return (
+        ("p50 ", "series1"),
+        (units.latency(ttft.p50_s), "text"),
+        ("  p95 ", "series2"),
+        (units.latency(ttft.p95_s), "text"),
+        ("  p99 ", "series3"),
+        (units.latency(ttft.p99_s), "text"),
+        (f"  n {units.count(ttft.count)}", "faint"),
+    )
+
+
+def queue_legend(points: Sequence[SeriesPoint]) -> Line:
+    if not points:
+        return (("no data yet", "faint"),)
+    newest = points[-1]
+    return (
+        ("waiting ", "series2"),
+        (units.count(newest.queued), "text"),
+        ("  in flight ", "series1"),
+        (units.count(newest.in_flight), "text"),
+    )
+
+
+def rate_legend(points: Sequence[SeriesPoint]) -> Line:
+    if not points:
+        return (("no data yet", "faint"),)
+    newest = points[-1]
+    return (
+        (units.rate(newest.tokens_per_s), "text"),
+        (" tok/s  ", "series4"),
+        (units.rate(newest.requests_per_s), "text"),
+        (" req/s", "muted"),
+    )
+
+
+def scaling_lines(views: Iterable[ScalingView], width: int, now: float) -> list[Line]:
+    """What the autoscaler sees, wants and may do; one block a workload."""
+    out: list[Line] = []
+    for view in views:
+        state: Span = ("on", "ok b") if view.enabled else ("off", "muted")
+        head: Line = (
+            (f"{view.workload} ", "text b"),
+            state,
+            (f"  {view.current}", "text"),
+            (f" of {view.minimum}–{view.maximum}", "muted"),  # noqa: RUF001 - a range
+            (f"  {view.policy}", "muted"),
+            (f"  {view.maximum_note}" if view.maximum_note else "", "faint"),
+        )
+        out.append(fit_line(head, width))
+        out.append(fit_line(join(_inputs(view), ("  ", "text")), width))
+        when = f"{units.age(now - view.last_decision_ts)} ago  " if view.last_decision_ts else ""
+        if view.cooldown_left_s > 0:
+            when = f"cooling down {max(10, round(view.cooldown_left_s / 10) * 10)} s  "
+        decision = clean(view.last_decision) or "no decision yet"
+        out.append(fit_line(((when, "muted"), (decision, "text" if view.enabled else "muted")), width))
+    return out or [fit_line((("no workload can be scaled", "muted"),), width)]
+
+
+_INPUTS: Final = (
+    ("cpu", "cpu_percent", ("cpu_percent_target", "cpu_target", "target_cpu_percent"), "%"),
+    ("queue", "queue_depth", ("queue_depth_target", "queue_target", "target_queue_depth"), ""),
+    ("ttft p99", "ttft_p99_ms", ("ttft_p99_ms_target", "ttft_target_ms", "target_ttft_ms", "ttft_ms_target"), " ms"),
+)
+
+
+def _inputs(view: ScalingView) -> list[Line]:
+    """Each input beside its target; a breach is marked with a word's worth of glyph, not by colour alone."""
+    out: list[Line] = []
+    for label, key, targets, unit in _INPUTS:
+        if key not in view.inputs:
+            continue
+        value = view.inputs[key]
+        target = next((view.inputs[name] for name in targets if name in view.inputs), None)
+        if value is None:
+            out.append(((f"{label} ", "muted"), ("idle", "faint"), (f"/{target}{unit}" if target else "", "faint")))
+            continue
+        over = isinstance(value, int | float) and isinstance(target, int | float) and value > target
+        shown = f"{value:.0f}" if isinstance(value, int | float) else str(value)
+        goal = f"/{target:.0f}{unit}" if isinstance(target, int | float) else unit
+        out.append(
+            ((f"{label} ", "muted"), (f"{'▲' if over else ''}{shown}", "warn b" if over else "text"), (goal, "faint"))
+        )
+    return out
+
+
+def feed_lines(events: Sequence[EventRow], actions: Sequence[ActionRow], width: int, height: int) -> list[Line]:
+    """Events and actions together, newest first."""
+    both: list[tuple[float, Line]] = [(row.ts, event_line(row)) for row in list(events)[-height:]]
+    both += [(row.ts, action_line(row)) for row in list(actions)[-height:]]
+    both.sort(key=lambda item: item[0], reverse=True)
+    if not both:
+        return [fit_line((("nothing has happened yet", "faint"),), width)]
+    return [fit_line(line, width) for _, line in both[:height]]
+
+
+def event_line(row: EventRow) -> Line:
+    glyph, style = SEVERITIES[row.severity]
+    tone = style if row.severity not in ("info", "debug") else "text"
+    return (
+        (units.time_of_day(row.ts), "faint"),
+        (f" {glyph} ", style),
+        (f"{clean(row.subject)} ", "muted"),
+        (clean(row.message), tone),
+    )
+
+
+def action_line(row: ActionRow) -> Line:
+    glyph, style = ACTIONS[row.outcome]
+    tail = row.result or row.preview
+    return (
+        (units.time_of_day(row.ts), "faint"),
+        (f" {glyph} ", style),
+        (f"{clean(row.actor)} ", "muted"),
+        (f"{row.verb} {clean(row.target)}".rstrip(), "accent" if row.outcome == ActionOutcome.RUNNING else "text b"),
+        (f": {clean(tail)}" if tail else "", "muted"),
+    )
+
+
+def log_line(row: LogRow, width: int, *, name_width: int = 0, find: str = "") -> Line:
+    """Time, replica (where several are shown), level by colour and by letter, the message; `find` is marked."""
+    level = (row.level or "")[:1].upper() or " "
+    head: Line = (
+        (units.time_of_day(row.ts), "faint"),
+        (f" {crop_text(row.replica, name_width).ljust(name_width)}" if name_width else "", "muted"),
+        (f" {level} ", level_style(row.level)),
+    )
+    style = level_style(row.level)
+    tone = style if style in ("error", "warn") else "text"
+    return fit_line((*head, *highlight(clean(row.message), find, tone)), width)
+
+
+def highlight(text: str, find: str, style: str) -> Line:
+    """Every occurrence of `find` (any case) in reverse."""
+    if not find:
+        return ((text, style),)
+    out: list[Span] = []
+    lower, needle, at = text.casefold(), find.casefold(), 0
+    while (hit := lower.find(needle, at)) >= 0:
+        out += [(text[at:hit], style), (text[hit : hit + len(needle)], f"{style} r")]
+        at = hit + len(needle)
+    out.append((text[at:], style))
+    return tuple(span for span in out if span[0])
+
+
+def wrapped(text: str, width: int, style: str = "text", indent: str = "") -> list[Line]:
+    """Words on as many lines as they need."""
+    lines: list[Line] = []
+    current = ""
+    for word in clean(text).split(" "):
+        candidate = f"{current} {word}" if current else word
+        if text_width(indent + candidate) > width and current:
+            lines.append(fit_line(((indent + current, style),), width))
+            current = word
+        else:
+            current = candidate
+    lines.append(fit_line(((indent + current, style),), width))
+    return lines

@@ -1,0 +1,66 @@
+"""Glyph, word and style for each closed set of words: a state is readable without its colour."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from backend.contract.words import ActionOutcome, DrillOutcome, Phase, RequestOutcome, Severity
+
+PHASES: Final[dict[Phase, tuple[str, str]]] = {
+    Phase.PENDING: ("○", "muted"),
+    Phase.STARTING: ("◔", "accent"),
+    Phase.READY: ("●", "ok"),
+    Phase.NOT_READY: ("◑", "warn"),
+    Phase.DRAINING: ("◒", "warn"),
+    Phase.TERMINATING: ("◌", "muted"),
+    Phase.FAILED: ("✗", "error b"),
+    Phase.CRASH_LOOP: ("↻", "error b"),
+}
+SEVERITIES: Final[dict[Severity, tuple[str, str]]] = {
+    Severity.DEBUG: ("·", "faint"),
+    Severity.INFO: ("•", "muted"),
+    Severity.WARNING: ("▲", "warn"),
+    Severity.ERROR: ("✗", "error"),
+    Severity.CRITICAL: ("‼", "error b"),
+}
+ACTIONS: Final[dict[ActionOutcome, tuple[str, str]]] = {
+    ActionOutcome.RUNNING: ("◔", "accent"),
+    ActionOutcome.OK: ("✓", "ok"),
+    ActionOutcome.FAILED: ("✗", "error"),
+    ActionOutcome.REFUSED: ("⊘", "warn"),
+}
+REQUESTS: Final[dict[RequestOutcome, tuple[str, str]]] = {
+    RequestOutcome.OK: ("✓", "ok"),
+    RequestOutcome.SLOW: ("◷", "warn"),
+    RequestOutcome.WRONG: ("≠", "error"),
+    RequestOutcome.SHED: ("⊘", "warn"),
+    RequestOutcome.FAILED: ("✗", "error"),
+}
+DRILLS: Final[dict[DrillOutcome, tuple[str, str]]] = {
+    DrillOutcome.RUNNING: ("◔", "accent"),
+    DrillOutcome.PASS: ("✓", "ok"),
+    DrillOutcome.FAIL: ("✗", "error b"),
+    DrillOutcome.INCONCLUSIVE: ("?", "warn"),
+    DrillOutcome.ABORTED_CLEAN: ("⊘", "warn"),
+    DrillOutcome.BASELINE_FAILED: ("✗", "error"),
+    DrillOutcome.DIRTY: ("‼", "error b"),
+    DrillOutcome.REGRESSION: ("↘", "error"),
+    DrillOutcome.REFUSED: ("⊘", "warn"),
+}
+HEALTH: Final[dict[str, tuple[str, str]]] = {
+    "ok": ("●", "ok b"),
+    "degraded": ("◑", "warn b"),
+    "down": ("✗", "error b"),
+    "starting": ("◔", "accent b"),
+}
+UNKNOWN: Final = ("?", "muted")
+
+
+def level_style(level: str | None) -> str:
+    """Style of a log line's level."""
+    word = (level or "").casefold()
+    if word in ("error", "critical", "fatal", "err"):
+        return "error"
+    if word.startswith("warn"):
+        return "warn"
+    return "faint" if word in ("debug", "trace") else "muted"

@@ -1,0 +1,1 @@
+"""What the screen knows: the fleet's state as the console sees it, tables, filters, log rings. No terminal here."""

@@ -1,0 +1,218 @@
+"""What each verb would do and does to the pretended fleet. Owns its previews and journal rows; draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from backend.contract.control import ActionPreview, ActionRequest, LoadView
+from backend.contract.rows import ActionRow
+from backend.contract.words import ActionOutcome, Phase, Risk, Severity, Verb
+from console.state.sim_world import SLOTS, SimWorld
+
+_ON_REPLICAS = (Verb.RESTART, Verb.KILL, Verb.DRAIN, Verb.UNDRAIN)
+
+
+class SimVerbs:
+    """Preview and perform over a world."""
+
+    def __init__(self, world: SimWorld) -> None:
+        self.world = world
+        self._count = 0
+        self._before: dict[str, tuple[str, int]] = {}
+
+    def preview(self, request: ActionRequest) -> ActionPreview:
+        """Pure: says what would happen now."""
+        if request.verb in _ON_REPLICAS and self.world.find(request.target) is None:
+            return self._refused(request, f"There is no replica {request.target}.")
+        if request.verb in (Verb.SCALE, Verb.ROLLOUT) and request.target not in self.world.wanted:
+            return self._refused(request, f"There is no workload {request.target}.")
+        summary, effects, risk, undo = self._describe(request)
+        return ActionPreview(
+            verb=request.verb, target=request.target, summary=summary, effects=effects, risk=risk, undo=undo
+        )
+
+    def perform(self, request: ActionRequest, preview: ActionPreview) -> ActionRow:
+        """Do it and write the journal row."""
+        self._count += 1
+        identity = f"a{self._count:05d}"
+        result = self._does[request.verb](self, request, identity) if request.verb in self._does else ""
+        target = request.target
+        row = ActionRow(
+            ts=self.world.now,
+            id=identity,
+            actor=request.actor,
+            verb=request.verb,
+            target=target,
+            args=request.args,
+            reason=request.reason,
+            preview=preview.summary,
+            outcome=ActionOutcome.OK,
+            result=result or preview.summary,
+            undoable=bool(preview.undo),
+            undo_of=str(request.args["id"]) if request.verb == Verb.UNDO else None,
+            duration_s=0.1,
+        )
+        self.world.actions.append(row)
+        return row
+
+    def _refused(self, request: ActionRequest, why: str) -> ActionPreview:
+        return ActionPreview(
+            verb=request.verb, target=request.target, summary=why, risk=Risk.NONE, allowed=False, refusal=why
+        )
+
+    def _describe(self, request: ActionRequest) -> tuple[str, tuple[str, ...], Risk, str]:
+        world, target, args = self.world, request.target, request.args
+        ready = sum(one.phase == Phase.READY for one in world.replicas)
+        quantiles = world.quantiles(world.replicas)
+        recent = f"p95 TTFT over the last minute {quantiles.p95_s * 1000:.0f} ms" if quantiles.p95_s else "idle now"
+        match request.verb:
+            case Verb.SCALE:
+                now, then = world.wanted[target], int(args.get("replicas") or 0)
+                return (
+                    f"{target}: {now} → {then} replicas; capacity {now * SLOTS} → {then * SLOTS} slots; {recent}",
+                    ("Replicas that leave finish their requests first.",)
+                    if then < now
+                    else ("New replicas load the model first.",),
+                    Risk.HIGH if then == 0 else Risk.LOW if then < now else Risk.NONE,
+                    f"scale {target} back to {now}",
+                )
+            case Verb.RESTART:
+                return (
+                    f"{target} restarts in place: {ready} → {ready - 1} ready for about 3 s; {recent}",
+                    ("It is drained first; no request is lost.",),
+                    Risk.LOW,
+                    "",
+                )
+            case Verb.KILL:
+                return (
+                    f"{target} gets signal {args.get('signal', 9)}: {ready} → {ready - 1} ready until it is back; {recent}",
+                    (
+                        "Requests without a first byte are retried on another replica.",
+                        "Streams that have begun end visibly.",
+                        "Its supervisor starts it again at once.",
+                    ),
+                    Risk.HIGH,
+                    "",
+                )
+            case Verb.ROLLOUT:
+                count = world.wanted[target]
+                return (
+                    f"{target}: {count} replicas are replaced one after another, ready count never below {count}",
+                    ("Each new replica is Ready before an old one is drained.",),
+                    Risk.LOW,
+                    "",
+                )
+            case Verb.DRAIN:
+                return (
+                    f"{target} gets no new requests: {ready} → {ready - 1} ready; {recent}",
+                    ("What it has goes on to its end.",),
+                    Risk.LOW,
+                    f"undrain {target}",
+                )
+            case Verb.AUTOSCALE:
+                return (
+                    f"{target}: autoscaling is switched {'on' if args.get('on') else 'off'} (policy threshold, 1 to 4 replicas)",
+                    (),
+                    Risk.LOW,
+                    "switch it back",
+                )
+            case Verb.MAINTENANCE:
+                word = "begins" if args.get("on") else "ends"
+                return (
+                    f"{target}: maintenance {word}",
+                    ("No autoscaler, no probes acting, no restarts.",) if args.get("on") else (),
+                    Risk.LOW,
+                    "switch it back",
+                )
+            case Verb.LOAD_START:
+                return (
+                    f"demo load begins: {args.get('rate')} requests/s until stopped",
+                    (),
+                    Risk.NONE,
+                    "stop the load",
+                )
+            case Verb.DRILL_RUN:
+                return (
+                    f"drill {args.get('name')} runs now: about 15 s, one replica is killed",
+                    ("Load of 4 requests/s is added.", "Faults are undone even when this console goes away."),
+                    Risk.LOW,
+                    "",
+                )
+            case Verb.UNDO:
+                return (f"undo {args.get('id')}", (), Risk.LOW, "")
+            case _:
+                return (
+                    f"{request.verb} {target}".strip(),
+                    (),
+                    Risk.NONE,
+                    "",
+                )
+
+    # -- doing -----------------------------------------------------------------------------------------------
+
+    def _scale(self, request: ActionRequest, identity: str) -> str:
+        self._before[identity] = (request.target, self.world.wanted[request.target])
+        self.world.wanted[request.target] = int(request.args["replicas"] or 0)
+        return f"{request.target} wants {request.args['replicas']}"
+
+    def _restart(self, request: ActionRequest, identity: str) -> str:
+        self.world.restart(request.target)
+        return "restarted"
+
+    def _kill(self, request: ActionRequest, identity: str) -> str:
+        return f"pid {self.world.kill(request.target, by=request.actor)} ended"
+
+    def _rollout(self, request: ActionRequest, identity: str) -> str:
+        for one in self.world.of(request.target):
+            self.world.restart(one.name)
+        return "rolled"
+
+    def _drain(self, request: ActionRequest, identity: str) -> str:
+        self.world.drain(request.target, on=request.verb == Verb.DRAIN)
+        return "drained" if request.verb == Verb.DRAIN else "takes requests again"
+
+    def _autoscale(self, request: ActionRequest, identity: str) -> str:
+        self.world.autoscale = bool(request.args["on"])
+        return "on" if self.world.autoscale else "off"
+
+    def _maintain(self, request: ActionRequest, identity: str) -> str:
+        (self.world.maintenance.add if request.args["on"] else self.world.maintenance.discard)(request.target)
+        return "on" if request.args["on"] else "off"
+
+    def _load(self, request: ActionRequest, identity: str) -> str:
+        if request.verb == Verb.LOAD_STOP:
+            self.world.load = LoadView()
+            return "stopped"
+        self.world.load = LoadView(running=True, rate=float(request.args["rate"] or 0.0), actor=request.actor)
+        return f"{request.args['rate']} requests/s"
+
+    def _drill(self, request: ActionRequest, identity: str) -> str:
+        name = str(request.args.get("name"))
+        self.world.start_drill(f"run-{identity}", name, name)
+        return f"run-{identity}"
+
+    def _note(self, request: ActionRequest, identity: str) -> str:
+        self.world.event("note", Severity.INFO, "local", str(request.args["text"]))
+        return "noted"
+
+    def _undo(self, request: ActionRequest, identity: str) -> str:
+        before = self._before.get(str(request.args["id"]))
+        if before is not None:
+            self.world.wanted[before[0]] = before[1]
+        return f"undone {request.args['id']}"
+
+    _does: dict[Verb, Callable[[SimVerbs, ActionRequest, str], str]] = {
+        Verb.SCALE: _scale,
+        Verb.RESTART: _restart,
+        Verb.KILL: _kill,
+        Verb.ROLLOUT: _rollout,
+        Verb.DRAIN: _drain,
+        Verb.UNDRAIN: _drain,
+        Verb.AUTOSCALE: _autoscale,
+        Verb.MAINTENANCE: _maintain,
+        Verb.LOAD_START: _load,
+        Verb.LOAD_STOP: _load,
+        Verb.DRILL_RUN: _drill,
+        Verb.NOTE: _note,
+        Verb.UNDO: _undo,
+    }

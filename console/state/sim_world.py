@@ -1,0 +1,370 @@
+"""A pretended fleet: seeded, second by second, lively and plausible. Owns its state; no clock, no screen, no I/O.
+
+Requests arrive at random, wait for a slot, answer with a long tail; replicas die, come back, are scaled, drained
+and replaced. The same seed and the same verbs at the same seconds give the same world.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from dataclasses import dataclass, field
+
+from backend.contract.control import DrillView, LoadView, Quantiles
+from backend.contract.fleet import ExitRecord
+from backend.contract.rows import ActionRow, EventRow, LogRow, RequestRow, Scalar
+from backend.contract.words import DrillOutcome, Phase, RequestOutcome, Severity, Vantage
+
+SLOTS = 4
+WINDOW_S = 60.0
+_PATHS = ("/v1/completions", "/v1/chat/completions", "/v1/chat/completions", "/v1/embeddings")
+
+
+@dataclass
+class SimReplica:
+    """One pretended process."""
+
+    name: str
+    workload: str
+    phase: Phase
+    created_ts: float
+    started_ts: float
+    pid: int
+    speed: float
+    """Multiplies its latencies; every machine has a slow one."""
+    phase_since: float = 0.0
+    restarts: int = 0
+    reason: str = ""
+    draining: bool = False
+    leaving: bool = False
+    last_exit: ExitRecord | None = None
+    in_flight: int = 0
+    waiting: int = 0
+    cpu: float = 1.0
+    memory: float = 310e6
+    tokens_per_s: float = 0.0
+    sessions: int = 0
+    recent: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=4000))
+    """(ts, ttft_s) of its streamed answers."""
+
+
+@dataclass
+class SimWorld:
+    """The fleet and its ledger in memory. Advance it with `advance(now)`; act on it with the methods below."""
+
+    seed: int
+    now: float
+    replicas: list[SimReplica] = field(default_factory=list)
+    wanted: dict[str, int] = field(default_factory=dict)
+    maintenance: set[str] = field(default_factory=set)
+    autoscale: bool = False
+    rate: float = 2.0
+    load: LoadView = field(default_factory=LoadView)
+    drill: DrillView | None = None
+    drill_since: float = 0.0
+    past_drills: dict[str, DrillView] = field(default_factory=dict)
+    events: deque[EventRow] = field(default_factory=lambda: deque(maxlen=5000))
+    requests: deque[RequestRow] = field(default_factory=lambda: deque(maxlen=20000))
+    logs: deque[LogRow] = field(default_factory=lambda: deque(maxlen=20000))
+    actions: deque[ActionRow] = field(default_factory=lambda: deque(maxlen=2000))
+    queued: int = 0
+    served_per_s: float = 0.0
+    tokens_per_s: float = 0.0
+    errors_per_s: float = 0.0
+    _random: random.Random = field(init=False)
+    _seq: int = 0
+    _pids: int = 4100
+    _number: int = 0
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)  # noqa: S311 - a pretended world, not a secret
+
+    # -- building --------------------------------------------------------------------------------------------
+
+    def populate(self, workload: str, count: int) -> None:
+        """Replicas that have been Ready for a while."""
+        self.wanted[workload] = count
+        for index in range(count):
+            born = self.now - self._random.uniform(400, 90_000)
+            one = self._spawn(f"{workload}-{index}", workload, born, Phase.READY)
+            one.restarts = self._random.choice((0, 0, 0, 0, 1, 3))
+
+    def _spawn(self, name: str, workload: str, ts: float, phase: Phase) -> SimReplica:
+        self._pids += self._random.randint(1, 40)
+        one = SimReplica(
+            name=name,
+            workload=workload,
+            phase=phase,
+            created_ts=ts,
+            started_ts=ts,
+            pid=self._pids,
+            speed=self._random.uniform(0.85, 1.25),
+            phase_since=self.now,
+        )
+        self.replicas.append(one)
+        return one
+
+    def find(self, name: str) -> SimReplica | None:
+        return next((one for one in self.replicas if one.name == name), None)
+
+    def of(self, workload: str) -> list[SimReplica]:
+        return [one for one in self.replicas if one.workload == workload]
+
+    # -- what happens by itself ------------------------------------------------------------------------------
+
+    def advance(self, now: float) -> None:
+        """Live through every whole second up to `now`."""
+        while self.now + 1.0 <= now:
+            self.now += 1.0
+            self._step()
+
+    def _step(self) -> None:
+        for one in list(self.replicas):
+            self._age(one)
+        for workload in self.wanted:
+            self._converge(workload)
+        self._serve()
+        self._run_drill()
+
+    def _age(self, one: SimReplica) -> None:
+        since = self.now - one.phase_since
+        if one.phase == Phase.FAILED and since >= 1:
+            one.restarts += 1
+            self._pids += 7
+            one.pid, one.started_ts = self._pids, self.now
+            self._turn(one, Phase.STARTING, "starting: loading the model")
+            self.event("replica.restarted", Severity.INFO, one.name, f"started again as pid {one.pid}")
+        elif one.phase == Phase.PENDING and since >= 1:
+            one.started_ts = self.now
+            self._turn(one, Phase.STARTING, "starting: loading the model")
+        elif one.phase == Phase.STARTING and since >= 2:
+            self._turn(one, Phase.READY, "")
+            self.event("replica.ready", Severity.INFO, one.name, f"ready after {since:.0f} s")
+        elif one.phase == Phase.DRAINING and one.leaving and one.in_flight == 0 and since >= 2:
+            self._turn(one, Phase.TERMINATING, "stopping")
+        elif one.phase == Phase.TERMINATING and since >= 1:
+            self.replicas.remove(one)
+            self.event("replica.removed", Severity.INFO, one.name, "stopped and removed")
+
+    def _turn(self, one: SimReplica, phase: Phase, reason: str) -> None:
+        one.phase, one.reason, one.phase_since = phase, reason, self.now
+        self._log(one, "info", reason or f"phase is {phase}")
+
+    def _converge(self, workload: str) -> None:
+        staying = [one for one in self.of(workload) if not one.leaving]
+        target = self.wanted[workload]
+        for _ in range(target - len(staying)):
+            taken = {one.name for one in self.of(workload)}
+            index = next(n for n in range(len(taken) + 1) if f"{workload}-{n}" not in taken)
+            self._spawn(f"{workload}-{index}", workload, self.now, Phase.PENDING)
+        for one in reversed(staying[target:]):
+            one.leaving = True
+            self._turn(one, Phase.DRAINING, "finishing its requests before it stops")
+
+    def _serve(self) -> None:
+        ready = [one for one in self.replicas if one.phase == Phase.READY and not one.draining]
+        offered = self.rate + (self.load.rate if self.load.running else 0.0)
+        arrivals = self._poisson(offered)
+        capacity = max(1, len(ready) * SLOTS)
+        served = min(self.queued + arrivals, max(1, int(capacity * 1.6))) if ready else 0
+        self.queued = max(0, self.queued + arrivals - served)
+        busy = min(1.0, served / (capacity * 1.3)) if ready else 0.0
+        tokens = 0.0
+        by_replica: dict[str, int] = {one.name: 0 for one in ready}
+        for _ in range(min(served, 400)):
+            one = min(self._random.sample(ready, min(2, len(ready))), key=lambda r: by_replica[r.name])
+            by_replica[one.name] += 1
+            tokens += self._answer(one, busy)
+        for one in self.replicas:
+            self._breathe(one, by_replica.get(one.name, 0))
+        self.served_per_s = float(served)
+        self.tokens_per_s = tokens
+        if self.load.running:
+            ok = round(served * self.load.rate / max(offered, 0.1))
+            self.load = LoadView(
+                running=True,
+                rate=self.load.rate,
+                sent=self.load.sent + ok,
+                ok=self.load.ok + ok,
+                failed=self.load.failed,
+                actor=self.load.actor,
+            )
+
+    def _answer(self, one: SimReplica, busy: float) -> float:
+        pick = self._random
+        wait = 0.0 if self.queued == 0 else self.queued / max(1.0, self.served_per_s + 1)
+        ttft = wait + one.speed * 0.045 * math.exp(pick.gauss(0.6 * busy, 0.45))
+        generated = pick.randint(12, 120)
+        stream = pick.random() < 0.75
+        one.sessions += 1
+        self._number += 1
+        ts = self.now - pick.random()
+        if stream:
+            one.recent.append((ts, ttft))
+        identity = f"{self._number:06x}-{pick.getrandbits(32):08x}"
+        self.requests.append(
+            RequestRow(
+                ts=ts,
+                vantage=Vantage.EDGE,
+                request_id=identity,
+                fleet="local",
+                workload=one.workload,
+                replica=one.name,
+                route=pick.choice(_PATHS),
+                stream=stream,
+                status=200,
+                termination="--",
+                outcome=RequestOutcome.SLOW if ttft > 1.0 else RequestOutcome.OK,
+                queue_s=wait,
+                ttft_s=ttft if stream else None,
+                total_s=ttft + generated / 55,
+                bytes_out=generated * (210 if stream else 6),
+                tokens_out=generated,
+            )
+        )
+        if pick.random() < 0.3:
+            self._log(
+                one,
+                "info",
+                f"slot {one.sessions % SLOTS}: prompt done in {ttft * 1000:.0f} ms, n = {generated}",
+                identity,
+            )
+        return float(generated)
+
+    def _breathe(self, one: SimReplica, served: int) -> None:
+        up = one.phase in (Phase.READY, Phase.DRAINING)
+        share = served / SLOTS
+        one.in_flight = min(SLOTS, round(share * 1.4)) if up else 0
+        one.waiting = max(0, served - SLOTS) if up else 0
+        goal = min(198.0, 1.0 + 95 * share) if up else 0.0 if one.phase == Phase.FAILED else 60.0
+        one.cpu = goal if abs(goal - one.cpu) < 1 else one.cpu + (goal - one.cpu) * 0.6
+        one.memory = one.memory if served == 0 else min(420e6, one.memory + self._random.uniform(-2e5, 3e5))
+        one.tokens_per_s = served * 60.0
+        while one.recent and one.recent[0][0] < self.now - WINDOW_S:
+            one.recent.popleft()
+
+    def _run_drill(self) -> None:
+        if self.drill is None or self.drill.outcome != DrillOutcome.RUNNING:
+            return
+        phases = ("baseline", "one replica killed", "recovery")
+        since = self.now - self.drill_since
+        index = min(3, int(since // 5))
+        if index == self.drill.phase_index:
+            return
+        if index == 1:
+            victim = next((one.name for one in self.replicas if one.phase == Phase.READY), None)
+            if victim is not None:
+                self.kill(victim, by=f"drill {self.drill.run_id}")
+        if index == 3:
+            self.drill = _drill(self.drill, index, "", DrillOutcome.PASS, self.now)
+            self.past_drills[self.drill.name] = self.drill
+            self.event("drill.ended", Severity.INFO, self.drill.run_id, f"{self.drill.name}: pass, 0 requests failed")
+            return
+        self.drill = _drill(self.drill, index, phases[index], DrillOutcome.RUNNING, None)
+        self.event("drill.phase", Severity.INFO, self.drill.run_id, f"{self.drill.name}: {phases[index]}")
+
+    def _poisson(self, mean: float) -> int:
+        if mean <= 0:
+            return 0
+        if mean > 60:
+            return max(0, round(self._random.gauss(mean, math.sqrt(mean))))
+        limit, count, product = math.exp(-mean), 0, self._random.random()
+        while product > limit:
+            count += 1
+            product *= self._random.random()
+        return count
+
+    # -- what is done to it ----------------------------------------------------------------------------------
+
+    def kill(self, name: str, *, by: str, signal: int = 9) -> int:
+        """End a replica's process; it comes back by itself. Returns its pid, 0 where there is no such replica."""
+        one = self.find(name)
+        if one is None:
+            return 0
+        pid = one.pid
+        one.last_exit = ExitRecord(
+            ts=self.now, signal=signal, reason="Killed", pid=pid, last_lines=("llama_decode: batch of 512", "Killed")
+        )
+        one.in_flight = one.waiting = 0
+        self._log(one, "error", f"process {pid} was ended by signal {signal}")
+        self._turn(one, Phase.FAILED, f"killed by signal {signal}")
+        self.event("replica.died", Severity.ERROR, name, f"pid {pid} was ended by signal {signal} ({by})")
+        return pid
+
+    def restart(self, name: str) -> None:
+        one = self.find(name)
+        if one is not None:
+            one.restarts += 1
+            self._pids += 3
+            one.pid, one.started_ts = self._pids, self.now
+            self._turn(one, Phase.STARTING, "starting: loading the model")
+            self.event("replica.restarted", Severity.INFO, name, f"restarted as pid {one.pid}")
+
+    def drain(self, name: str, *, on: bool) -> None:
+        one = self.find(name)
+        if one is not None:
+            one.draining = on
+            self._turn(one, Phase.DRAINING if on else Phase.READY, "drained by an operator" if on else "")
+            self.event(
+                "replica.drained" if on else "replica.undrained", Severity.WARNING, name, "no new requests go to it"
+            )
+
+    def start_drill(self, run_id: str, name: str, title: str) -> None:
+        self.drill_since = self.now
+        self.drill = DrillView(
+            run_id=run_id,
+            name=name,
+            title=title,
+            outcome=DrillOutcome.RUNNING,
+            phase="baseline",
+            phases=3,
+            started_ts=self.now,
+        )
+        self.event("drill.started", Severity.INFO, run_id, f"{name} began")
+
+    def event(
+        self, kind: str, severity: Severity, subject: str, message: str, attributes: dict[str, Scalar] | None = None
+    ) -> EventRow:
+        """Write an event with the next number."""
+        self._seq += 1
+        row = EventRow(
+            ts=self.now,
+            seq=self._seq,
+            kind=kind,
+            severity=severity,
+            subject=subject,
+            message=message,
+            attributes=attributes or {},
+        )
+        self.events.append(row)
+        return row
+
+    def _log(self, one: SimReplica, level: str, message: str, correlation: str | None = None) -> None:
+        self.logs.append(
+            LogRow(ts=self.now, replica=one.name, level=level, message=message, correlation_id=correlation)
+        )
+
+    # -- what is seen of it ----------------------------------------------------------------------------------
+
+    def quantiles(self, replicas: list[SimReplica]) -> Quantiles:
+        """Exact, over the streamed answers of the last 60 s."""
+        values = sorted(ttft for one in replicas for ts, ttft in one.recent if ts >= self.now - WINDOW_S)
+        if not values:
+            return Quantiles()
+        at = [values[min(len(values) - 1, math.ceil(q * len(values)) - 1)] for q in (0.5, 0.95, 0.99)]
+        return Quantiles(count=len(values), p50_s=at[0], p95_s=at[1], p99_s=at[2])
+
+
+def _drill(view: DrillView, index: int, phase: str, outcome: DrillOutcome, ended: float | None) -> DrillView:
+    return DrillView(
+        run_id=view.run_id,
+        name=view.name,
+        title=view.title,
+        outcome=outcome,
+        phase=phase,
+        phase_index=index,
+        phases=view.phases,
+        started_ts=view.started_ts,
+        ended_ts=ended,
+    )

@@ -1,0 +1,343 @@
+"""A fleet source without a fleet: the same protocol as the control client, over a seeded pretended world.
+
+For tests, demos and measurements. Owns previews and verbs of the pretended fleet; opens nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+import msgspec
+
+from backend.contract.clock import Clock, SystemClock
+from backend.contract.control import (
+    ActionPreview,
+    ActionRequest,
+    DrillInfo,
+    Frame,
+    LoadView,
+    LogWindow,
+    ReplicaView,
+    ScalingView,
+    SeriesPoint,
+    Snapshot,
+    VersionInfo,
+    WorkloadView,
+)
+from backend.contract.edge import EdgeServer
+from backend.contract.errors import Refused, Unreachable, UsageError
+from backend.contract.fleet import ProbeStatus, ReplicaStatus
+from backend.contract.rows import ActionRow, LogRow, Scalar
+from backend.contract.words import Phase, Severity, SlotState
+from console.state.sim_verbs import SimVerbs
+from console.state.sim_world import SLOTS, SimReplica, SimWorld
+from console.state.source import LedgerRow
+
+HISTORY_S: Final = 900
+VERSION: Final = "simulated"
+_DRILLS: Final = (
+    ("llm-replica-kill", "A killed replica loses no request", ("llm", "failover")),
+    ("edge-respawn", "The edge comes back within a second", ("edge", "failover")),
+    ("slow-replica", "A slow replica does not slow the others", ("llm", "latency")),
+)
+
+
+class SimulatorSource:
+    """See `FleetSource`. `replicas` llm replicas and one embedding replica, `seed` decides everything else."""
+
+    def __init__(
+        self, *, replicas: int = 2, seed: int = 7, clock: Clock | None = None, rate: float = 2.0, warm_s: int = 300
+    ) -> None:
+        self.clock: Clock = clock or SystemClock()
+        start = float(int(self.clock.now()))
+        self.world = SimWorld(seed=seed, now=start - warm_s, rate=rate)
+        self.world.populate("llm", replicas)
+        self.verbs = SimVerbs(self.world)
+        self.reachable = True
+        self.closed = False
+        self._started = start
+        self._seq = 0
+        self._points: list[SeriesPoint] = []
+        for second in range(warm_s):
+            self.world.advance(start - warm_s + second + 1)
+            self._points.append(self._point())
+        if warm_s:
+            self.world.event("fleet.started", Severity.INFO, "local", "the fleet is up")
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    async def version(self) -> VersionInfo:
+        self._check()
+        return VersionInfo(version=VERSION, protocol=1, pid=os.getpid(), started_ts=self._started, state_dir="")
+
+    async def snapshot(self) -> Snapshot:
+        self._check()
+        self._advance()
+        return self._snapshot()
+
+    async def stream(self, interval_s: float = 1.0) -> AsyncIterator[Frame]:
+        seen_event = self.world.events[-1].seq if self.world.events else 0
+        seen_actions: dict[str, ActionRow] = {row.id: row for row in self.world.actions}
+        while True:
+            self._check()
+            self._advance()
+            self._seq += 1
+            events = tuple(row for row in self.world.events if row.seq > seen_event)
+            actions = tuple(row for row in self.world.actions if seen_actions.get(row.id) is not row)
+            seen_event = max([seen_event, *(row.seq for row in events)])
+            seen_actions.update((row.id, row) for row in actions)
+            yield Frame(seq=self._seq, snapshot=self._snapshot(), events=events, actions=actions)
+            await asyncio.sleep(interval_s)
+
+    async def series(self, seconds: int) -> list[SeriesPoint]:
+        self._check()
+        return self._points[-seconds:]
+
+    async def rows(
+        self,
+        table: str,
+        *,
+        since_ts: float = 0.0,
+        until_ts: float | None = None,
+        limit: int = 1000,
+        where: dict[str, Scalar] | None = None,
+    ) -> Sequence[LedgerRow]:
+        self._check()
+        self._advance()
+        sources: dict[str, Sequence[LedgerRow]] = {
+            "requests": list[LedgerRow](self.world.requests),
+            "events": list[LedgerRow](self.world.events),
+            "actions": list[LedgerRow](self.world.actions),
+            "samples": list[LedgerRow](),
+        }
+        if table not in sources:
+            raise UsageError(f"There is no table {table!r}.", f"Choose one of {', '.join(sources)}.")
+        end = float("inf") if until_ts is None else until_ts
+        found = [
+            row
+            for row in sources[table]
+            if since_ts <= row.ts < end and all(getattr(row, name) == value for name, value in (where or {}).items())
+        ]
+        return found[-limit:]
+
+    async def logs(
+        self, replicas: list[str] | None, *, since_ts: float = 0.0, until_ts: float | None = None, limit: int = 500
+    ) -> LogWindow:
+        self._check()
+        self._advance()
+        end = float("inf") if until_ts is None else until_ts
+        rows = [
+            row for row in self.world.logs if since_ts <= row.ts < end and (replicas is None or row.replica in replicas)
+        ]
+        return LogWindow(rows=tuple(rows[-limit:]), truncated=max(0, len(rows) - limit))
+
+    async def follow_logs(self, replicas: list[str] | None, *, since_ts: float = 0.0) -> AsyncIterator[list[LogRow]]:
+        after = since_ts or self.world.now
+        while True:
+            self._check()
+            self._advance()
+            batch = [row for row in self.world.logs if row.ts > after and (replicas is None or row.replica in replicas)]
+            if batch:
+                after = batch[-1].ts
+                yield batch
+            await asyncio.sleep(0.5)
+
+    async def drills(self) -> list[DrillInfo]:
+        self._check()
+        plan = (
+            "Baseline: 10 s of load at 4 requests/s, all must be answered.",
+            "Fault: kill -9 of one of the ready replicas.",
+            "Recovery: the replica is Ready again within 3 s.",
+            "Undo: the warden restarts what is still down.",
+        )
+        return [
+            DrillInfo(
+                name=name,
+                title=title,
+                tags=tags,
+                description=f"{title}. Runs under open-loop load; the verdict comes from the ledger.",
+                path=f"drills/{name}.yaml",
+                plan=plan,
+                last=self.world.past_drills.get(name),
+            )
+            for name, title, tags in _DRILLS
+        ]
+
+    async def raw(self, replica: str) -> dict[str, object]:
+        self._check()
+        one = self.world.find(replica)
+        if one is None:
+            raise UsageError(f"There is no replica {replica}.", "See `trinity ps`.")
+        built = msgspec.to_builtins(self._view(one))
+        assert isinstance(built, dict)
+        return built
+
+    # -- acting ----------------------------------------------------------------------------------------------
+
+    async def preview(self, request: ActionRequest) -> ActionPreview:
+        self._check()
+        return self.verbs.preview(request)
+
+    async def perform(self, request: ActionRequest) -> ActionRow:
+        self._check()
+        preview = self.verbs.preview(request)
+        if not preview.allowed:
+            raise Refused(preview.refusal)
+        return self.verbs.perform(request, preview)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+    # -- building what is seen -------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if not self.reachable:
+            raise Unreachable("The simulated daemon does not answer.", "It comes back when the test says so.")
+
+    def _advance(self) -> None:
+        before = self.world.now
+        self.world.advance(self.clock.now())
+        if self.world.now > before:
+            self._points.append(self._point())
+            del self._points[:-HISTORY_S]
+
+    def _point(self) -> SeriesPoint:
+        world = self.world
+        ready = [one for one in world.replicas if one.phase == Phase.READY]
+        return SeriesPoint(
+            ts=world.now,
+            ttft=world.quantiles(world.replicas),
+            queued=world.queued,
+            in_flight=sum(one.in_flight for one in world.replicas),
+            requests_per_s=world.served_per_s,
+            tokens_per_s=world.tokens_per_s,
+            errors_per_s=world.errors_per_s,
+            ready=len(ready),
+            wanted=sum(world.wanted.values()),
+            cpu_percent=min(100.0, 4.0 + sum(one.cpu for one in world.replicas) / max(2, len(world.replicas))),
+            memory_percent=41.0,
+        )
+
+    def _snapshot(self) -> Snapshot:
+        world = self.world
+        ready = sum(one.phase == Phase.READY for one in world.replicas)
+        wanted = sum(world.wanted.values())
+        down = [one.name for one in world.replicas if one.phase not in (Phase.READY, Phase.TERMINATING)]
+        return Snapshot(
+            seq=self._seq,
+            ts=world.now,
+            fleet="local",
+            version=VERSION,
+            health="ok" if ready >= wanted else "degraded" if ready else "down",
+            health_reason=f"{', '.join(down[:3])} not ready" if down else "",
+            replicas=tuple(self._view(one) for one in world.replicas),
+            workloads=tuple(self._workload(name) for name in world.wanted),
+            point=self._points[-1] if self._points else self._point(),
+            scaling=(self._scaling("llm"),),
+            load=world.load if world.load.running else LoadView(),
+            drill=world.drill,
+            edge_up=True,
+            public_url="http://127.0.0.1:8080",
+            stats_url="http://127.0.0.1:8404",
+            consoles=1,
+            loop_lag_p99_s=0.002,
+        )
+
+    def _workload(self, name: str) -> WorkloadView:
+        world = self.world
+        members = world.of(name)
+        return WorkloadView(
+            name=name,
+            wanted=world.wanted[name],
+            ready=sum(one.phase == Phase.READY for one in members),
+            total=len(members),
+            slots=SLOTS * sum(one.phase == Phase.READY for one in members),
+            routes=("/v1",),
+            queued=world.queued,
+            in_flight=sum(one.in_flight for one in members),
+            maintenance=name in world.maintenance,
+            autoscale=world.autoscale,
+        )
+
+    def _scaling(self, name: str) -> ScalingView:
+        world = self.world
+        ttft = world.quantiles(world.of(name)).p99_s
+        inputs: dict[str, Scalar] = {
+            "cpu_percent": round(self._points[-1].cpu_percent, 1) if self._points else 0.0,
+            "cpu_target": 70,
+            "queue_depth": world.queued,
+            "queue_target": 50,
+            "ttft_p99_ms": None if ttft is None else round(ttft * 1000),
+            "ttft_target_ms": 100,
+        }
+        return ScalingView(
+            workload=name,
+            policy="threshold",
+            enabled=world.autoscale,
+            current=world.wanted[name],
+            minimum=1,
+            maximum=4,
+            maximum_note="memory holds 4",
+            last_decision="hold: every input is within its target",
+            last_decision_ts=world.now - 20,
+            inputs=inputs,
+        )
+
+    def _view(self, one: SimReplica) -> ReplicaView:
+        up = one.phase == Phase.READY and not one.draining
+        state = SlotState.DRAIN if one.phase == Phase.DRAINING else SlotState.READY
+        probes = tuple(
+            ProbeStatus(
+                name=name,
+                ok=one.phase in (Phase.READY, Phase.DRAINING),
+                detail="200 OK" if up else one.reason,
+                last_ts=self.world.now,
+                latency_s=0.0012,
+            )
+            for name in ("startup", "readiness", "liveness")
+        )
+        status = ReplicaStatus(
+            name=one.name,
+            fleet="local",
+            workload=one.workload,
+            phase=one.phase,
+            revision="5f2c9a",
+            reason=one.reason,
+            restarts=one.restarts,
+            created_ts=one.created_ts,
+            started_ts=one.started_ts,
+            pid=one.pid,
+            shim_pid=one.pid - 1,
+            port=18000 + one.pid % 1000,
+            health_port=19000 + one.pid % 1000,
+            cpu_percent=round(one.cpu),
+            memory_bytes=int(one.memory),
+            memory_limit_bytes=512 * 1024 * 1024,
+            last_exit=one.last_exit,
+            probes=probes,
+        )
+        edge = EdgeServer(
+            workload=one.workload,
+            slot=0,
+            replica=one.name,
+            state=state,
+            up=up,
+            status="UP" if up else "DRAIN" if state == SlotState.DRAIN else "DOWN",
+            in_flight=one.in_flight,
+            queued=one.waiting,
+            sessions_total=one.sessions,
+            retries_total=0,
+            errors_total=0,
+        )
+        return ReplicaView(
+            status=status,
+            edge=edge if one.phase != Phase.PENDING else None,
+            ttft=self.world.quantiles([one]),
+            requests_per_s=len(one.recent) / 60,
+            tokens_per_s=one.tokens_per_s,
+            engine_running=one.in_flight,
+            engine_waiting=one.waiting,
+        )

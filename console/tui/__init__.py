@@ -1,0 +1,1 @@
+"""The Textual side of the console: widgets, views, dialogs, keys and the terminal's hygiene."""

@@ -1,0 +1,254 @@
+"""The console's application: wires source, state, views and keys. Acts only through console.tui.verbs."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import logging
+from typing import Any, ClassVar
+
+from textual import events, on
+from textual.app import App, ComposeResult
+from textual.containers import Container
+
+from backend.contract.clock import Clock, SystemClock
+from backend.contract.control import Snapshot
+from backend.contract.errors import TrinityError, Unreachable
+from console.render.theme import COLORLESS_THEME, DEFAULT_THEME, load_themes
+from console.state.source import FleetSource
+from console.state.store import FleetState
+from console.tui.colors import Colors, textual_theme
+from console.tui.keys import bindings
+from console.tui.panels import FleetLine
+from console.tui.strip import Strip
+from console.tui.verbs import Verbs
+from console.tui.views import catalogue
+from console.tui.views.base import View
+from console.tui.views.overview import OverviewView
+from console.tui.vtable import VTable
+
+log = logging.getLogger("trinity.console")
+
+HISTORY_S = 330
+FIRST_RETRY_S, LAST_RETRY_S = 0.2, 3.0
+STALE_STEP_S = 5.0
+
+
+class TrinityApp(App[int]):
+    """The console on one fleet. `source` may answer later: the first frame never waits for data."""
+
+    TITLE = "Trinity"
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    Screen { background: $background; }
+    #body { width: 1fr; height: 1fr; background: $background; }
+    """
+    BINDINGS: ClassVar = bindings()
+
+    def __init__(
+        self,
+        source: FleetSource,
+        *,
+        read_only: bool = False,
+        theme: str | None = None,
+        interval_s: float = 1.0,
+        first_snapshot: Snapshot | None = None,
+        clock: Clock | None = None,
+        bell: bool = True,
+        user: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.read_only = read_only
+        self.interval_s = interval_s
+        self.clock: Clock = clock or SystemClock()
+        self.bell_on = bell
+        self.actor = f"console:{user or _user()}"
+        self.state = FleetState(first_snapshot)
+        self.themes = load_themes()
+        wanted = COLORLESS_THEME if self.no_color else theme or DEFAULT_THEME
+        self.theme_spec = self.themes.get(wanted) or self.themes[DEFAULT_THEME]
+        self.ink = Colors(self.theme_spec)
+        for spec in self.themes.values():
+            self.register_theme(textual_theme(spec))
+        self.theme = self.theme_spec.name
+        self.verbs = Verbs(self)
+        self.view_name = "overview"
+        self.views: dict[str, View] = {}
+        self._trail: list[str] = []
+        self._unknown_theme = theme if theme and theme not in self.themes else ""
+        self.crash: BaseException | None = None
+
+    # -- the screen ------------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        yield FleetLine(id="fleet-line")
+        overview = OverviewView()
+        self.views["overview"] = overview
+        with Container(id="body"):
+            yield overview
+        yield Strip()
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        """After the first paint: attach to the fleet."""
+        self.views[self.view_name].activate()
+        self.run_worker(self._attend(), exit_on_error=False, name="stream")
+        self.set_interval(STALE_STEP_S, self._age)
+        if self._unknown_theme:
+            self.say(f"There is no theme {self._unknown_theme!r}; choose one of {', '.join(self.themes)}.", "warn")
+
+    @property
+    def view(self) -> View:
+        return self.views[self.view_name]
+
+    def current_view_keys(self) -> tuple[tuple[str, str], ...]:
+        return self.view.keys
+
+    def say(self, text: str, style: str = "text") -> None:
+        """A sentence in the last line."""
+        self.query_one(Strip).say(text, style)
+
+    def refresh_panels(self) -> None:
+        """Bring what is visible up to date; costs nothing where nothing changed."""
+        if not self.is_running or not self.screen_stack:
+            return
+        base = self.screen_stack[0]
+        base.query_one(FleetLine).sync()
+        self.view.update()
+        base.query_one(Strip).sync()
+        top = self.screen
+        if top is not base and hasattr(top, "update_detail"):
+            top.update_detail()
+
+    def _age(self) -> None:
+        if self.state.link != "live":
+            self.refresh_panels()
+
+    # -- the stream ------------------------------------------------------------------------------------------
+
+    async def _attend(self) -> None:
+        """Follow the fleet for ever; what was seen stays on screen while it is gone."""
+        retry = FIRST_RETRY_S
+        while True:
+            try:
+                self.run_worker(self._load_history(), exit_on_error=False, group="history", exclusive=True)
+                async for frame in self.source.stream(self.interval_s):
+                    retry = FIRST_RETRY_S
+                    alarms = self.state.apply(frame)
+                    if alarms and self.bell_on:
+                        self.bell()
+                    self.refresh_panels()
+                raise Unreachable("The daemon closed the stream.")
+            except (TrinityError, OSError) as error:
+                self.state.lost(error.message if isinstance(error, TrinityError) else str(error))
+                self.refresh_panels()
+            await asyncio.sleep(retry)
+            retry = min(LAST_RETRY_S, retry * 1.7)
+
+    async def _load_history(self) -> None:
+        """Charts and feeds begin with what the ledger holds."""
+        try:
+            points = await self.source.series(HISTORY_S)
+            events_ = await self.source.rows("events", limit=500)
+            actions = await self.source.rows("actions", limit=200)
+        except (TrinityError, OSError) as error:
+            log.info("no history yet: %s", error)
+            return
+        self.state.load_history(points, events_, actions)  # type: ignore[arg-type] # the tables asked for
+        self.refresh_panels()
+
+    # -- getting around --------------------------------------------------------------------------------------
+
+    async def action_view(self, name: str, *, back: bool = False) -> None:
+        """Show a view; it is built the first time."""
+        if name == self.view_name:
+            return
+        if not back:
+            self._trail = [*self._trail[-20:], self.view_name]
+        before = self.view
+        if name not in self.views:
+            self.views[name] = catalogue.build(name)
+            await self.query_one("#body").mount(self.views[name])
+        before.display = False
+        before.deactivate()
+        self.view_name = name
+        self.view.display = True
+        self.call_after_refresh(self._shown)
+
+    def _shown(self) -> None:
+        self.view.activate()
+        self.query_one(Strip).sync()
+
+    async def action_back(self) -> None:
+        table = self.view.table()
+        if self.view.filter_text():
+            self.view.set_filter("")
+        elif table is not None and table.model.marks:
+            table.model.marks.clear()
+            table.sync()
+        elif self._trail:
+            await self.action_view(self._trail.pop(), back=True)
+        elif self.view_name != "overview":
+            await self.action_view("overview", back=True)
+
+    def action_pane(self, step: int) -> None:
+        move = getattr(self.view, "next_pane", None)
+        if move is not None:
+            move(step)
+        else:
+            (self.screen.focus_next if step > 0 else self.screen.focus_previous)()
+
+    def action_redraw(self) -> None:
+        self.screen.refresh(layout=True)
+        for canvas in self.screen.query("Canvas"):
+            canvas.refresh()
+
+    def action_theme(self) -> None:
+        names = list(self.themes)
+        self.use_theme(names[(names.index(self.theme_spec.name) + 1) % len(names)])
+
+    def use_theme(self, name: str) -> None:
+        """Switch live."""
+        if self.no_color:
+            self.say("NO_COLOR is set: every theme is without colour.", "warn")
+            return
+        self.theme_spec = self.themes[name]
+        self.ink = Colors(self.theme_spec)
+        self.theme = name
+        for screen in self.screen_stack:
+            for canvas in screen.query("Canvas"):
+                canvas.forget()  # type: ignore[attr-defined] # the query is for canvases
+        self.say(f"Theme: {self.theme_spec.title}")
+
+    def action_leave(self) -> None:
+        self.exit(0)
+
+    @on(VTable.Opened)
+    async def open_row(self) -> None:
+        await self.run_action("describe")
+
+    def on_app_focus(self, _: events.AppFocus) -> None:
+        self.refresh_panels()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Textual's hook for what nobody caught: end quietly; run_console says one sentence and keeps the traceback."""
+        self.crash = error
+        self._return_code = 1
+        if self._exception is None:
+            self._exception = error
+            self._exception_event.set()
+        log.critical("the console crashed", exc_info=error)
+        self._close_messages_no_wait()
+
+    def chosen_table(self) -> VTable[Any] | None:
+        return self.view.table()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

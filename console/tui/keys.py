@@ -1,0 +1,72 @@
+"""Every key of the console in one table: bindings, help and palette are made from it. Owns no behaviour."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from textual.binding import Binding, BindingType
+
+
+class Key(msgspec.Struct, frozen=True):
+    """One command: a stable id (for keymaps), its default keys, the app action, what it does, its group."""
+
+    id: str
+    keys: str
+    action: str
+    says: str
+    group: str
+    shown: str = ""
+    """How help writes the key, where Textual's name is not what people read."""
+
+
+KEYS: Final[tuple[Key, ...]] = (
+    Key("view.overview", "1", "view('overview')", "Overview", "Views"),
+    Key("view.fleet", "2", "view('fleet')", "Fleet: replicas and workloads", "Views"),
+    Key("view.requests", "3", "view('requests')", "Requests", "Views"),
+    Key("view.logs", "4,l", "logs", "Logs of the selection", "Views", "4 l"),
+    Key("view.journal", "5", "view('journal')", "Events and actions", "Views"),
+    Key("view.drills", "6", "view('drills')", "Drills", "Views"),
+    Key("view.help", "7,question_mark", "view('help')", "Help", "Views", "7 ?"),
+    Key("go.back", "escape", "back", "Back; clears a filter, then marks", "Getting around", "esc"),
+    Key("go.palette", "colon", "palette", "Commands", "Getting around", ":"),
+    Key("go.filter", "slash", "filter", "Filter what is shown", "Getting around", "/"),
+    Key("go.next", "tab", "pane(1)", "Next panel", "Getting around"),
+    Key("go.before", "shift+tab", "pane(-1)", "Panel before", "Getting around", "shift+tab"),
+    Key("go.describe", "d", "describe", "Describe the selected row", "Getting around", "enter d"),
+    Key("go.raw", "y", "raw", "Raw data of the selected row", "Getting around"),
+    Key("go.redraw", "ctrl+l", "redraw", "Draw the screen again", "Getting around"),
+    Key("go.theme", "T", "theme", "Next theme", "Getting around"),
+    Key("go.quit", "q,ctrl+c", "leave", "Quit; the fleet goes on running", "Getting around", "q"),
+    Key("act.restart", "r", "restart", "Restart the replica", "Act"),
+    Key("act.rollout", "R", "rollout", "Rolling restart of the workload", "Act"),
+    Key("act.more", "plus", "scale_by(1)", "One replica more", "Act", "+"),
+    Key("act.fewer", "minus", "scale_by(-1)", "One replica fewer", "Act", "-"),
+    Key("act.scale", "s", "scale", "Scale to a number", "Act"),
+    Key("act.kill", "K", "kill", "Kill the replica's process", "Act"),
+    Key("act.drain", "D", "drain", "Drain, or take back from draining", "Act"),
+    Key("act.load", "g", "load", "Start or stop the demo load", "Act"),
+    Key("act.drill", "f", "drill", "Run a drill", "Act"),
+    Key("act.undo", "u", "undo", "Undo the last action that can be undone", "Act"),
+    Key("act.autoscale", "a", "autoscale", "Switch autoscaling on or off", "Act"),
+    Key("act.maintenance", "m", "maintenance", "Begin or end maintenance of the workload", "Act"),
+    Key("act.note", "n", "note", "Write a note into the events", "Act"),
+    Key("act.acknowledge", "A", "acknowledge", "Acknowledge all alarms", "Act"),
+)
+
+TABLE_KEYS: Final[tuple[tuple[str, str], ...]] = (
+    ("↑ ↓ j k", "Move"),
+    ("space", "Mark; verbs then act on every marked row"),
+    ("o O", "Sort by the next column, turn the order round"),
+    ("home end", "First row, last row"),
+)
+LOG_KEYS: Final[tuple[tuple[str, str], ...]] = (
+    ("↑ ↓ pgup pgdn", "Scroll back and forth; new lines wait below"),
+    ("end G", "Newest line, follow"),
+    ("w", "Wrap long lines"),
+)
+
+
+def bindings() -> list[BindingType]:
+    """Textual's bindings, each with its id so that a keymap can move it."""
+    return [Binding(key.keys, key.action, key.says, id=key.id, show=False) for key in KEYS]

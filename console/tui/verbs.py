@@ -1,0 +1,5 @@
+"""Verbs."""
+
+
+class Verbs:
+    def __init__(self, app: object) -> None: ...

@@ -1,0 +1,74 @@
+"""What every view is: a body that can be synced, may have a table, and knows what is selected in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual.widget import Widget
+
+from console.render.spans import EMPTY, Line
+from console.tui.canvas import Canvas
+from console.tui.vtable import VTable
+
+if TYPE_CHECKING:
+    from console.tui.app import TrinityApp
+
+
+class View(Widget):
+    """One of the screens behind the number keys."""
+
+    DEFAULT_CSS = "View { width: 1fr; height: 1fr; background: $background; layout: vertical; }"
+    label: ClassVar[str] = ""
+    keys: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Keys special to this view, for the strip: (key, word)."""
+
+    @property
+    def trinity(self) -> TrinityApp:
+        return cast("TrinityApp", self.app)
+
+    def canvases(self) -> Iterable[Canvas]:
+        """The panels to keep up to date."""
+        return self.query(Canvas)
+
+    def update(self) -> None:
+        """New data or a new second: feed tables and sync panels."""
+        for canvas in self.canvases():
+            if canvas.display:
+                canvas.sync()
+
+    def activate(self) -> None:
+        """It is the one on screen now."""
+        self.update()
+        table = self.table()
+        if table is not None:
+            table.focus()
+
+    def deactivate(self) -> None:
+        """It is hidden now."""
+
+    def table(self) -> VTable[Any] | None:
+        """The table that filter, sort and marks act on."""
+        return None
+
+    def set_filter(self, text: str) -> None:
+        """What `/` types; the view's table by default."""
+        table = self.table()
+        if table is not None:
+            table.model.set_filter(text)
+            table.moved()
+
+    def filter_text(self) -> str:
+        table = self.table()
+        return table.model.filter if table is not None else ""
+
+    def replicas(self) -> list[str]:
+        """Names the verbs act on: marked rows, else the cursor's."""
+        return []
+
+    def workload(self) -> str | None:
+        """The workload the verbs act on."""
+        return None
+
+    def status(self) -> Line:
+        return EMPTY

@@ -1,0 +1,130 @@
+"""The overview: replicas, charts, scaling, feed and the selection's logs on one screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual import events, on
+from textual.app import ComposeResult
+
+from backend.contract.control import ReplicaView
+from console.render.columns import REPLICAS, replica_haystack
+from console.render.layout import PANES, one_pane, overview
+from console.render.spans import Line
+from console.state.logs import LogRing
+from console.state.table import TableModel
+from console.tui.canvas import Canvas
+from console.tui.log_follow import LogFollower
+from console.tui.panels import Feed, LogPane, QueueChart, RateChart, ScalingPanel, TtftChart
+from console.tui.views.base import View
+from console.tui.vtable import VTable
+
+
+class OverviewView(View):
+    """See the module. On a small terminal one panel at a time; `tab` walks through them."""
+
+    DEFAULT_CSS = "OverviewView > Canvas { position: absolute; }"
+    label = "Overview"
+
+    def __init__(self) -> None:
+        super().__init__(id="view-overview")
+        self.model: TableModel[ReplicaView] = TableModel(REPLICAS, lambda view: view.status.name, replica_haystack)
+        self.pane = "table"
+        self.ring = LogRing()
+        self._panels: dict[str, Canvas] = {}
+        self._follower: LogFollower | None = None
+        self._rows_laid_out = -1
+
+    def compose(self) -> ComposeResult:
+        table: VTable[ReplicaView] = VTable(
+            self.model, "Replicas", empty="no replicas yet", note=self._note, id="replicas"
+        )
+        logs = LogPane(self.ring, id="logs")
+        self._panels = {
+            "table": table,
+            "ttft": TtftChart(id="ttft"),
+            "queue": QueueChart(id="queue"),
+            "rate": RateChart(id="rate"),
+            "scaling": ScalingPanel(id="scaling"),
+            "feed": Feed(id="feed"),
+            "logs": logs,
+        }
+        yield from self._panels.values()
+
+    def on_mount(self) -> None:
+        self.model.set_items(self.trinity.state.replicas)
+        pane = self._panels["logs"]
+        assert isinstance(pane, LogPane)
+        self._follower = LogFollower(self.trinity, pane, window=200)
+
+    def _note(self) -> Line:
+        up = sum(view.edge is not None and view.edge.up for view in self.model.order)
+        return ((f"{up} up at the edge", "faint"),)
+
+    def table(self) -> VTable[Any] | None:
+        panel = self._panels.get("table")
+        return panel if isinstance(panel, VTable) else None
+
+    def update(self) -> None:
+        self.model.set_items(self.trinity.state.replicas)
+        if len(self.model) != self._rows_laid_out:
+            self._arrange()
+        table = self.table()
+        if table is not None:
+            table.set_items(self.trinity.state.replicas)
+        super().update()
+
+    def on_resize(self, _: events.Resize) -> None:
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Place the panels; those without a place are hidden."""
+        width, height = self.size
+        self._rows_laid_out = len(self.model)
+        places = overview(width, height, len(self.model), self.pane)
+        for name, panel in self._panels.items():
+            place = places.get(name)
+            panel.display = place is not None
+            if place is not None:
+                panel.styles.offset = (place.x, place.y)
+                panel.styles.width = place.width
+                panel.styles.height = place.height
+
+    def next_pane(self, step: int) -> None:
+        """`tab`: the next panel where one fits, else between the table and the logs."""
+        width, height = self.size
+        if one_pane(width, height):
+            self.pane = PANES[(PANES.index(self.pane) + step) % len(PANES)]
+            self._arrange()
+            panel = self._panels[self.pane]
+            if panel.can_focus:
+                panel.focus()
+            self.call_after_refresh(self.update)
+            return
+        logs, table = self._panels["logs"], self._panels["table"]
+        (table if logs.has_focus else logs).focus()
+
+    def show_pane(self, name: str) -> None:
+        self.pane = name
+        self._arrange()
+
+    @on(VTable.Moved)
+    def follow_selection(self) -> None:
+        if self._follower is not None:
+            current = self.model.current
+            self._follower.follow([current.status.name] if current is not None else None)
+
+    def activate(self) -> None:
+        super().activate()
+        self.follow_selection()
+
+    def deactivate(self) -> None:
+        if self._follower is not None:
+            self._follower.stop()
+
+    def replicas(self) -> list[str]:
+        return [view.status.name for view in self.model.chosen()]
+
+    def workload(self) -> str | None:
+        current = self.model.current
+        return current.status.workload if current is not None else None

@@ -1,0 +1,204 @@
+"""The virtual table: draws only the rows on screen from a table model, on the Line API.
+
+Owns scrolling, cursor keys and the mouse; order, filter and marks live in the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from console.render.spans import Line, Span, fit_line, fit_text, on
+from console.state.table import Column, TableModel, fit_columns
+from console.tui.canvas import Panel
+
+T = TypeVar("T")
+GUTTER = 2
+GAP = 2
+
+
+class VTable(Panel, Generic[T]):
+    """A focusable table over a model. Posts `Moved` when the cursor changes row and `Opened` on enter."""
+
+    can_focus = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", "next row", id="table.down", show=False),
+        Binding("up,k", "move(-1)", "row before", id="table.up", show=False),
+        Binding("pagedown", "page(1)", "page down", id="table.pagedown", show=False),
+        Binding("pageup", "page(-1)", "page up", id="table.pageup", show=False),
+        Binding("home", "edge(0)", "first row", id="table.home", show=False),
+        Binding("end,G", "edge(1)", "last row", id="table.end", show=False),
+        Binding("space", "mark", "mark", id="table.mark", show=False),
+        Binding("o", "sort", "sort by the next column", id="table.sort", show=False),
+        Binding("O", "reverse", "turn the order round", id="table.reverse", show=False),
+        Binding("enter", "open", "describe", id="table.open", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another row."""
+
+    class Opened(Message):
+        """Enter or a double click on a row."""
+
+    def __init__(
+        self,
+        model: TableModel[T],
+        heading: str,
+        *,
+        empty: str = "nothing here yet",
+        note: Callable[[], Line] | None = None,
+        id: str | None = None,  # noqa: A002 - Textual's name
+    ) -> None:
+        super().__init__(id=id)
+        self.model = model
+        self.heading_text = heading
+        self.empty = empty
+        self.note = note
+        self.top = 0
+        self._fitted: list[tuple[Column[T], int]] = []
+        self._fitted_for = -1
+        self._last_key: str | None = None
+
+    @property
+    def heading(self) -> str:  # type: ignore[override] # a table's heading is given, not a class's constant
+        return self.heading_text
+
+    def info(self) -> Line:
+        model = self.model
+        shown = f"{len(model)} of {model.total}" if model.filter else str(model.total)
+        parts: list[Span] = []
+        if model.filter:
+            parts.append((f"/{model.filter}  ", "accent"))
+        if model.marks:
+            parts.append((f"{len(model.marks)} marked  ", "accent b"))
+        if self.note is not None:
+            parts += [*self.note(), ("  ", "text")] if self.note() else []
+        parts.append((shown, "muted"))
+        return tuple(parts)
+
+    def set_items(self, items: Sequence[T]) -> None:
+        """Show new items; the cursor stays on its row."""
+        self.model.set_items(items)
+        self._follow()
+        self.sync()
+
+    def body(self, width: int, height: int) -> Sequence[Line]:
+        if width != self._fitted_for:
+            self._fitted = fit_columns(self.model.columns, width - GUTTER, GAP)
+            self._fitted_for = width
+        rows = max(0, height - 1)
+        self._keep_visible(rows)
+        lines = [self._header(width)]
+        if not self.model.order and rows:
+            words = f"no row matches /{self.model.filter} (esc clears it)" if self.model.filter else self.empty
+            lines.append(fit_line(((" " * GUTTER, "text"), (words, "faint")), width))
+        now = self.trinity.clock.now()
+        focused = self.has_focus
+        last = min(len(self.model), self.top + rows)
+        lines.extend(self._row(index, width, now, focused) for index in range(self.top, last))
+        return lines
+
+    def _header(self, width: int) -> Line:
+        spans: list[Span] = [(" " * GUTTER, "muted")]
+        for column, size in self._fitted:
+            arrow = ("↓" if self.model.descending else "↑") if column.key == self.model.sort_key else ""
+            words = fit_text(column.title + arrow, size, column.align) if len(column.title) < size else column.title
+            spans += [(fit_text(words, size, column.align), "muted u" if arrow else "muted"), (" " * GAP, "muted")]
+        return fit_line(spans[:-1], width)
+
+    def _row(self, index: int, width: int, now: float, focused: bool) -> Line:
+        item, key = self.model.order[index], self.model.keys[index]
+        here, marked = index == self.model.cursor, key in self.model.marks
+        gutter = ("▸" if here else " ") + ("◆" if marked else " ")
+        spans: list[Span] = [(gutter, "accent b")]
+        for column, size in self._fitted:
+            text, style = column.cell(item, now)
+            spans += [(fit_text(text, size, column.align), style), (" " * GAP, "text")]
+        line = fit_line(spans[:-1], width)
+        if here and focused:
+            return on(line, "on-cursor")
+        return on(line, "on-mark") if marked else line
+
+    # -- moving ----------------------------------------------------------------------------------------------
+
+    def _rows_shown(self) -> int:
+        return max(1, self.size.height - 2)
+
+    def _keep_visible(self, rows: int) -> None:
+        cursor = self.model.cursor
+        self.top = max(0, min(self.top, len(self.model) - rows))
+        if cursor < self.top:
+            self.top = cursor
+        elif rows and cursor >= self.top + rows:
+            self.top = cursor - rows + 1
+
+    def _follow(self) -> None:
+        key = self.model.cursor_key if len(self.model) else None
+        if key != self._last_key:
+            self._last_key = key
+            self.post_message(self.Moved())
+
+    def moved(self) -> None:
+        """Call after changing the model: repaint and tell."""
+        self._follow()
+        self.sync()
+
+    def action_move(self, delta: int) -> None:
+        self.model.move(delta)
+        self.moved()
+
+    def action_page(self, direction: int) -> None:
+        self.action_move(direction * max(1, self._rows_shown() - 1))
+
+    def action_edge(self, end: int) -> None:
+        self.model.move_to(len(self.model) - 1 if end else 0)
+        self.moved()
+
+    def action_mark(self) -> None:
+        self.model.toggle_mark()
+        self.action_move(1)
+
+    def action_sort(self) -> None:
+        self.model.cycle_sort()
+        self.moved()
+
+    def action_reverse(self) -> None:
+        self.model.reverse_sort()
+        self.moved()
+
+    def action_open(self) -> None:
+        if self.model.current is not None:
+            self.post_message(self.Opened())
+
+    # -- mouse -----------------------------------------------------------------------------------------------
+
+    def on_click(self, event: events.Click) -> None:
+        if event.y == 1:
+            self._sort_at(event.x)
+        elif event.y >= 2 and self.top + event.y - 2 < len(self.model):
+            self.model.move_to(self.top + event.y - 2)
+            self.moved()
+            if event.chain >= 2:
+                self.action_open()
+
+    def _sort_at(self, x: int) -> None:
+        at = GUTTER
+        for column, size in self._fitted:
+            if at <= x < at + size + GAP:
+                same = self.model.sort_key == column.key
+                self.model.set_sort(column.key, descending=same and not self.model.descending)
+                self.moved()
+                return
+            at += size + GAP
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.action_move(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.action_move(-3)
