@@ -1,0 +1,138 @@
+"""The snapshot as a pure join of what driver, edge, telemetry and reconciler each know. Does no I/O, keeps nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from backend.contract.control import (
+    DrillView,
+    LoadView,
+    ReplicaView,
+    ScalingView,
+    SeriesPoint,
+    Snapshot,
+    WorkloadView,
+)
+from backend.contract.edge import EdgeObservation
+from backend.contract.fleet import ReplicaStatus, WorkloadSpec
+from backend.contract.words import Phase
+from backend.reconcile.wanted import WantedState
+from backend.telemetry.engines import EngineReading
+from backend.telemetry.traffic import TrafficView
+from backend.version import VERSION
+
+_STARTING_S = 60.0
+"""How long a fleet that was never Ready counts as starting rather than down."""
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What the parts of the daemon know at one instant."""
+
+    ts: float
+    fleet: str
+    specs: Sequence[WorkloadSpec]
+    wanted: WantedState
+    replicas: Sequence[ReplicaStatus]
+    edge: EdgeObservation
+    point: SeriesPoint
+    readings: dict[str, EngineReading]
+    replica_traffic: Callable[[str], TrafficView]
+    lease: Callable[[str], str | None]
+    scaling: tuple[ScalingView, ...] = ()
+    load: LoadView = LoadView()
+    drill: DrillView | None = None
+    consoles: int = 0
+    loop_lag_p99_s: float | None = None
+    dropped_rows: int = 0
+    uptime_s: float = 0.0
+    was_ready: bool = False
+    metrics_url: str = ""
+
+
+def build_snapshot(seq: int, known: Known) -> Snapshot:
+    """Everything a screen needs, from what is known."""
+    replicas = tuple(_replica(status, known) for status in known.replicas)
+    workloads = tuple(_workload(spec, known, replicas) for spec in known.specs)
+    health, reason = fleet_health(workloads, replicas, known)
+    return Snapshot(
+        seq=seq,
+        ts=known.ts,
+        fleet=known.fleet,
+        version=VERSION,
+        health=health,
+        health_reason=reason,
+        replicas=replicas,
+        workloads=workloads,
+        point=known.point,
+        scaling=known.scaling,
+        load=known.load,
+        drill=known.drill,
+        edge_up=known.edge.up,
+        public_url=known.edge.public_url,
+        stats_url=known.edge.stats_url,
+        metrics_url=known.metrics_url,
+        consoles=known.consoles,
+        loop_lag_p99_s=known.loop_lag_p99_s,
+        dropped_rows=known.dropped_rows,
+    )
+
+
+def _replica(status: ReplicaStatus, known: Known) -> ReplicaView:
+    traffic = known.replica_traffic(status.name)
+    reading = known.readings.get(status.name)
+    return ReplicaView(
+        status=status,
+        edge=next((s for s in known.edge.servers if s.replica == status.name), None),
+        ttft=traffic.ttft,
+        requests_per_s=traffic.requests_per_s,
+        tokens_per_s=reading.tokens_out_per_s if reading else None,
+        engine_running=reading.running if reading else None,
+        engine_waiting=reading.waiting if reading else None,
+    )
+
+
+def is_serving(view: ReplicaView) -> bool:
+    """Ready by its own probes, and chosen by the edge."""
+    return view.status.phase == Phase.READY and view.edge is not None and view.edge.up
+
+
+def _workload(spec: WorkloadSpec, known: Known, replicas: Sequence[ReplicaView]) -> WorkloadView:
+    ours = [r for r in replicas if r.status.workload == spec.name]
+    totals = next((w for w in known.edge.workloads if w.workload == spec.name), None)
+    wanted = known.wanted.of(spec.name)
+    return WorkloadView(
+        name=spec.name,
+        wanted=wanted.replicas,
+        ready=sum(is_serving(r) for r in ours),
+        total=len(ours),
+        slots=spec.slots,
+        routes=spec.routes,
+        queued=totals.queued if totals else 0,
+        in_flight=totals.in_flight if totals else 0,
+        lease=known.lease(spec.name),
+        maintenance=wanted.maintenance,
+        autoscale=wanted.autoscale,
+    )
+
+
+def fleet_health(workloads: Sequence[WorkloadView], replicas: Sequence[ReplicaView], known: Known) -> tuple[str, str]:
+    """`ok`, `degraded`, `down` or `starting`, and why in a phrase."""
+    reasons: list[str] = []
+    if not known.edge.up:
+        reasons.append("the edge does not answer")
+    empty = [w.name for w in workloads if w.wanted > 0 and w.ready == 0]
+    reasons += [f"no replica of {name} is Ready" for name in empty]
+    if reasons:
+        starting = not known.was_ready and known.uptime_s < _STARTING_S
+        return ("starting" if starting else "down"), "; ".join(reasons)
+    for w in workloads:
+        if w.ready < w.wanted:
+            causes = "; ".join(
+                f"{r.status.name} {r.status.phase}{f': {r.status.reason}' if r.status.reason else ''}"
+                for r in replicas
+                if r.status.workload == w.name and not is_serving(r)
+            )
+            reasons.append(f"{w.name} has {w.ready} of {w.wanted} ready{f' ({causes})' if causes else ''}")
+    return ("degraded", "; ".join(reasons)) if reasons else ("ok", "")
