@@ -44,6 +44,18 @@ class SecondCounts:
             self._seconds[at], self._amounts[at] = second, 0.0
         self._amounts[at] += amount
 
+    def spread(self, began: float, now: float, amount: float) -> None:
+        """Count `amount` that came about evenly between `began` and `now`, as learnt of at `now`: each second gets
+        its share, those that are closed leave theirs to the oldest that is open."""
+        first, last = second_of(began, now), second_of(now, now)
+        length = now - max(began, float(first))
+        if first == last or length <= 0.0:
+            self.add(last, amount)
+            return
+        for second in range(first, last + 1):
+            inside = min(now, second + 1.0) - max(began, float(second))
+            self.add(second, amount * inside / length)
+
     def total(self, last: int, seconds: int) -> float:
         """The sum over the `seconds` seconds that end with second `last`, included."""
         if not 0 < seconds <= self.keep_s:

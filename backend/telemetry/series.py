@@ -8,12 +8,13 @@ point before, no TTFT, no rates, so that the time axis never lies. Never reads r
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from backend.contract.control import Quantiles, SeriesPoint
+from backend.contract.rows import SampleRow
 
 KEEP_S: Final = 3600
 
@@ -51,6 +52,50 @@ def build_point(
         wanted=levels.wanted,
         cpu_percent=levels.cpu_percent or 0.0,
         memory_percent=levels.memory_percent or 0.0,
+    )
+
+
+def samples_of(point: SeriesPoint, fleet: str) -> Iterator[SampleRow]:
+    """A point as rows of the ledger, at its second; quantiles of an idle second are left out."""
+    values: dict[str, float | None] = {
+        "queue_depth": point.queued,
+        "active_requests": point.in_flight,
+        "replicas_ready": point.ready,
+        "replicas_wanted": point.wanted,
+        "requests_per_s": point.requests_per_s,
+        "errors_per_s": point.errors_per_s,
+        "tokens_out_per_s": point.tokens_per_s,
+        "cpu_percent": point.cpu_percent,
+        "memory_percent": point.memory_percent,
+        "ttft_count": point.ttft.count,
+        "ttft_p50_s": point.ttft.p50_s,
+        "ttft_p95_s": point.ttft.p95_s,
+        "ttft_p99_s": point.ttft.p99_s,
+    }
+    for metric, value in values.items():
+        if value is not None:
+            yield SampleRow(ts=point.ts, fleet=fleet, metric=metric, value=float(value))
+
+
+def point_from_samples(second: int, values: Mapping[str, float]) -> SeriesPoint:
+    """The point that `samples_of` wrote (metric -> value)."""
+    return SeriesPoint(
+        ts=float(second),
+        ttft=Quantiles(
+            count=int(values.get("ttft_count", 0)),
+            p50_s=values.get("ttft_p50_s"),
+            p95_s=values.get("ttft_p95_s"),
+            p99_s=values.get("ttft_p99_s"),
+        ),
+        queued=int(values.get("queue_depth", 0)),
+        in_flight=int(values.get("active_requests", 0)),
+        requests_per_s=values.get("requests_per_s", 0.0),
+        tokens_per_s=values.get("tokens_out_per_s", 0.0),
+        errors_per_s=values.get("errors_per_s", 0.0),
+        ready=int(values.get("replicas_ready", 0)),
+        wanted=int(values.get("replicas_wanted", 0)),
+        cpu_percent=values.get("cpu_percent", 0.0),
+        memory_percent=values.get("memory_percent", 0.0),
     )
 
 

@@ -44,14 +44,24 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = 0
     """Extra attempts the edge made."""
 
-    def plus(self, row: RequestRow) -> Totals:
-        """These totals with one more request."""
+    def plus(self, other: Totals) -> Totals:
+        """Both together."""
         return Totals(
-            requests=self.requests + 1,
-            errors=self.errors + (row.outcome is RequestOutcome.FAILED),
-            shed=self.shed + (row.outcome is RequestOutcome.SHED),
-            retries=self.retries + row.retries,
+            requests=self.requests + other.requests,
+            errors=self.errors + other.errors,
+            shed=self.shed + other.shed,
+            retries=self.retries + other.retries,
         )
+
+
+def counted(row: RequestRow) -> Totals:
+    """What one row adds to the totals."""
+    return Totals(
+        requests=1,
+        errors=int(row.outcome is RequestOutcome.FAILED),
+        shed=int(row.outcome is RequestOutcome.SHED),
+        retries=row.retries,
+    )
 
 
 class TrafficView(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,27 +92,29 @@ def counts_for_ttft(row: RequestRow) -> bool:
 class _Scope:
     """The numbers of one fleet, workload or replica."""
 
-    __slots__ = ("errors", "last_ts", "requests", "retries", "totals", "ttft")
+    __slots__ = ("errors", "last_ts", "requests", "retries", "shed", "totals", "ttft")
 
-    def __init__(self, totals: Totals | None = None) -> None:
+    def __init__(self) -> None:
         self.ttft = RollingWindow(TTFT_WINDOW_S)
-        self.requests = SecondCounts()
-        self.errors = SecondCounts()
-        self.retries = SecondCounts()
-        self.totals = totals or Totals()
+        self.requests, self.errors, self.shed, self.retries = (SecondCounts() for _ in range(4))
+        self.totals = Totals()
         self.last_ts = 0.0
 
-    def take(self, row: RequestRow, ended: float, second: int | None) -> None:
-        if second is None:
-            return
+    def take(self, row: RequestRow, ended: float, second: int) -> None:
         self.last_ts = max(self.last_ts, ended)
-        self.requests.add(second)
-        if row.outcome is RequestOutcome.FAILED:
-            self.errors.add(second)
-        if row.retries:
-            self.retries.add(second, row.retries)
+        one = counted(row)
+        for counts, amount in self._counts(one):
+            if amount:
+                counts.add(second, amount)
         if counts_for_ttft(row) and row.ttft_s is not None:
             self.ttft.add(ended, row.ttft_s)
+
+    def totals_before(self, end: int, last: int) -> Totals:
+        """The totals without what was counted in seconds `end` to `last`."""
+        if last < end:
+            return self.totals
+        taken = {name: int(counts.total(last, last - end + 1)) for name, counts in self._named()}
+        return Totals(**{name: getattr(self.totals, name) - amount for name, amount in taken.items()})
 
     def view(self, now: float) -> TrafficView:
         closed = closed_second(now)
@@ -117,35 +129,58 @@ class _Scope:
             totals=self.totals,
         )
 
+    def _named(self) -> tuple[tuple[str, SecondCounts], ...]:
+        return (
+            ("requests", self.requests),
+            ("errors", self.errors),
+            ("shed", self.shed),
+            ("retries", self.retries),
+        )
+
+    def _counts(self, one: Totals) -> Iterable[tuple[SecondCounts, int]]:
+        return ((counts, getattr(one, name)) for name, counts in self._named())
+
 
 class TrafficMeter:
     """Rolling numbers over the request rows of one fleet, as seen by its edge. Lives on the daemon's loop."""
 
-    def __init__(self, fleet: str, clock: Clock, *, totals: Mapping[str, Totals] | None = None) -> None:
+    def __init__(self, fleet: str, clock: Clock) -> None:
         self.fleet_name = fleet
         self._clock = clock
-        self._workloads = {name: _Scope(known) for name, known in (totals or {}).items()}
+        self._fleet = _Scope()
+        self._workloads: dict[str, _Scope] = {}
         self._replicas: dict[str, _Scope] = {}
-        self._fleet = _Scope(_sum_totals(scope.totals for scope in self._workloads.values()))
         self._histograms: dict[str, Histogram] = {}
 
     def attach(self, source: RowSource) -> Callable[[], None]:
         """Follow a ledger's request rows from now on; returns what ends it."""
         return source.subscribe("requests", self.take)
 
-    def preload(self, rows: Iterable[Row]) -> int:
-        """Fill the windows from rows recorded before this daemon started, oldest first, each as if learnt of at
-        its end; totals and histograms are left alone. Returns how many rows were used."""
-        used = 0
+    def restore(self, rows: Iterable[Row], totals: Mapping[str, tuple[float, Totals]]) -> None:
+        """Go on from what was recorded before this daemon started; call it before `attach`.
+
+        `totals` holds per workload the newest known totals and the instant they cover, wall seconds; `rows` (any
+        order) fill the windows, each as if learnt of at its end, and add to the totals if they ended later.
+        """
         now = self._clock.now()
+        for workload, (_, known) in totals.items():
+            self._workloads.setdefault(workload, _Scope()).totals = known
         for row in rows:
             if not self._ours(row):
                 continue
             ended = min(end_of(row), now)
             if now - ended <= STALE_S:
                 self._count(row, ended, int(ended))
-                used += 1
-        return used
+            if row.workload not in totals or ended >= totals[row.workload][0]:
+                scope = self._workloads.setdefault(row.workload, _Scope())
+                scope.totals = scope.totals.plus(counted(row))
+        self._fleet.totals = _sum_totals(scope.totals for scope in self._workloads.values())
+
+    def closed_totals(self) -> tuple[float, dict[str, Totals]]:
+        """Totals per workload of all that was counted in closed seconds, and the instant up to which that is."""
+        now = self._clock.now()
+        end = closed_second(now) + 1
+        return float(end), {name: scope.totals_before(end, int(now)) for name, scope in self._workloads.items()}
 
     def take(self, row: Row) -> None:
         """Count one row; rows of another table, vantage or fleet are ignored."""
@@ -153,9 +188,10 @@ class TrafficMeter:
             return
         now = self._clock.now()
         ended = min(end_of(row), now)
-        second = second_of(ended, now) if now - ended <= STALE_S else None
-        for scope in self._count(row, ended, second):
-            scope.totals = scope.totals.plus(row)
+        for scope in self._scopes(row):
+            scope.totals = scope.totals.plus(counted(row))
+        if now - ended <= STALE_S:
+            self._count(row, ended, second_of(ended, now))
         if counts_for_ttft(row) and row.ttft_s is not None:
             self._histograms.setdefault(row.workload, Histogram(TTFT_BUCKETS_S)).observe(row.ttft_s)
 
@@ -198,22 +234,19 @@ class TrafficMeter:
     def _ours(self, row: Row) -> TypeGuard[RequestRow]:
         return isinstance(row, RequestRow) and row.vantage is Vantage.EDGE and row.fleet == self.fleet_name
 
-    def _count(self, row: RequestRow, ended: float, second: int | None) -> list[_Scope]:
+    def _scopes(self, row: RequestRow) -> list[_Scope]:
         scopes = [self._fleet, self._workloads.setdefault(row.workload, _Scope())]
         if row.replica is not None:
             scopes.append(self._replicas.setdefault(row.replica, _Scope()))
-        for scope in scopes:
-            scope.take(row, ended, second)
         return scopes
+
+    def _count(self, row: RequestRow, ended: float, second: int) -> None:
+        for scope in self._scopes(row):
+            scope.take(row, ended, second)
 
 
 def _sum_totals(parts: Iterable[Totals]) -> Totals:
     total = Totals()
     for part in parts:
-        total = Totals(
-            requests=total.requests + part.requests,
-            errors=total.errors + part.errors,
-            shed=total.shed + part.shed,
-            retries=total.retries + part.retries,
-        )
+        total = total.plus(part)
     return total
