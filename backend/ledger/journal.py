@@ -51,6 +51,18 @@ def segment_name(table: str, first: int, last: int) -> str:
 
 def list_files(directory: Path) -> list[LedgerFile]:
     """All journals and segments by table and ordinal; a journal whose segment exists is left out (it is a copy)."""
+    found = _all_files(directory)
+    segments = {(file.table, file.first) for file in found if file.parquet}
+    return [file for file in found if file.parquet or (file.table, file.first) not in segments]
+
+
+def superseded(directory: Path) -> list[Path]:
+    """Journals whose segment exists: a crash came between writing the one and removing the other."""
+    kept = set(list_files(directory))
+    return [file.path for file in _all_files(directory) if file not in kept]
+
+
+def _all_files(directory: Path) -> list[LedgerFile]:
     found: list[LedgerFile] = []
     try:
         names = os.listdir(directory)  # noqa: PTH208 - names only, one call
@@ -58,20 +70,10 @@ def list_files(directory: Path) -> list[LedgerFile]:
         return []
     for name in names:
         match = _NAME.fullmatch(name)
-        if match is None or match["table"] not in JOURNALED:
-            continue
-        last = int(match["last"]) if match["last"] else None
-        found.append(LedgerFile(match["table"], int(match["first"]), last is not None, directory / name, last))
-    segments = {(file.table, file.first) for file in found if file.parquet}
-    return sorted(file for file in found if file.parquet or (file.table, file.first) not in segments)
-
-
-def superseded(directory: Path) -> list[Path]:
-    """Journals whose segment exists: a crash came between writing the one and removing the other."""
-    kept = {file.path for file in list_files(directory)}
-    return sorted(
-        path for path in directory.glob("*.jsonl") if _NAME.fullmatch(path.name) is not None and path not in kept
-    )
+        if match is not None and match["table"] in JOURNALED:
+            last = int(match["last"]) if match["last"] else None
+            found.append(LedgerFile(match["table"], int(match["first"]), last is not None, directory / name, last))
+    return sorted(found)
 
 
 def encode_rows(rows: Iterable[Row]) -> bytes:
