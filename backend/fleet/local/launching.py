@@ -1,0 +1,87 @@
+"""From a workload's spec to a shim's, and back from a record. Pure.
+
+Owns what is written into ShimSpec.meta so that a new daemon can rebuild a replica.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from backend.config.paths import StatePaths
+from backend.contract.fleet import ExitRecord, WorkloadSpec
+from backend.contract.shim import ShimSpec
+from backend.shim.record import ShimRecord, write_atomic
+
+_KIND = "replica"
+
+
+class ReplicaSeed(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a replica survives the daemon."""
+
+    name: str
+    fleet: str
+    workload: WorkloadSpec
+    port: int
+    health_port: int
+    created_ts: float
+    restarts: int = 0
+    crashes: int = 0
+    last_exit: ExitRecord | None = None
+
+
+def shim_spec(seed: ReplicaSeed, paths: StatePaths) -> ShimSpec:
+    """How the shim of this replica is to run."""
+    spec = seed.workload
+    places = {"{port}": str(seed.port), "{health_port}": str(seed.health_port), "{replica}": seed.name}
+    return ShimSpec(
+        name=seed.name,
+        workload=spec.name,
+        argv=tuple(_fill(word, places) for word in spec.command),
+        env=program_env(seed),
+        cwd=spec.cwd,
+        socket_path=str(paths.shim_socket(seed.name)),
+        record_path=str(paths.shim_record(seed.name)),
+        exit_path=str(paths.exit_record(seed.name)),
+        log_dir=str(paths.replica_log_dir(seed.name)),
+        memory_limit_bytes=spec.memory_limit_bytes,
+        nice=spec.nice,
+        meta={"kind": _KIND, "seed": msgspec.json.encode(seed).decode()},
+    )
+
+
+def program_env(seed: ReplicaSeed) -> dict[str, str]:
+    """The environment beyond the inherited one."""
+    return {
+        **seed.workload.env,
+        "PORT": str(seed.port),
+        "HEALTH_PORT": str(seed.health_port),
+        "TRINITY_REPLICA": seed.name,
+        "TRINITY_WORKLOAD": seed.workload.name,
+    }
+
+
+def seed_of(record: ShimRecord, fleet: str) -> ReplicaSeed | None:
+    """The replica a shim record belongs to; null when it is none of this fleet."""
+    if record.spec.meta.get("kind") != _KIND:
+        return None
+    try:
+        seed = msgspec.json.decode(record.spec.meta.get("seed", ""), type=ReplicaSeed)
+    except msgspec.DecodeError:
+        return None
+    return seed if seed.fleet == fleet else None
+
+
+def note_exit(record: ShimRecord, seed: ReplicaSeed) -> None:
+    """Write into the record that this exit was seen, so that an adopting daemon does not tell it again.
+
+    Raises OSError.
+    """
+    spec = msgspec.structs.replace(record.spec, meta={**record.spec.meta, "seed": msgspec.json.encode(seed).decode()})
+    noted = msgspec.structs.replace(record, pid=None, pid_start=None, spec=spec)
+    write_atomic(record.spec.record_path, msgspec.json.encode(noted))
+
+
+def _fill(word: str, places: dict[str, str]) -> str:
+    for name, value in places.items():
+        word = word.replace(name, value)
+    return word

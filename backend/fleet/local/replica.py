@@ -1,0 +1,455 @@
+"""The life of one replica: start, probes, death, back-off, restart, removal.
+
+Owns one task per replica that makes every decision about it in turn. Knows nothing of the edge or of how many
+replicas are wanted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from backend.config.paths import StatePaths
+from backend.contract.clock import Clock
+from backend.contract.errors import PortTaken, Refused, TrinityError
+from backend.contract.fleet import ExitRecord, ReplicaStatus
+from backend.contract.ledger import RowSink
+from backend.contract.rows import Scalar
+from backend.contract.words import Phase, Severity
+from backend.fleet.local import launching
+from backend.fleet.local.backoff import CrashBackoff
+from backend.fleet.local.cause import exit_phrase
+from backend.fleet.local.engine_work import wait_until_idle
+from backend.fleet.local.launching import ReplicaSeed
+from backend.fleet.local.ports import PortAllocator, is_free
+from backend.fleet.local.process import ReplicaProcess
+from backend.fleet.local.replica_events import died_message, exit_attributes, replica_event
+from backend.fleet.local.usage import Usage
+from backend.probes.lifecycle import Verdict
+from backend.shim.client import ShimClient
+from backend.shim.ports import owner_of_port
+from backend.shim.record import ShimRecord
+
+UNHEALTHY_GRACE_S: Final = 1.0
+"""From the stop signal to SIGKILL for a process whose liveness or startup probe gave it up."""
+_OWN_SIGNAL_S: Final = 10.0
+"""How long after our own signal an exit is put down to it."""
+_SIGNALS_THAT_SPARE: Final = frozenset({0, 17, 18, 19, 20, 21, 22, 23, 28})
+"""CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH: their default action does not end a process."""
+
+
+class ReplicaContext(msgspec.Struct, frozen=True):
+    """What every replica of a fleet shares."""
+
+    paths: StatePaths
+    sink: RowSink
+    clock: Clock
+    ports: PortAllocator
+    changed: Callable[[ReplicaStatus], None]
+
+
+class _Intent(msgspec.Struct, frozen=True):
+    """Something to be done by the life task: end for good, or end and start again."""
+
+    remove: bool
+    reason: str
+    done: asyncio.Future[None]
+
+
+class Replica:
+    """One replica. All public methods are called on the loop."""
+
+    def __init__(self, seed: ReplicaSeed, context: ReplicaContext) -> None:
+        self.seed = seed
+        self._context = context
+        self._clock = context.clock
+        self._backoff = CrashBackoff(seed.crashes)
+        self._phase = Phase.PENDING
+        self._reason = ""
+        self._process: ReplicaProcess | None = None
+        self._exit: ExitRecord | None = None
+        self._given_up: str | None = None
+        self._intent: _Intent | None = None
+        self._not_before_s = 0.0
+        self._next_start_ts: float | None = None
+        self._own_signal: tuple[int, float] | None = None
+        self._adopted = False
+        self._held = False
+        self._maintenance = False
+        self._usage: Usage | None = None
+        self._wake = asyncio.Event()
+        self._first_verdict = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
+
+    # -- what is seen
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def status(self) -> ReplicaStatus:
+        """The replica as it is now."""
+        seed, spec, process = self.seed, self.seed.workload, self._process
+        reason = self._reason
+        if process is not None and not reason and self._phase in (Phase.STARTING, Phase.NOT_READY):
+            reason = process.probes.lifecycle.why_not_ready()
+        return ReplicaStatus(
+            name=seed.name,
+            fleet=seed.fleet,
+            workload=spec.name,
+            phase=self._phase,
+            revision=spec.revision,
+            reason=reason,
+            restarts=seed.restarts,
+            created_ts=seed.created_ts,
+            started_ts=process.started_ts if process else None,
+            pid=self.pid,
+            shim_pid=process.client.record.shim_pid if process else None,
+            host=spec.host,
+            port=seed.port,
+            health_port=seed.health_port,
+            cpu_percent=self._usage.cpu_percent if self._usage else None,
+            memory_bytes=self._usage.memory_bytes if self._usage else None,
+            memory_limit_bytes=spec.memory_limit_bytes,
+            last_exit=seed.last_exit,
+            probes=process.probes.lifecycle.statuses() if process else (),
+            next_start_ts=self._next_start_ts,
+            adopted=self._adopted,
+        )
+
+    def measured(self, usage: Usage | None) -> None:
+        """Take a measurement of the present process."""
+        self._usage = usage
+
+    # -- what is asked
+
+    def begin(self) -> None:
+        """Start its life: the program is started as soon as the loop gets to it."""
+        self._life = asyncio.create_task(self._live(), name=f"replica-{self.seed.name}")
+
+    async def begin_adopted(self, client: ShimClient, *, answer_s: float) -> None:
+        """Begin with a process that already runs; waits up to `answer_s` for its readiness."""
+        self._adopted = True
+        self._attach(client)
+        self._event("adopted", Severity.INFO, f"{self.seed.name} goes on as pid {self.pid}", pid=self.pid)
+        self.begin()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._first_verdict.wait(), answer_s)
+
+    def begin_missed(self, record: ShimRecord, exit_record: ExitRecord | None) -> None:
+        """Begin with a process that ended while no daemon ran (null: an exit that was told already)."""
+        self._adopted = True
+        if exit_record is not None:
+            self._took_exit(exit_record, ready_for_s=None, counted=True, missed=True, shim=record)
+        elif self.seed.last_exit is not None:
+            self._reason = exit_phrase(self.seed.last_exit)
+        self.begin()
+
+    async def remove(self, reason: str) -> None:
+        """End for good; returns when process and shim are gone. Raises Refused while a restart is under way."""
+        await self._ask(_Intent(True, reason, asyncio.get_running_loop().create_future()))
+
+    async def restart(self, reason: str) -> None:
+        """End and start anew; returns when the new process was executed, raises TrinityError when it was not."""
+        await self._ask(_Intent(False, reason, asyncio.get_running_loop().create_future()))
+
+    async def kill(self, number: int, *, counted: bool) -> int:
+        """Signal the process. Raises TrinityError when there is none."""
+        process = self._process
+        if process is None or process.pid is None:
+            raise TrinityError(f"{self.seed.name} has no process now.", "Wait until it is started again.")
+        if not counted and number not in _SIGNALS_THAT_SPARE:
+            self._own_signal = (process.pid, self._clock.mono())
+        await process.client.signal(number)
+        return process.pid
+
+    def hold(self, *, held: bool) -> None:
+        """While held, a death is not followed by a start."""
+        self._held = held
+        self._wake.set()
+
+    def maintain(self, *, on: bool) -> None:
+        """While maintained, probes change nothing for the worse and a death is not followed by a start."""
+        self._maintenance = on
+        process = self._process
+        if process is not None and not on and self._phase is Phase.READY and not process.probes.lifecycle.ready:
+            self._on_verdict("not-ready")
+        self._wake.set()
+
+    async def detach(self) -> None:
+        """Leave the process to its shim and forget it."""
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.wait([self._life])
+        if self._process is not None:
+            await self._process.detach()
+
+    # -- its life
+
+    async def _ask(self, intent: _Intent) -> None:
+        if self._intent is not None:
+            raise Refused(f"{self.seed.name} is already being ended ({self._intent.reason}).", "Wait for that.")
+        self._intent = intent
+        self._wake.set()
+        await intent.done
+
+    async def _live(self) -> None:
+        """Decide one thing after the other until the replica is removed."""
+        while True:
+            if self._process is None:
+                if not await self._until_start():
+                    break
+                await self._start()
+            elif self._exit is not None:
+                await self._after_exit(self._exit)
+            elif self._intent is not None:
+                if await self._end_on_request(self._process, self._intent):
+                    break
+            elif self._given_up is not None and not self._maintenance:
+                await self._end_unhealthy(self._process, self._given_up)
+            else:
+                await self._wake.wait()
+                self._wake.clear()
+        self._removed()
+
+    async def _until_start(self) -> bool:
+        """Wait until a start is due. False when the replica is to be removed instead."""
+        while True:
+            self._wake.clear()
+            if self._intent is not None:
+                return not self._intent.remove
+            wait_s = self._not_before_s - self._clock.mono()
+            if self._held or self._maintenance:
+                self._set(Phase.FAILED, "held: not restarted" if self._held else "maintenance: not restarted")
+                wait_s = float("inf")
+            elif wait_s <= 0:
+                return True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), None if wait_s == float("inf") else wait_s)
+
+    async def _start(self) -> None:
+        asked = self._intent
+        self._next_start_ts = None
+        if asked is not None:
+            self._reason = f"restarted: {asked.reason}"
+        self._set(Phase.STARTING, self._reason)
+        try:
+            await self._check_port()
+            client = await ShimClient.launch(launching.shim_spec(self.seed, self._context.paths), clock=self._clock)
+        except (TrinityError, OSError) as error:
+            self._not_started(error, asked)
+            return
+        pid = client.record.pid
+        self._event("started", Severity.INFO, f"{self.seed.name} started as pid {pid}", pid=pid, port=self.seed.port)
+        self._attach(client)
+        if asked is not None:
+            self._intent = None
+            _resolve(asked.done)
+
+    def _not_started(self, error: Exception, asked: _Intent | None) -> None:
+        record = ExitRecord(ts=self._clock.now(), mono_s=self._clock.mono(), reason="Error", last_lines=(str(error),))
+        self._took_exit(record, ready_for_s=None, counted=True)
+        if asked is not None:
+            self._intent = None
+            if not asked.done.done():
+                asked.done.set_exception(
+                    error if isinstance(error, TrinityError) else TrinityError(f"{self.seed.name}: {error}")
+                )
+
+    def _attach(self, client: ShimClient) -> None:
+        self._exit, self._given_up, self._own_signal = None, None, None
+        self._first_verdict.clear()
+        self._process = ReplicaProcess(
+            client,
+            self.seed,
+            self._clock,
+            on_death=self._on_death,
+            on_exit=self._on_exit,
+            on_verdict=self._on_verdict,
+        )
+        self._phase = Phase.STARTING
+        self._context.changed(self.status())
+        self._process.watch()
+        if self._process.probes.lifecycle.ready:
+            self._on_verdict("ready")
+
+    async def _after_exit(self, record: ExitRecord) -> None:
+        """The process ended by itself or by somebody's signal."""
+        process = self._process
+        assert process is not None
+        process.unwatch()
+        own = self._own_signal
+        counted = own is None or own[0] != record.pid or self._clock.mono() - own[1] > _OWN_SIGNAL_S
+        ready_for_s = None if process.ready_since_s is None else self._clock.mono() - process.ready_since_s
+        self._process = None
+        self._took_exit(record, ready_for_s=ready_for_s, counted=counted, shim=process.client.record)
+        await process.release()
+
+    async def _end_on_request(self, process: ReplicaProcess, intent: _Intent) -> bool:
+        """Carry out a removal or the first half of a restart. True when the replica is to be forgotten."""
+        self._set(Phase.TERMINATING, intent.reason)
+        spec = self.seed.workload
+        begun = self._clock.mono()
+        idle = asyncio.create_task(wait_until_idle(spec.engine, spec.host, self.seed.port, spec.stop_grace_s))
+        while not idle.done() and self._exit is None:
+            self._wake.clear()
+            wake = asyncio.create_task(self._wake.wait())
+            await asyncio.wait([idle, wake], return_when=asyncio.FIRST_COMPLETED)
+            wake.cancel()
+        idle.cancel()
+        record = await self._end(process, max(0.5, spec.stop_grace_s - (self._clock.mono() - begun)), "Stopped")
+        if intent.remove:
+            return True
+        self.seed = msgspec.structs.replace(self.seed, restarts=self.seed.restarts + 1, last_exit=record)
+        self._event("restarting", Severity.INFO, f"{self.seed.name} is restarted: {intent.reason}", delay_s=0.0)
+        return False
+
+    async def _end_unhealthy(self, process: ReplicaProcess, verdict: str) -> None:
+        """A probe gave the process up: end it, and count that as a crash."""
+        detail = "; ".join(status.detail for status in process.probes.lifecycle.statuses() if status.ok is False)
+        self._set(Phase.TERMINATING, f"{verdict}: {detail}")
+        ready_for_s = None if process.ready_since_s is None else self._clock.mono() - process.ready_since_s
+        record = await self._end(process, UNHEALTHY_GRACE_S, verdict)
+        if detail:
+            record = msgspec.structs.replace(record, last_lines=(*record.last_lines, f"probe: {detail}"))
+        self._took_exit(record, ready_for_s=ready_for_s, counted=True)
+
+    async def _end(self, process: ReplicaProcess, grace_s: float, reason: str) -> ExitRecord:
+        process.unwatch()
+        record = await process.client.stop(grace_s)
+        await process.release()
+        self._process, self._usage = None, None
+        return msgspec.structs.replace(record, reason=reason) if record.reason == "Stopped" else record
+
+    def _removed(self) -> None:
+        assert self._intent is not None
+        self._context.ports.release(self.seed.port)
+        self._context.ports.release(self.seed.health_port)
+        for path in (self._context.paths.shim_record(self.seed.name), self._context.paths.exit_record(self.seed.name)):
+            path.unlink(missing_ok=True)
+        self._event("removed", Severity.INFO, f"{self.seed.name} was removed: {self._intent.reason}")
+        _resolve(self._intent.done)
+
+    # -- what happened
+
+    def _took_exit(
+        self,
+        ended: ExitRecord,
+        *,
+        ready_for_s: float | None,
+        counted: bool,
+        missed: bool = False,
+        shim: ShimRecord | None = None,
+    ) -> None:
+        """Book an exit: events, restart count, when to start again, and the note for an adopting daemon."""
+        name, now_s = self.seed.name, self._clock.mono()
+        delay_s = self._backoff.after_exit(ready_for_s) if counted else 0.0
+        self.seed = msgspec.structs.replace(
+            self.seed, restarts=self.seed.restarts + 1, crashes=self._backoff.crashes, last_exit=ended
+        )
+        self._reason, self._usage = exit_phrase(ended), None
+        self._event(
+            "died",
+            Severity.ERROR if counted else Severity.WARNING,
+            died_message(name, ended, missed=missed),
+            **exit_attributes(ended),
+            counted=counted,
+            missed=missed,
+        )
+        if ended.reason == "OOMKilled":
+            limit = self.seed.workload.memory_limit_bytes
+            self._event("oom_killed", Severity.ERROR, f"{name} went over its memory limit", limit_bytes=limit)
+        self._not_before_s = now_s + delay_s
+        if shim is not None:
+            with contextlib.suppress(OSError):  # then an adopting daemon tells this exit once more
+                launching.note_exit(shim, self.seed)
+        if self._held or self._maintenance or self._intent is not None:
+            self._set(Phase.NOT_READY, self._reason)
+        elif delay_s > 0:
+            self._next_start_ts = self._clock.now() + delay_s
+            message = f"{name} ended {self._backoff.crashes} times; next start in {delay_s:g} s ({self._reason})"
+            self._event("crashloop", Severity.ERROR, message, delay_s=delay_s, crashes=self._backoff.crashes)
+            self._set(Phase.CRASH_LOOP, self._reason)
+        else:
+            self._event("restarting", Severity.WARNING, f"{name} is started again: {self._reason}", delay_s=0.0)
+            self._set(Phase.NOT_READY, self._reason)
+
+    def _on_verdict(self, verdict: Verdict) -> None:
+        process = self._process
+        if process is None or verdict == "started":
+            return
+        if verdict == "ready":
+            process.ready_since_s = self._clock.mono()
+            self._first_verdict.set()
+            self._set(Phase.READY, "")
+            after_s = self._clock.now() - process.started_ts
+            self._event("ready", Severity.INFO, f"{self.seed.name} is Ready", pid=process.pid, after_s=after_s)
+        elif verdict == "not-ready":
+            if not self._maintenance:
+                process.ready_since_s = None
+                self._set(Phase.NOT_READY, "")
+                why = process.probes.lifecycle.why_not_ready()
+                self._event("notready", Severity.WARNING, f"{self.seed.name} is not Ready: {why}", why=why)
+        elif self._maintenance:
+            process.probe_anew()
+        else:
+            self._given_up = "LivenessFailed" if verdict == "liveness-failed" else "StartupFailed"
+            self._wake.set()
+
+    def _set(self, phase: Phase, reason: str) -> None:
+        """Change phase and reason; tell listeners when the phase is new."""
+        changed = phase is not self._phase
+        self._phase, self._reason = phase, reason
+        if changed:
+            self._context.changed(self.status())
+
+    async def _check_port(self) -> None:
+        """Make sure the ports are free. Raises PortTaken for one that the workload fixes."""
+        spec = self.seed.workload
+        if is_free(spec.host, self.seed.port):
+            port = self.seed.port
+        elif spec.port:
+            owner = await asyncio.to_thread(owner_of_port, spec.port)
+            raise PortTaken(spec.host, spec.port, owner, f"workload {spec.name}")
+        else:
+            self._context.ports.release(self.seed.port)
+            port = self._context.ports.allocate(spec.host)
+        health_port = self.seed.health_port
+        if not spec.health_port:
+            health_port = port
+        elif not is_free(spec.host, health_port):
+            self._context.ports.release(health_port)
+            health_port = self._context.ports.allocate(spec.host)
+        self.seed = msgspec.structs.replace(self.seed, port=port, health_port=health_port)
+
+    def _on_death(self) -> None:
+        """The kernel says it is dead, some milliseconds before its shim says how."""
+        if self._phase in (Phase.READY, Phase.STARTING):
+            self._set(Phase.NOT_READY, "its process ended")
+
+    def _on_exit(self, record: ExitRecord) -> None:
+        self._exit = record
+        self._wake.set()
+
+    def _event(self, kind: str, severity: Severity, message: str, **attributes: Scalar) -> None:
+        self._context.sink.append(
+            replica_event(
+                kind,
+                severity,
+                self.seed.name,
+                message,
+                ts=self._clock.now(),
+                mono_s=self._clock.mono(),
+                workload=self.seed.workload.name,
+                **attributes,
+            )
+        )
+
+
+def _resolve(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)

@@ -1,0 +1,91 @@
+"""Asking once: an HTTP path, a TCP port or a command, with a deadline.
+
+Owns turning a ProbeSpec and a target into one answer. Every failure is an answer, none an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+
+import msgspec
+
+from backend.contract.fleet import ProbeSpec
+from backend.probes.http_get import NotHttp, http_get
+
+
+class ProbeTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a program can be asked. `env` is added to the environment of command probes."""
+
+    host: str
+    port: int
+    health_port: int
+    env: dict[str, str] = {}
+
+
+class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What one question brought. `detail` is a short phrase for people."""
+
+    ok: bool
+    detail: str
+    latency_s: float
+
+
+async def ask(spec: ProbeSpec, target: ProbeTarget) -> ProbeAnswer:
+    """Run one probe. HTTP passes with status 200 to 399, TCP with a connection, a command with exit code 0."""
+    begun = time.monotonic()
+    port = target.health_port if spec.port == "health" else target.port
+    try:
+        if spec.kind == "http":
+            answer = await http_get(target.host, port, spec.path, timeout_s=spec.timeout_s)
+            ok, detail = 200 <= answer.status < 400, f"HTTP {answer.status}"
+        elif spec.kind == "tcp":
+            await _connect(target.host, port, spec.timeout_s)
+            ok, detail = True, "connected"
+        else:
+            ok, detail = await _run(spec, target)
+    except TimeoutError:
+        ok, detail = False, f"no answer in {spec.timeout_s:g} s"
+    except NotHttp as error:
+        ok, detail = False, str(error)
+    except OSError as error:
+        ok, detail = False, (error.strerror or str(error)).lower()
+    return ProbeAnswer(ok=ok, detail=detail, latency_s=time.monotonic() - begun)
+
+
+async def _connect(host: str, port: int, timeout_s: float) -> None:
+    async with asyncio.timeout(timeout_s):
+        _, writer = await asyncio.open_connection(host, port)
+    writer.transport.abort()
+
+
+async def _run(spec: ProbeSpec, target: ProbeTarget) -> tuple[bool, str]:
+    places = {"{port}": str(target.port), "{health_port}": str(target.health_port)}
+    argv = [_fill(word, places) for word in spec.command]
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, **target.env},
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(spec.timeout_s):
+            said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            await process.wait()
+    lines = said.decode("utf-8", "replace").strip().splitlines()
+    code = process.returncode
+    return code == 0, f"exit code {code}" + (f": {lines[-1][:120]}" if lines and code else "")
+
+
+def _fill(word: str, places: dict[str, str]) -> str:
+    for name, value in places.items():
+        word = word.replace(name, value)
+    return word
