@@ -75,7 +75,7 @@ def _labels(top: float, rows: int, label: Callable[[float], str]) -> list[str]:
 def _axis(gutter: int, columns: int, window_s: float) -> Line:
     """Times before now, never a clock: `-5m      -4m      -3m ... now`."""
     cells = [" "] * columns
-    steps = next((n for n in (5, 4, 3, 2, 1) if columns // n >= 9), 1)
+    steps = next((n for n in (5, 1) if columns // n >= 6), 1)
     for step in range(steps):
         text = _ago(window_s * (steps - step) / steps)
         at = round(columns * step / steps)

@@ -97,21 +97,25 @@ def drill_words(drill: DrillView | None) -> Line:
     return ((f"{glyph} drill ", style), (f"{clean(drill.phase) or drill.name}{step}", style))
 
 
-def quantile_legend(points: Sequence[SeriesPoint]) -> Line:
-    """`p50 81 ms  p95 210 ms  p99 380 ms  n 143`, of the newest point."""
+def quantile_legend(points: Sequence[SeriesPoint], width: int = 80) -> Line:
+    """`p50 81 ms  p95 210 ms  p99 380 ms  n 143`, of the newest point; tighter where the panel is narrow."""
     if not points:
         return (("no data yet", "faint"),)
     ttft = points[-1].ttft
     if ttft.count == 0:
         return ((f"idle, n 0 in {ttft.window_s:.0f} s", "faint"),)
+    words = [units.latency(value) for value in (ttft.p50_s, ttft.p95_s, ttft.p99_s)]
+    if width < 46:
+        words = [word.replace(" ", "") for word in words]
+    gap = "  " if width >= 46 else " "
     return (
         ("p50 ", "series1"),
-        (units.latency(ttft.p50_s), "text"),
-        ("  p95 ", "series2"),
-        (units.latency(ttft.p95_s), "text"),
-        ("  p99 ", "series3"),
-        (units.latency(ttft.p99_s), "text"),
-        (f"  n {units.count(ttft.count)}", "faint"),
+        (words[0], "text"),
+        (f"{gap}p95 ", "series2"),
+        (words[1], "text"),
+        (f"{gap}p99 ", "series3"),
+        (words[2], "text"),
+        (f"{gap}n {units.count(ttft.count)}", "faint"),
     )
 
 

@@ -7,9 +7,11 @@ import getpass
 import logging
 from typing import Any, ClassVar
 
+from rich.console import RenderableType
 from textual import events, on
 from textual.app import App, ComposeResult
 from textual.containers import Container
+from textual.screen import Screen
 
 from backend.contract.clock import Clock, SystemClock
 from backend.contract.control import Snapshot
@@ -18,6 +20,7 @@ from console.render.theme import COLORLESS_THEME, DEFAULT_THEME, load_themes
 from console.state.source import FleetSource
 from console.state.store import FleetState
 from console.tui.colors import Colors, textual_theme
+from console.tui.differ import FrameGovernor
 from console.tui.keys import bindings
 from console.tui.panels import FleetLine
 from console.tui.strip import Strip
@@ -78,6 +81,7 @@ class TrinityApp(App[int]):
         self._trail: list[str] = []
         self._unknown_theme = theme if theme and theme not in self.themes else ""
         self.crash: BaseException | None = None
+        self.frames = FrameGovernor(self)
 
     # -- the screen ------------------------------------------------------------------------------------------
 
@@ -202,9 +206,13 @@ class TrinityApp(App[int]):
             (self.screen.focus_next if step > 0 else self.screen.focus_previous)()
 
     def action_redraw(self) -> None:
+        self.frames.redraw()
         self.screen.refresh(layout=True)
         for canvas in self.screen.query("Canvas"):
             canvas.refresh()
+
+    def on_resize(self, _: events.Resize) -> None:
+        self.frames.differ.drop()
 
     def action_theme(self) -> None:
         names = list(self.themes)
@@ -242,6 +250,13 @@ class TrinityApp(App[int]):
             self._exception_event.set()
         log.critical("the console crashed", exc_info=error)
         self._close_messages_no_wait()
+
+    # -- the terminal ----------------------------------------------------------------------------------------
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        """Textual's hook for every frame: through the differ, one at a time."""
+        if not self.frames.display(renderable):
+            super()._display(screen, renderable)
 
     def chosen_table(self) -> VTable[Any] | None:
         return self.view.table()

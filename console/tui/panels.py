@@ -32,7 +32,7 @@ class TtftChart(Panel):
     heading = "TTFT"
 
     def info(self) -> Line:
-        return panels.quantile_legend(self.trinity.state.points)
+        return panels.quantile_legend(self.trinity.state.points, self.size.width)
 
     def body(self, width: int, height: int) -> Sequence[Line]:
         points = self.trinity.state.points
