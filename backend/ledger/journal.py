@@ -27,6 +27,7 @@ JOURNALED: Final[tuple[str, ...]] = ("requests", "samples", "events", "actions")
 
 _NAME = re.compile(r"(?P<table>[a-z]+)-(?P<first>\d{16})(?:-(?P<last>\d{16}))?\.(?P<kind>jsonl|parquet)")
 _DECODERS: Final = {name: msgspec.json.Decoder(TABLES[name]) for name in JOURNALED}
+_LISTINGS: Final = 10
 _ENCODER: Final = msgspec.json.Encoder()
 _SYNC: Final = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
 
@@ -52,6 +53,11 @@ def segment_name(table: str, first: int, last: int) -> str:
 def list_files(directory: Path) -> list[LedgerFile]:
     """All journals and segments by table and ordinal; a journal whose segment exists is left out (it is a copy)."""
     found = _all_files(directory)
+    for _ in range(_LISTINGS):
+        # A listing is not atomic: it can miss a new segment and, a moment later, the journal it replaced.
+        before, found = found, _all_files(directory)
+        if found == before:
+            break
     segments = {(file.table, file.first) for file in found if file.parquet}
     return [file for file in found if file.parquet or (file.table, file.first) not in segments]
 

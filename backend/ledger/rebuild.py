@@ -35,7 +35,10 @@ def rebuild_table(files: Sequence[LedgerFile], limit: int) -> Rebuilt:
         is_open = file is files[-1] and not file.parquet
         if file.parquet or (room <= 0 and not is_open):
             break
-        lines = read_lines(file.path).lines
+        try:
+            lines = read_lines(file.path).lines
+        except FileNotFoundError:
+            break  # the segments program of a daemon that died is still at work: it is a segment now
         wanted = lines[max(0, len(lines) - room) :]
         rows = [row for line in wanted if (row := decode_line(file.table, line)) is not None]
         rebuilt.unreadable_lines += len(wanted) - len(rows)

@@ -27,6 +27,8 @@ from backend.ledger.limits import Limits
 _RETRY_PERIOD_S: Final = 1.0
 _BATCH_ROWS: Final = 2000
 """Rows encoded at a time, so that a large backlog neither holds memory twice nor fails as a whole."""
+_HURRY_ROWS: Final = 5000
+"""So many pending rows of a table are written at once, whatever the period."""
 
 Waiter = Future[None]
 
@@ -127,7 +129,8 @@ class JournalThreads:
             if durable is not None:
                 table.durable.append(durable)
             self._bound(table)
-        if durable is not None:
+            hurry = durable is not None or len(table.pending) == _HURRY_ROWS
+        if hurry:
             self._urgent.set()
         if not self._armed.is_set():
             self._armed.set()
