@@ -1,0 +1,4 @@
+"""Drills: scenario files, faults with guaranteed undo, and verdicts from a request-level ledger.
+
+Runs inside the daemon, reaches fleet, edge and gateway only through the protocols in `ports`. Holds no wiring.
+"""

@@ -1,0 +1,48 @@
+"""Joins a run's client rows with the edge's own: causes of failures, last dispatch to a victim, failover. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from backend.contract.rows import RequestRow
+from backend.drills.records import DrillRow, FaultStamps, RunRecord
+
+
+def with_edge_rows(record: RunRecord, rows: Sequence[DrillRow], edge_rows: Sequence[RequestRow]) -> RunRecord:
+    """The record with what only the edge knows. Client rows stay the truth for verdicts."""
+    by_id = {row.request_id: row for row in edge_rows}
+    unanswered = [row.request.request_id for row in rows if not row.answered]
+    offset = record.started_mono_s - record.started_ts
+    return msgspec.structs.replace(
+        record,
+        causes={request_id: by_id[request_id] for request_id in unanswered if request_id in by_id},
+        faults=tuple(_stamped(fault, rows, by_id, offset) for fault in record.faults),
+    )
+
+
+def _stamped(fault: FaultStamps, rows: Sequence[DrillRow], by_id: dict[str, RequestRow], offset: float) -> FaultStamps:
+    effective = fault.t_effective
+    if effective is None or not by_id:
+        return fault
+    until = fault.t_ready if fault.t_ready is not None else float("inf")
+    dispatched = (row.ts + offset + (row.queue_s or 0.0) for row in by_id.values() if row.replica == fault.replica)
+    late = [at for at in dispatched if effective <= at < until]
+    moved = [
+        row.ended_s
+        for row in rows
+        if row.answered
+        and row.ended_s >= effective
+        and _moved(by_id.get(row.request.request_id), fault, is_later=row.intended_s >= effective)
+    ]
+    return msgspec.structs.replace(
+        fault, t_last_dispatch=max(late, default=None), t_first_failover_ok=min(moved, default=None)
+    )
+
+
+def _moved(edge: RequestRow | None, fault: FaultStamps, *, is_later: bool) -> bool:
+    """Whether another replica answered because of the fault: after a retry, or for a request that came after it."""
+    if edge is None or edge.replica is None or edge.replica == fault.replica:
+        return False
+    return is_later or edge.retries > 0

@@ -1,0 +1,256 @@
+"""Checks a scenario's meaning: every name refers to something, every expression compiles. Pure.
+
+Gives a compiled scenario that planner, runner and verdict share. Mistakes are FileErrors with line and column.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+import msgspec
+import yaml
+
+from backend.contract.errors import FileError
+from backend.drills import scenario as files
+from backend.drills.expression import Expr, ExpressionError
+from backend.drills.expression_types import RATE, Kind, Place, Scope, compile_expression, mentions
+
+Path = tuple[str | int, ...]
+
+
+class Expectation(msgspec.Struct, frozen=True):
+    """One `expect` line of a phase, compiled."""
+
+    text: str
+    tree: Expr
+
+
+class Compiled(msgspec.Struct, frozen=True, kw_only=True):
+    """A scenario whose names and expressions were checked."""
+
+    scenario: files.Scenario
+    source: str
+    text: str
+    digest: str
+    rates: dict[str, Expr]
+    hypotheses: dict[str, Expr]
+    aborts: tuple[Expr, ...]
+    whens: dict[str, Expr]
+    untils: dict[str, Expr]
+    expects: dict[str, tuple[Expectation, ...]]
+
+    def phase(self, name: str) -> files.PhaseSpec:
+        return next(phase for phase in self.scenario.phases if phase.name == name)
+
+
+def load_scenario(text: str, source: str) -> Compiled:
+    """Read and check a scenario. Raises FileError with line and column for the first mistake."""
+    scenario = files.read(text, source)
+    checker = _Checker(scenario, text, source)
+    checker.names()
+    checker.targets()
+    checker.phases()
+    return checker.compiled()
+
+
+class _Checker:
+    def __init__(self, scenario: files.Scenario, text: str, source: str) -> None:
+        self._scenario, self._text, self._source = scenario, text, source
+
+    def fail(self, path: Path, message: str, next_step: str = "", offset: int = 0) -> NoReturn:
+        line, column = _locate(self._text, path, offset)
+        raise FileError(self._source, message, next_step, line, column)
+
+    def names(self) -> None:
+        """Names that expressions can spell, and no two things of one name."""
+        scenario = self._scenario
+        seen: dict[str, str] = {}
+        named: list[tuple[str, str, Path]] = [("drill", scenario.name, ("name",))]
+        named += [("target", name, ("targets", name)) for name in scenario.targets]
+        named += [("load", name, ("load", name)) for name in scenario.load]
+        for p, phase in enumerate(scenario.phases):
+            named.append(("phase", phase.name, ("phases", p, "name")))
+            named += [("fault", j.id, ("phases", p, "inject", i, "id")) for i, j in enumerate(phase.inject)]
+        named += [("hypothesis", h.id, ("hypothesis", i, "id")) for i, h in enumerate(scenario.hypothesis)]
+        for what, name, path in named:
+            if not _is_name(name):
+                self.fail(path, f"`{name}` is not a usable name.", "Use letters, digits, `_` and inner `-`.")
+            space = "argument" if what in ("target", "load") else what
+            if seen.get(f"{space}:{name}"):
+                self.fail(path, f"two of the name `{name}` ({seen[f'{space}:{name}']}, {what}).", "Rename one.")
+            seen[f"{space}:{name}"] = what
+
+    def targets(self) -> None:
+        for name, target in self._scenario.targets.items():
+            self._target(name, target, ("targets", name))
+        for name, load in self._scenario.load.items():
+            self._known(("load", name, "target") if load.target != "pool" else ("load", name), "pool", load.target)
+            mix = load.request
+            lengths = 1 <= mix.prompt_tokens_min <= mix.prompt_tokens_max
+            if mix.max_tokens < 1 or not lengths or not 0.0 <= mix.stream_share <= 1.0 or mix.deadline <= 0:
+                message = "max_tokens, prompt lengths, stream_share (0..1) or deadline out of range."
+                self.fail(("load", name, "request"), message, "")
+        if not self._scenario.load:
+            self.fail(("load",), "no load: nothing could be proven.", "Declare at least one load.")
+
+    def _target(self, name: str, target: files.Target, path: Path) -> None:
+        if target.is_pool:
+            if (target.workload is None) == (target.role is None):
+                self.fail(path, f"target `{name}` needs exactly one of workload, role or from.", "")
+            if target.index is not None or target.pick is not None:
+                self.fail(path, f"target `{name}` is a pool: index and pick belong to a replica.", "Add `from`.")
+            if target.replicas is not None and target.replicas < 1:
+                self.fail((*path, "replicas"), "replicas must be at least 1.", "")
+            return
+        if target.workload or target.role or target.replicas is not None:
+            self.fail(path, f"target `{name}` takes `from` and index or pick, nothing else.", "")
+        if target.index is not None and (target.pick is not None or target.index < 0):
+            self.fail(path, f"target `{name}` needs one of index (from 0) or pick.", "")
+        self._known((*path, "from"), "pool", target.source or "")
+
+    def _known(self, path: Path, what: str, name: str) -> None:
+        known = {
+            "pool": [n for n, t in self._scenario.targets.items() if t.is_pool],
+            "replica": [n for n, t in self._scenario.targets.items() if not t.is_pool],
+            "load": list(self._scenario.load),
+        }[what]
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean `{close[0]}`? " if close else ""
+            self.fail(path, f"unknown {what} `{name}`.", f"{hint}Known: {', '.join(known) or 'none'}.")
+
+    def phases(self) -> None:
+        scenario, live = self._scenario, set[str]()
+        if not scenario.phases:
+            self.fail(("phases",), "a drill needs phases.", "Begin with a baseline.")
+        for p, phase in enumerate(scenario.phases):
+            path: Path = ("phases", p)
+            if phase.gate and (p or phase.inject):
+                self.fail((*path, "gate"), "only the first phase can be the gate, and it injects nothing.", "")
+            for i, healed in enumerate(phase.heal):
+                if healed not in live:
+                    known = ", ".join(sorted(live)) or "none"
+                    self.fail((*path, "heal", i), f"no fault `{healed}` is active here.", f"Active: {known}.")
+                live.discard(healed)
+            for i, injection in enumerate(phase.inject):
+                self._injection(injection, (*path, "inject", i))
+                live.add(injection.id)
+            for load, wanted in phase.hold.min_requests.items():
+                self._known((*path, "hold", "min_requests", load), "load", load)
+                if wanted < 0:
+                    self.fail((*path, "hold", "min_requests", load), "a sample cannot be negative.", "")
+        held = sum(phase.hold.duration for phase in scenario.phases)
+        if held > scenario.safety.max_runtime:
+            self.fail(("safety", "max_runtime"), f"the phases alone take {held:g} s.", "Raise max_runtime.")
+        lease = scenario.safety.lease
+        if lease.heartbeat < 0.05 or lease.expires < 2 * lease.heartbeat:
+            self.fail(("safety", "lease"), "the lease must outlast two heartbeats of at least 50 ms.", "")
+
+    def _injection(self, injection: files.Injection, path: Path) -> None:
+        self._known((*path, "target"), "replica", injection.target)
+        if injection.fault == "process.stop" and injection.respawn != "natural":
+            self.fail((*path, "respawn"), "a stopped process is not respawned.", "Remove respawn.")
+        allowed = VERIFIERS[injection.fault]
+        for i, step in enumerate(injection.verify):
+            if step not in allowed:
+                self.fail((*path, "verify", i), f"`{step}` proves nothing about {injection.fault}.", f"Use {allowed}.")
+        if not injection.verify:
+            self.fail(path, f"fault `{injection.id}` has no verify step.", f"Add one of {', '.join(allowed)}.")
+
+    def compiled(self) -> Compiled:
+        scenario = self._scenario
+        return Compiled(
+            scenario=scenario,
+            source=self._source,
+            text=self._text,
+            digest=files.scenario_digest(scenario),
+            rates={
+                name: self._rate(load.arrival.rate, ("load", name, "arrival", "rate"))
+                for name, load in scenario.load.items()
+            },
+            hypotheses={
+                h.id: self._compile(h.expr, ("hypothesis", i, "expr"), "verdict")
+                for i, h in enumerate(scenario.hypothesis)
+            },
+            aborts=tuple(
+                self._compile(rule.expr, ("abort", i, "expr"), "live") for i, rule in enumerate(scenario.abort)
+            ),
+            whens={
+                j.id: self._compile(j.when, ("phases", p, "inject", i, "when"), "live")
+                for p, phase in enumerate(scenario.phases)
+                for i, j in enumerate(phase.inject)
+                if j.when is not None
+            },
+            untils={
+                phase.name: self._compile(phase.until.expr, ("phases", p, "until", "expr"), "live")
+                for p, phase in enumerate(scenario.phases)
+                if phase.until is not None
+            },
+            expects={
+                phase.name: tuple(
+                    Expectation(text, self._compile(text, ("phases", p, "expect", i), "verdict", p))
+                    for i, text in enumerate(phase.expect)
+                )
+                for p, phase in enumerate(scenario.phases)
+            },
+        )
+
+    def _rate(self, text: str, path: Path) -> Expr:
+        return self._compile(text, path, "rate", wanted=RATE)
+
+    def _compile(self, text: str, path: Path, place: Place, upto: int | None = None, *, wanted: Kind = "bool") -> Expr:
+        scenario = self._scenario
+        reachable = scenario.phases if upto is None else scenario.phases[: upto + 1]
+        faults = (j.id for phase in reachable for j in phase.inject)
+        scope = Scope(
+            loads=frozenset(scenario.load),
+            pools=frozenset(n for n, t in scenario.targets.items() if t.is_pool),
+            replicas=frozenset(n for n, t in scenario.targets.items() if not t.is_pool),
+            faults=frozenset(faults),
+            phases=frozenset(phase.name for phase in reachable),
+            place=place,
+        )
+        try:
+            return compile_expression(text, scope, wanted)
+        except ExpressionError as error:
+            self.fail(path, f"in `{text[:120]}`: {error.message}", error.next_step, error.column)
+
+
+VERIFIERS: dict[str, tuple[str, ...]] = {
+    "process.kill": ("pid_gone", "port_closed", "respawned"),
+    "process.stop": ("proc_state_T",),
+}
+"""What can prove each fault."""
+
+
+def needs_capacity(compiled: Compiled) -> bool:
+    """Whether a rate depends on calibration."""
+    return any(mentions(tree, "capacity") for tree in compiled.rates.values())
+
+
+def _is_name(text: str) -> bool:
+    parts = text.split("-")
+    words = all(part and all(c == "_" or (c.isascii() and c.isalnum()) for c in part) for part in parts)
+    return words and not text[0].isdigit() and len(text) <= 64 and text not in ("and", "or", "not")
+
+
+def _locate(text: str, path: Iterable[str | int], offset: int) -> tuple[int, int]:
+    """Line and column (from 1) of the node at `path`, or of the deepest part of it that exists."""
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    place: Any = node
+    for step in path:
+        found: Any = None
+        if isinstance(node, yaml.MappingNode):
+            found = next((v for k, v in node.value if k.value == str(step)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            found = node.value[step]
+        if found is None:
+            offset = 0
+            break
+        node = place = found
+    column = place.start_mark.column + 1
+    if offset and isinstance(place, yaml.ScalarNode) and place.style not in ("|", ">"):
+        column += offset - 1 + (1 if place.style else 0)
+    return place.start_mark.line + 1, column

@@ -1,0 +1,124 @@
+"""What a drill needs of the world, as protocols: the daemon implements `DrillHost`, `loads` implements `LoadRunner`.
+
+Everything here may be faked in tests. A drill touches fleet, edge, gateway and ledger through nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import msgspec
+
+from backend.contract.edge import EdgeObservation
+from backend.contract.fleet import ReplicaStatus, WorkloadSpec
+from backend.contract.rows import EventRow, RequestRow, Row
+from backend.drills.records import DrillRow, LoadSummary
+from backend.drills.scenario import Arrival, LoadKind, RequestMix
+
+
+class DrillHost(Protocol):
+    """The fleet under test, as one run may see and touch it. Observing never blocks."""
+
+    @property
+    def environment(self) -> str:
+        """`dev`, `staging`, `prod`, ...: checked against the scenario's safety.environments."""
+        ...
+
+    @property
+    def fleet(self) -> str: ...
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Program versions for the report: trinity, haproxy, engine, model digest..."""
+        ...
+
+    @property
+    def api_key(self) -> str:
+        """The edge's API key for the drill's own load; empty when it wants none."""
+        ...
+
+    def workloads(self) -> Sequence[WorkloadSpec]: ...
+
+    def replicas(self, workload: str) -> Sequence[ReplicaStatus]:
+        """Live view of the driver, in a stable order; polled every 20 ms while a drill runs."""
+        ...
+
+    def edge(self) -> EdgeObservation: ...
+
+    async def in_flight(self, workload: str, replica: str) -> int:
+        """Requests the replica has right now, asked of the edge (contract Edge.in_flight)."""
+        ...
+
+    def on_event(self, listener: Callable[[EventRow], None]) -> Callable[[], None]:
+        """Call `listener` for each event. `edge.marked_down` (subject: replica, mono_s: when the edge had stopped
+        choosing it) gives t_detected; without it t_detected is when `edge()` first shows the replica not up."""
+        ...
+
+    def append(self, row: Row) -> None:
+        """Client rows and drill events, into the fleet's ledger. Never blocks."""
+        ...
+
+    async def signal(self, run_id: str, replica: str, signal: int) -> int:
+        """Send a signal to the replica's process, as action `inject` (or `heal`) of `drill:<run-id>`. The pid."""
+        ...
+
+    async def hold(self, run_id: str, replica: str, *, held: bool) -> None:
+        """Keep supervision from restarting the replica, or let it again; an action like `signal`."""
+        ...
+
+    def lease(self, workload: str, holder: str) -> AbstractAsyncContextManager[None]:
+        """Be the only one who works on the workload. Entering raises LeaseHeld when another does."""
+        ...
+
+    async def edge_rows(self, since_ts: float, until_ts: float) -> Sequence[RequestRow]:
+        """The edge's own rows of that wall time, for causes and for which replica had a request."""
+        ...
+
+
+class LoadOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """One load to generate: open loop at `rate` requests/s, the schedule fully decided by `seed`."""
+
+    name: str
+    run_id: str
+    fleet: str
+    workload: str
+    model: str
+    url: str
+    kind: LoadKind
+    arrival: Arrival
+    request: RequestMix
+    rate: float
+    seed: int
+    api_key: str = ""
+    horizon_s: float
+    """No arrival is scheduled later than this after the start."""
+
+
+class LoadRun(Protocol):
+    """A load being generated."""
+
+    def due(self, until_s: float) -> int:
+        """How many arrivals the schedule calls for before that monotonic instant."""
+        ...
+
+    async def stop(self) -> LoadSummary:
+        """No further arrivals; returns when every request sent has ended (each within its deadline)."""
+        ...
+
+    async def kill(self) -> None:
+        """End it at once, whatever is in flight. Idempotent; for the way out of a failed run."""
+        ...
+
+
+class LoadRunner(Protocol):
+    """Starts loads in processes of their own."""
+
+    async def start(self, order: LoadOrder, on_row: Callable[[DrillRow], None]) -> LoadRun:
+        """Begin; `on_row` is called on the loop for each request that ended."""
+        ...
+
+    async def calibrate(self, order: LoadOrder, concurrency: int) -> float:
+        """Requests/s completed with `concurrency` kept in flight for a few seconds. Raises on any failed request."""
+        ...

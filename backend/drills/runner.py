@@ -1,0 +1,216 @@
+"""The drill runner of a daemon: starts runs, stops them, finishes their reports. One run at a time.
+
+Consoles and the CLI only attach: a run goes on, and rolls back, whoever leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from pathlib import Path
+
+import msgspec
+
+from backend.contract.clock import Clock
+from backend.contract.control import DrillView
+from backend.contract.errors import InternalError, Refused, UsageError
+from backend.contract.exit_codes import DRILL_EXIT_CODES
+from backend.contract.rows import EventRow
+from backend.contract.words import DrillOutcome, Severity
+from backend.drills import planner, recovery, store, undo_log
+from backend.drills.causes import with_edge_rows
+from backend.drills.check import Compiled
+from backend.drills.planner import FleetView, Plan
+from backend.drills.ports import DrillHost, LoadRunner
+from backend.drills.recompute import compute
+from backend.drills.records import DrillRow, RunRecord
+from backend.drills.report import Report
+from backend.drills.run import DrillRun
+
+EDGE_LAG_S = 0.5
+"""The edge's rows are in its log, and read, this long after a request ended."""
+
+
+class DrillRunner:
+    """Runs drills against one fleet."""
+
+    def __init__(
+        self,
+        host: DrillHost,
+        loads: LoadRunner,
+        clock: Clock,
+        drills_dir: Path,
+        *,
+        randomness: random.Random | None = None,
+    ) -> None:
+        self._host, self._loads, self._clock, self._dir = host, loads, clock, drills_dir
+        self._random = randomness or random.Random()  # noqa: S311 - only part of a run's name
+        self._run: DrillRun | None = None
+        self._task: asyncio.Task[Report] | None = None
+        self._view: DrillView | None = None
+        self._phases: list[str] = []
+        self.blocked = ""
+        """Why no run may start (after a panic); empty when one may."""
+
+    def plan(self, compiled: Compiled) -> Plan:
+        """What a run would do now."""
+        workloads = tuple(self._host.workloads())
+        view = FleetView(
+            environment=self._host.environment,
+            fleet=self._host.fleet,
+            workloads=workloads,
+            replicas={spec.name: tuple(self._host.replicas(spec.name)) for spec in workloads},
+        )
+        return planner.plan(compiled, view)
+
+    async def start(self, compiled: Compiled, *, actor: str) -> str:
+        """Start a run and return its id. Raises Refused when a guard, a panic or another run is in the way."""
+        if self.blocked:
+            raise Refused(f"Drills are blocked: {self.blocked}.", "Allow them again with `trinity drill allow`.")
+        if self._task is not None and not self._task.done():
+            assert self._run is not None
+            raise Refused(f"Drill {self._run.run_id} is running.", "Wait for it, or stop it with `trinity drill stop`.")
+        plan = self.plan(compiled)
+        plan.require()
+        run_id = self._name(compiled.scenario.name)
+        run_dir = await asyncio.to_thread(store.create, self._dir, run_id, compiled.text)
+        rows = store.RowFile(run_dir)
+
+        def save(record: RunRecord) -> None:
+            store.save_record(run_dir, record)
+
+        kept: list[DrillRow] = []
+
+        def keep(row: DrillRow) -> None:
+            kept.append(row)
+            rows.append(row)
+
+        self._run = DrillRun(
+            host=self._host,
+            loads=self._loads,
+            clock=self._clock,
+            compiled=compiled,
+            plan=plan,
+            run_dir=run_dir,
+            actor=actor,
+            on_row=keep,
+            save=save,
+        )
+        await asyncio.to_thread(save, self._run.record())
+        self._phases = [phase.name for phase in compiled.scenario.phases]
+        self._view = DrillView(
+            run_id=run_id,
+            name=plan.name,
+            title=plan.title,
+            outcome=DrillOutcome.RUNNING,
+            phases=len(self._phases),
+            started_ts=self._clock.now(),
+        )
+        self._task = asyncio.create_task(self._whole(self._run, compiled, run_dir, rows, kept))
+        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return run_id
+
+    def _name(self, scenario: str) -> str:
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(self._clock.now()))
+        return f"{scenario}-{stamp}-{self._random.randrange(16**4):04x}"
+
+    async def _whole(
+        self, run: DrillRun, compiled: Compiled, run_dir: Path, file: store.RowFile, rows: list[DrillRow]
+    ) -> Report:
+        try:
+            record = await run.execute()
+        except Exception as error:
+            # A bug of ours, after the rollback: the run must still end with a report, and the bug stays visible.
+            record = msgspec.structs.replace(run.record(), internal_error=f"{type(error).__name__}: {error}")
+            self._event("drill.broke", Severity.CRITICAL, run.run_id, f"drill broke: {record.internal_error}")
+            await self._finish(record, compiled, run_dir, file, rows)
+            raise InternalError(f"The drill broke: {error}.", f"See {run_dir} and report it.") from error
+        return await self._finish(record, compiled, run_dir, file, rows)
+
+    async def _finish(
+        self, record: RunRecord, compiled: Compiled, run_dir: Path, file: store.RowFile, rows: list[DrillRow]
+    ) -> Report:
+        if rows:
+            await asyncio.sleep(EDGE_LAG_S)
+            until = record.ended_ts or self._clock.now()
+            edge_rows = await self._host.edge_rows(record.started_ts, until + EDGE_LAG_S)
+            record = with_edge_rows(record, rows, edge_rows)
+
+        def write() -> tuple[Report, Path]:
+            file.close()
+            store.save_record(run_dir, record)
+            report = compute(run_dir, compiled, record, rows)
+            path = store.write_reports(run_dir, compiled, report)
+            if report.outcome != DrillOutcome.DIRTY:
+                undo_log.append(run_dir, undo_log.Closed(ts=self._clock.now()))
+            return report, path
+
+        report, path = await asyncio.to_thread(write)
+        assert self._view is not None
+        self._view = msgspec.structs.replace(
+            self._view,
+            outcome=DrillOutcome(report.outcome),
+            phase="",
+            phase_index=len(self._phases),
+            ended_ts=self._clock.now(),
+            detail="; ".join(report.reasons),
+            report_path=str(path),
+        )
+        severity = {DrillOutcome.PASS: Severity.INFO, DrillOutcome.DIRTY: Severity.CRITICAL}
+        self._event(
+            "drill.ended",
+            severity.get(self._view.outcome, Severity.WARNING),
+            report.run_id,
+            f"drill {report.name}: {report.outcome}: {self._view.detail}",
+        )
+        return report
+
+    def _event(self, kind: str, severity: Severity, run_id: str, message: str) -> None:
+        now, mono = self._clock.now(), self._clock.mono()
+        self._host.append(EventRow(ts=now, mono_s=mono, kind=kind, severity=severity, subject=run_id, message=message))
+
+    async def wait(self, run_id: str) -> Report:
+        """The finished run's report. Raises UsageError for an unknown run, InternalError when it broke.
+
+        Leaving this wait does nothing to the run.
+        """
+        if self._run is not None and self._run.run_id == run_id and self._task is not None:
+            return await asyncio.shield(self._task)
+        if not (self._dir / run_id / store.REPORT).is_file() or "/" in run_id:
+            raise UsageError(f"There is no drill run {run_id}.", "See `trinity drill history`.")
+        return await asyncio.to_thread(store.read_report, self._dir / run_id)
+
+    async def stop(self, reason: str) -> Report | None:
+        """Abort the running drill and wait until it is rolled back. None when none runs."""
+        if self._run is None or self._task is None or self._task.done():
+            return None
+        self._run.abort(reason)
+        return await asyncio.shield(self._task)
+
+    async def panic(self, reason: str) -> Report | None:
+        """Like `stop`, and no drill may start until `allow`."""
+        self.blocked = reason
+        return await self.stop(reason)
+
+    def allow(self) -> None:
+        """End what `panic` began."""
+        self.blocked = ""
+
+    async def recover(self) -> list[recovery.Recovered]:
+        """Undo what earlier daemons left behind; to be called at the daemon's start, before any run."""
+        return await recovery.recover(self._host, self._clock, self._dir)
+
+    def view(self) -> DrillView | None:
+        """The present or last run, for consoles."""
+        if self._view is None or self._run is None or self._view.outcome != DrillOutcome.RUNNING:
+            return self._view
+        phase = self._run.phase
+        index = self._phases.index(phase) + 1 if phase in self._phases else 0
+        detail = f"aborting: {self._run.abort_reason}" if self._run.abort_reason else ""
+        return msgspec.structs.replace(self._view, phase=phase, phase_index=index, detail=detail)
+
+
+def exit_code(outcome: str) -> int:
+    """The exit code of `trinity drill run` for an outcome."""
+    return DRILL_EXIT_CODES[outcome]

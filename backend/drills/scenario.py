@@ -1,0 +1,223 @@
+"""A drill's YAML file as frozen structs: reading it strictly, its digest and its JSON Schema.
+
+Owns the file format (version 1). Says nothing about whether names in it refer to something: that is `check`.
+Durations are seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final, Literal
+
+import msgspec
+
+from backend.config.strict_yaml import Duration, decode
+
+FORMAT_VERSION: Final = 1
+
+Role = Literal["inference", "embedding"]
+Pick = Literal["first", "busiest", "random"]
+FaultName = Literal["process.kill", "process.stop"]
+SignalName = Literal["KILL", "TERM", "INT", "ABRT", "SEGV"]
+Respawn = Literal["natural", "held"]
+VerifyName = Literal["pid_gone", "port_closed", "respawned", "proc_state_T"]
+LoadKind = Literal["chat-stream", "chat-plain", "chat-mixed", "embeddings"]
+ReportFormat = Literal["json", "junit", "md"]
+
+
+def _after(seconds: float, name: str | None = None) -> Duration:
+    """A default duration (as a factory: msgspec cannot encode our float subclass into the JSON Schema)."""
+    return msgspec.field(default_factory=lambda: Duration(seconds), name=name)
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A pool (all replicas of a workload) or one replica out of a pool (`from`)."""
+
+    workload: str | None = None
+    role: Role | None = None
+    replicas: int | None = None
+    """Replicas of the pool that must be Ready before anything starts."""
+    source: str | None = msgspec.field(default=None, name="from")
+    index: int | None = None
+    pick: Pick | None = None
+    """How the replica is chosen at the moment of the injection, when no index is given."""
+
+    @property
+    def is_pool(self) -> bool:
+        return self.source is None
+
+
+class BlastRadius(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a drill may take away at once; checked when planned and again before each injection."""
+
+    max_down: int = 1
+    max_percent: float = 100.0
+    keep_healthy: int = 1
+    never_roles: tuple[Role, ...] = ()
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The warden's lease: it undoes everything when heartbeats stop for `expires`."""
+
+    heartbeat: Duration = _after(0.25)
+    expires: Duration = _after(1.0)
+    on_controller_loss: Literal["rollback"] = "rollback"
+
+
+class Safety(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Guard rails of a run."""
+
+    environments: tuple[str, ...] = ("dev", "staging")
+    blast_radius: BlastRadius = msgspec.field(default_factory=BlastRadius)
+    max_runtime: Duration = _after(300.0)
+    fault_ttl: Duration = _after(60.0)
+    lease: Lease = msgspec.field(default_factory=Lease)
+    max_generator_lag: Duration = _after(0.01)
+    """A load whose lateness (p99 over the run) is above this makes the run inconclusive."""
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When requests arrive: open loop, from one seeded schedule. `rate` is an expression (requests/s)."""
+
+    model: Literal["poisson", "constant"] = "poisson"
+    rate: str
+
+
+class RequestMix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is asked. `stream_share` is the part that streams (chat-mixed only)."""
+
+    max_tokens: int = 32
+    stream_share: float = 0.5
+    deadline: Duration = _after(20.0)
+    slow_over: Duration | None = None
+    temperature: float = 0.0
+    prompt_tokens_min: int = 10
+    prompt_tokens_max: int = 60
+    """Seeded prompts have log-uniform lengths in this range."""
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One named open-loop load against a pool."""
+
+    kind: LoadKind
+    target: str = "pool"
+    arrival: Arrival
+    request: RequestMix = msgspec.field(default_factory=RequestMix)
+
+
+class Hypothesis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something that must hold in each phase after the gate; requests within `grace` of an injection don't count."""
+
+    id: str
+    expr: str
+    grace: Duration = _after(0.0)
+
+
+class AbortRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ends the run with a rollback when it has been true for `for`."""
+
+    expr: str
+    sustained: Duration = _after(0.0, name="for")
+    do: Literal["rollback"] = "rollback"
+
+
+class Injection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One fault. `when` is awaited (at most `within`) before the deed; every step of `verify` must prove it."""
+
+    id: str
+    fault: FaultName
+    target: str
+    signal: SignalName = "KILL"
+    respawn: Respawn = "natural"
+    when: str | None = None
+    within: Duration = _after(20.0)
+    verify: tuple[VerifyName, ...] = ()
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long a phase lasts: until both the time is over and each load has its sample."""
+
+    duration: Duration = msgspec.field(name="for")
+    min_requests: dict[str, int] = {}
+
+
+class Until(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A condition the phase waits for before it holds; not met in time is a failed expectation."""
+
+    expr: str
+    within: Duration
+
+
+class PhaseSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One phase: heal, inject, wait, hold, then its expectations."""
+
+    name: str
+    inject: tuple[Injection, ...] = ()
+    heal: tuple[str, ...] = ()
+    until: Until | None = None
+    hold: Hold
+    gate: bool = False
+    expect: tuple[str, ...] = ()
+
+
+class ReportSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which files are written beside the ledger (`json` always is)."""
+
+    formats: tuple[ReportFormat, ...] = ("json", "junit", "md")
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole drill."""
+
+    drill: Literal[1]
+    name: str
+    title: str
+    about: str = ""
+    """What it proves and what a failure usually means."""
+    tags: tuple[str, ...] = ()
+    seed: int = 1
+    repeat: dict[str, int] = {}
+    targets: dict[str, Target]
+    safety: Safety = msgspec.field(default_factory=Safety)
+    load: dict[str, Load]
+    hypothesis: tuple[Hypothesis, ...] = ()
+    abort: tuple[AbortRule, ...] = ()
+    phases: tuple[PhaseSpec, ...]
+    report: ReportSpec = msgspec.field(default_factory=ReportSpec)
+
+    def injections(self) -> tuple[Injection, ...]:
+        """All faults, in file order."""
+        return tuple(injection for phase in self.phases for injection in phase.inject)
+
+
+def read(text: str, source: str) -> Scenario:
+    """The scenario in `text`, its shape checked but not its references. Raises FileError with line and column."""
+    return decode(text, source, Scenario)
+
+
+def scenario_digest(scenario: Scenario) -> str:
+    """SHA-256 (hex) of the scenario's canonical JSON: comments, order and quoting of the file do not matter."""
+    plain = msgspec.to_builtins(scenario, order="deterministic", enc_hook=_plain)
+    return hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).hexdigest()
+
+
+def _plain(value: Any) -> float:
+    if isinstance(value, float):
+        return float(value)
+    raise TypeError(type(value).__name__)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a scenario file, for editors."""
+    shape: dict[str, Any] = msgspec.json.schema(Scenario, schema_hook=_schema_of)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Trinity drill", **shape}
+
+
+def _schema_of(kind: type) -> dict[str, Any]:
+    if kind is Duration:
+        return {
+            "type": "string",
+            "pattern": r"^(\d+(\.\d+)?(us|ms|s|m|h|d))+$",
+            "description": "a duration with its unit, e.g. 250ms, 15s, 1m30s",
+        }
+    raise NotImplementedError(kind.__name__)

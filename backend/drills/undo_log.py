@@ -1,0 +1,99 @@
+"""The undo log: `undo.jsonl` of a run, written and fsynced before each injection. The warden shares this format only.
+
+Append-only JSON lines: an `undo` line says how one fault is taken away, a `result` line that somebody did so, a
+`closed` line that the run ended with nothing left. A torn last line belongs to a fault that was never injected.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+FILE_NAME: Final = "undo.jsonl"
+UndoKind = Literal["resume", "release-hold", "await-ready"]
+
+
+class Undo(msgspec.Struct, frozen=True, kw_only=True, tag="undo"):
+    """How one fault is taken away. `resume` needs no daemon; the others are left to the next one."""
+
+    id: str
+    kind: UndoKind
+    run_id: str
+    workload: str
+    replica: str
+    pid: int
+    mark: str
+    """The process's start mark (see `processes`)."""
+    written_ts: float
+    ttl_s: float
+    """The warden undoes it this long after it was written, lease or no lease."""
+
+    def describe(self) -> str:
+        what = {"resume": "resume", "release-hold": "let supervision restart", "await-ready": "await Ready of"}
+        return f"{what[self.kind]} {self.replica} (pid {self.pid})"
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
+    """That an undo was tried. Only `verified` ends it."""
+
+    id: str
+    done: bool
+    verified: bool
+    by: Literal["daemon", "warden", "recovery"]
+    detail: str = ""
+    ts: float
+
+
+class Closed(msgspec.Struct, frozen=True, kw_only=True, tag="closed"):
+    """The run is over and nothing is left in place."""
+
+    ts: float
+
+
+Entry = Undo | Result | Closed
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(Entry)
+
+
+def append(run_dir: Path, entry: Entry) -> None:
+    """Write one line and fsync file and directory before returning. Blocks: call it in a thread. Raises OSError."""
+    path = run_dir / FILE_NAME
+    fresh = not path.exists()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        line = _ENCODER.encode(entry) + b"\n"
+        if os.write(descriptor, line) != len(line):
+            raise OSError(f"short write to {path}")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if fresh:
+        directory = os.open(run_dir, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def read(run_dir: Path) -> list[Entry]:
+    """All whole lines. A missing file is an empty log. Raises OSError; a damaged inner line raises msgspec errors."""
+    try:
+        raw = (run_dir / FILE_NAME).read_bytes()
+    except FileNotFoundError:
+        return []
+    lines = raw.split(b"\n")
+    return [_DECODER.decode(line) for line in lines[:-1] if line]
+
+
+def pending(entries: Sequence[Entry]) -> list[Undo]:
+    """Undos that are not verified (the last result of each counts), last in first."""
+    verified = {entry.id: entry.verified for entry in entries if isinstance(entry, Result)}
+    return [entry for entry in reversed(entries) if isinstance(entry, Undo) and not verified.get(entry.id)]
+
+
+def is_closed(entries: Sequence[Entry]) -> bool:
+    return any(isinstance(entry, Closed) for entry in entries)

@@ -1,0 +1,102 @@
+"""The warden: `python -m backend.drills.warden <run-dir> <expires-seconds>`, one small process per drill run.
+
+Reads heartbeats from standard input. When they stop (end of file, or silence for the lease), or when a fault outlives
+its time limit, it undoes what it can without a daemon, last in first out, and goes on after a failed undo; what only a
+daemon can undo stays pending in the log. It shares nothing with the daemon but the undo log, and ignores the
+signals that would take a terminal's whole process group. Ends after it acted, or on the line `done`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+from backend.drills import processes, undo_log
+from backend.drills.undo_log import Result, Undo
+
+READY = b"ready\n"
+DONE = b"done"
+RETRY_FOR_S = 5.0
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    if len(arguments) != 2:
+        sys.stderr.write("usage: python -m backend.drills.warden RUN_DIR EXPIRES_SECONDS\n")
+        return 64
+    run_dir, expires_s = Path(arguments[0]), float(arguments[1])
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT, signal.SIGPIPE):
+        signal.signal(ignored, signal.SIG_IGN)
+    os.write(1, READY)
+    reason = watch(run_dir, sys.stdin.fileno(), expires_s)
+    if reason:
+        undo_all(run_dir, reason)
+    return 0
+
+
+def watch(run_dir: Path, descriptor: int, expires_s: float) -> str:
+    """Wait until there is cause to act; the cause, or empty when the run said it is done."""
+    heard = time.monotonic()
+    while True:
+        quiet_s = time.monotonic() - heard
+        if quiet_s >= expires_s:
+            return f"no heartbeat for {quiet_s:.2f} s"
+        readable, _, _ = select.select([descriptor], [], [], min(expires_s - quiet_s, 0.1))
+        if readable:
+            chunk = os.read(descriptor, 4096)
+            if not chunk:
+                return "the controller is gone"
+            if DONE in chunk:
+                return ""
+            heard = time.monotonic()
+        elif expired(run_dir, time.time()):
+            return "a fault outlived its time limit"
+
+
+def expired(run_dir: Path, now: float) -> bool:
+    """Whether any pending undo is past its time limit."""
+    return any(now > undo.written_ts + undo.ttl_s for undo in undo_log.pending(undo_log.read(run_dir)))
+
+
+def undo_all(run_dir: Path, reason: str) -> None:
+    """Try every pending undo until it is verified, each for a few seconds; one failure never stops the others."""
+    left = undo_log.pending(undo_log.read(run_dir))
+    give_up = time.monotonic() + RETRY_FOR_S
+    while left:
+        kept = []
+        for undo in left:
+            result = undo_without_daemon(undo, reason)
+            if result is None:
+                kept.append(undo)
+            else:
+                undo_log.append(run_dir, result)
+        if time.monotonic() > give_up:
+            for undo in kept:
+                undo_log.append(run_dir, _result(undo, verified=False, detail=f"{reason}: still stopped"))
+            return
+        left = kept
+        if left:
+            time.sleep(0.005)
+
+
+def undo_without_daemon(undo: Undo, reason: str) -> Result | None:
+    """What can be done here and now; None to try again."""
+    if undo.kind != "resume":
+        return _result(undo, done=False, verified=False, detail=f"{reason}: left to the next daemon")
+    if not processes.resume(undo.pid, undo.mark):
+        return _result(undo, verified=True, detail=f"{reason}: the process has ended")
+    if processes.state(undo.pid) in ("T", "t"):
+        return None
+    return _result(undo, verified=True, detail=f"{reason}: resumed")
+
+
+def _result(undo: Undo, *, verified: bool, detail: str, done: bool = True) -> Result:
+    return Result(id=undo.id, done=done, verified=verified, by="warden", detail=detail, ts=time.time())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

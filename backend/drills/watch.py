@@ -1,0 +1,184 @@
+"""What a run sees while it runs: client rows, the fleet every 20 ms, edge events; and the facts made of them.
+
+Owns the stamps of faults and the list of observations. Decides nothing: rules and verdicts read its facts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from backend.contract.clock import Clock
+from backend.contract.fleet import ReplicaStatus
+from backend.contract.rows import EventRow
+from backend.contract.words import Phase, SlotState
+from backend.drills import guards
+from backend.drills.check import Compiled
+from backend.drills.evaluate import Facts
+from backend.drills.ports import DrillHost, LoadRun
+from backend.drills.records import DrillRow, FaultStamps, Observation, PhaseSpan
+
+PERIOD_S = 0.02
+DETECTION_EVENTS = frozenset({"edge.marked_down", "edge.ejected"})
+
+
+class Watch:
+    """The eyes of one run."""
+
+    def __init__(self, host: DrillHost, clock: Clock, compiled: Compiled, pools: Mapping[str, str]) -> None:
+        self._host, self._clock, self._compiled = host, clock, compiled
+        self._pools = dict(pools)
+        self.rows: dict[str, list[DrillRow]] = {name: [] for name in compiled.scenario.load}
+        self.observations: list[Observation] = []
+        self.stamps: dict[str, FaultStamps] = {}
+        self.spans: list[PhaseSpan] = []
+        self.loads: dict[str, LoadRun] = {}
+        self.sizes = {pool: len(host.replicas(workload)) for pool, workload in self._pools.items()}
+        self.events: list[EventRow] = []
+        self._chosen: dict[str, str] = {}
+        self._restarts_before = {r.name: r.restarts for w in set(self._pools.values()) for r in host.replicas(w)}
+        self.fresh_in_flight: dict[str, int] = {}
+        self._mark: Callable[[str, FaultStamps], None] = lambda _name, _stamps: None
+        self._unsubscribe = host.on_event(self._on_event)
+
+    def on_mark(self, listener: Callable[[str, FaultStamps], None]) -> None:
+        """Call `listener(stamp name, stamps)` when t_detected or t_ready of a fault becomes known."""
+        self._mark = listener
+
+    def close(self) -> None:
+        self._unsubscribe()
+
+    def choose(self, target: str, replica: str) -> None:
+        """Remember which replica a target turned out to be."""
+        self._chosen[target] = replica
+
+    def stamp(self, fault: str, **changes: Any) -> FaultStamps:
+        """Change the stamps of a fault; known instants of detection and readiness are never overwritten."""
+        held = self.stamps[fault]
+        kept = {k: v for k, v in changes.items() if not (k in ("t_detected", "t_ready") and getattr(held, k))}
+        self.stamps[fault] = msgspec.structs.replace(held, **kept)
+        for name in ("t_detected", "t_ready"):
+            if name in kept:
+                self._mark(name, self.stamps[fault])
+        return self.stamps[fault]
+
+    async def run(self) -> None:
+        """Look at the fleet until cancelled."""
+        while True:
+            self.look()
+            await asyncio.sleep(PERIOD_S)
+
+    def look(self) -> None:
+        """One look; keeps an observation when something changed."""
+        now = self._clock.mono()
+        seen = self._observe(now, {})
+        last = self.observations[-1] if self.observations else None
+        if last is None or (last.healthy, last.restarts) != (seen.healthy, seen.restarts):
+            self.observations.append(seen)
+        for fault in self.stamps.values():
+            if fault.t_effective is not None:
+                self._look_after(fault, now)
+
+    def _observe(self, now: float, in_flight: Mapping[str, int]) -> Observation:
+        healthy: dict[str, int] = {}
+        restarts: dict[str, int] = {}
+        busy: dict[str, int] = {}
+        for target, spec in self._compiled.scenario.targets.items():
+            pool = target if spec.is_pool else spec.source or ""
+            if pool not in self._pools:
+                continue
+            replicas = self._host.replicas(self._pools[pool])
+            if not spec.is_pool:
+                replicas = [r for r in replicas if r.name == self._member(target, replicas, in_flight)]
+            healthy[target] = guards.healthy(replicas)
+            restarts[target] = sum(r.restarts - self._restarts_before.get(r.name, 0) for r in replicas)
+            if in_flight:
+                busy[target] = sum(in_flight.get(r.name, 0) for r in replicas)
+        return Observation(at_s=now, healthy=healthy, restarts=restarts, in_flight=busy)
+
+    def _member(self, target: str, replicas: Any, in_flight: Mapping[str, int]) -> str:
+        """The replica a single target means; before it is chosen, the one it would be now."""
+        if target in self._chosen:
+            return self._chosen[target]
+        spec = self._compiled.scenario.targets[target]
+        if spec.index is not None:
+            return str(replicas[spec.index].name) if spec.index < len(replicas) else ""
+        ready = [r for r in replicas if r.phase == Phase.READY]
+        if not ready:
+            return ""
+        if spec.pick == "busiest":
+            return str(max(ready, key=lambda r: in_flight.get(r.name, 0)).name)
+        return str(ready[0].name)
+
+    def _look_after(self, fault: FaultStamps, now: float) -> None:
+        if fault.t_detected is None:
+            servers = [s for s in self._host.edge().servers if s.replica == fault.replica]
+            if all(not s.up or s.state != SlotState.READY for s in servers):
+                self.stamp(fault.id, t_detected=now)
+        if fault.t_ready is None and self._is_back(fault):
+            self.stamp(fault.id, t_ready=now)
+
+    def _is_back(self, fault: FaultStamps) -> bool:
+        for replica in self._host.replicas(fault.workload):
+            if replica.name == fault.replica and replica.phase == Phase.READY:
+                other_process = replica.pid is not None and replica.pid != fault.pid
+                return other_process or (fault.fault != "process.kill" and fault.t_healed is not None)
+        return False
+
+    def _on_event(self, event: EventRow) -> None:
+        if self.spans:
+            self.events.append(event)
+        if event.kind not in DETECTION_EVENTS:
+            return
+        for fault in list(self.stamps.values()):
+            if event.subject == fault.replica and fault.t_command is not None:
+                at = self._clock.mono() if event.mono_s is None else event.mono_s
+                if at >= fault.t_command:
+                    self.stamp(fault.id, t_detected=at)
+
+    async def refresh_in_flight(self) -> dict[str, int]:
+        """Ask the edge how many requests each replica of the pools has right now."""
+        found: dict[str, int] = {}
+        for workload in sorted(set(self._pools.values())):
+            for replica in self._host.replicas(workload):
+                found[replica.name] = await self._host.in_flight(workload, replica.name)
+        self.fresh_in_flight = found
+        return found
+
+    def ready_replicas(self, pool: str) -> list[ReplicaStatus]:
+        return list(self._host.replicas(self._pools[pool]))
+
+    def outstanding(self) -> dict[str, int]:
+        """Requests called for and not ended, per load."""
+        now = self._clock.mono()
+        return {name: max(0, run.due(now) - len(self.rows[name])) for name, run in self.loads.items()}
+
+    def unfinished_before(self, instant_s: float) -> int:
+        """Requests intended before an instant that have not ended."""
+        return sum(
+            run.due(instant_s) - sum(row.intended_s < instant_s for row in self.rows[name])
+            for name, run in self.loads.items()
+        )
+
+    def count_in(self, load: str, span: PhaseSpan) -> int:
+        """Ended requests of a load that belong to the phase."""
+        end = span.end_s
+        return sum(span.start_s <= r.intended_s and (end is None or r.intended_s < end) for r in self.rows[load])
+
+    def facts(self, phase: str | None = None, *, live: bool = True) -> Facts:
+        """What expressions may know now."""
+        now = self._clock.mono()
+        observations = [*self.observations, self._observe(now, self.fresh_in_flight)] if live else self.observations
+        return Facts(
+            rows=self.rows,
+            phases=self.spans,
+            faults=self.stamps,
+            observations=observations,
+            sizes=self.sizes,
+            outstanding=self.outstanding(),
+            phase=phase,
+            now_s=now if live else None,
+        )
