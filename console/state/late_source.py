@@ -1,0 +1,87 @@
+"""A source that is made when first needed, off the loop: the first frame waits for no import and no daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from backend.contract.control import (
+    ActionPreview,
+    ActionRequest,
+    DrillInfo,
+    Frame,
+    LogWindow,
+    SeriesPoint,
+    Snapshot,
+    VersionInfo,
+)
+from backend.contract.rows import ActionRow, LogRow, Scalar
+from console.state.source import FleetSource, LedgerRow
+
+
+class LateSource:
+    """Delegates to what `factory` makes. The factory runs in a thread, again after each failure, never twice at once."""
+
+    def __init__(self, factory: Callable[[], FleetSource]) -> None:
+        self._factory = factory
+        self._made: FleetSource | None = None
+        self._lock: asyncio.Lock | None = None
+
+    async def inner(self) -> FleetSource:
+        """The real source. Raises what the factory raises."""
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        async with self._lock:
+            if self._made is None:
+                self._made = await asyncio.to_thread(self._factory)
+            return self._made
+
+    async def version(self) -> VersionInfo:
+        return await (await self.inner()).version()
+
+    async def snapshot(self) -> Snapshot:
+        return await (await self.inner()).snapshot()
+
+    async def stream(self, interval_s: float = 1.0) -> AsyncIterator[Frame]:
+        async for frame in (await self.inner()).stream(interval_s):
+            yield frame
+
+    async def series(self, seconds: int) -> list[SeriesPoint]:
+        return await (await self.inner()).series(seconds)
+
+    async def rows(
+        self,
+        table: str,
+        *,
+        since_ts: float = 0.0,
+        until_ts: float | None = None,
+        limit: int = 1000,
+        where: dict[str, Scalar] | None = None,
+    ) -> Sequence[LedgerRow]:
+        source = await self.inner()
+        return await source.rows(table, since_ts=since_ts, until_ts=until_ts, limit=limit, where=where)
+
+    async def logs(
+        self, replicas: list[str] | None, *, since_ts: float = 0.0, until_ts: float | None = None, limit: int = 500
+    ) -> LogWindow:
+        return await (await self.inner()).logs(replicas, since_ts=since_ts, until_ts=until_ts, limit=limit)
+
+    async def follow_logs(self, replicas: list[str] | None, *, since_ts: float = 0.0) -> AsyncIterator[list[LogRow]]:
+        async for batch in (await self.inner()).follow_logs(replicas, since_ts=since_ts):
+            yield batch
+
+    async def preview(self, request: ActionRequest) -> ActionPreview:
+        return await (await self.inner()).preview(request)
+
+    async def perform(self, request: ActionRequest) -> ActionRow:
+        return await (await self.inner()).perform(request)
+
+    async def drills(self) -> list[DrillInfo]:
+        return await (await self.inner()).drills()
+
+    async def raw(self, replica: str) -> dict[str, object]:
+        return await (await self.inner()).raw(replica)
+
+    async def aclose(self) -> None:
+        if self._made is not None:
+            await self._made.aclose()
