@@ -172,7 +172,8 @@ class Reconciler:
         core = self._core
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(core.wake.wait(), TICK_S)
+                async with asyncio.timeout(TICK_S):  # wait_for of Python 3.11 can swallow a cancellation
+                    await core.wake.wait()
             core.wake.clear()
             try:
                 await self._pass()
@@ -283,9 +284,14 @@ class Reconciler:
             await self._configure_edge()
 
     async def _configure_edge(self) -> None:
-        """Declare all workloads at the edge; those on their way out keep their slots but no route."""
+        """Declare all workloads at the edge; those on their way out keep their slots behind a route nobody asks for,
+        since one without routes has no slots in which its requests could finish."""
         core = self._core
-        leaving = [msgspec.structs.replace(spec, routes=()) for spec in core.departed.values()]
+        leaving = [
+            msgspec.structs.replace(spec, routes=(f"/.departed/{spec.name}",))
+            for spec in core.departed.values()
+            if spec.routes
+        ]
         await core.edge.configure([*core.specs.values(), *leaving])
 
     # -- verbs --------------------------------------------------------------------------------------------------

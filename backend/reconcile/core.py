@@ -102,11 +102,8 @@ class Core:
 
     def serves(self, status: ReplicaStatus) -> bool:
         """Whether the edge sends it requests now."""
-        return (
-            in_service(status, self.slot(status.name))
-            and status.name not in self.down
-            and status.name not in self.leaving
-        )
+        down, slot = status.name in self.down, self.slot(status.name)
+        return status.name not in self.leaving and in_service(self.spec(status.workload), status, slot, down=down)
 
     # -- the pulse ------------------------------------------------------------------------------------------
 

@@ -117,11 +117,17 @@ class _Workload(msgspec.Struct, frozen=True, kw_only=True):
     situation: Situation
 
     def in_service(self, status: ReplicaStatus) -> bool:
-        return in_service(status, self.slots.get(status.name)) and status.name not in self.situation.down
+        down = status.name in self.situation.down
+        return in_service(self.spec, status, self.slots.get(status.name), down=down)
 
 
-def in_service(status: ReplicaStatus, slot: SlotAssignment | None) -> bool:
-    """Whether the edge sends it requests: Ready, in a ready slot at its present port."""
+def in_service(spec: WorkloadSpec, status: ReplicaStatus, slot: SlotAssignment | None, *, down: bool) -> bool:
+    """Whether the edge sends it requests: Ready, in a ready slot at its present port, not marked down. A workload
+    without routes is not at the edge at all: Ready is enough."""
+    if not spec.routes:
+        return status.phase == Phase.READY
+    if down:
+        return False
     return (
         status.phase == Phase.READY and slot is not None and slot.state == SlotState.READY and slot.port == status.port
     )
@@ -177,7 +183,7 @@ def _edge_steps(workload: _Workload) -> list[Step]:
     orphans = workload.slots.keys() - present.keys() - situation.leaving - situation.busy
     steps: list[Step] = [Clear(name, replica) for replica in sorted(orphans)]
     for replica, status in present.items():
-        if replica in situation.busy:
+        if replica in situation.busy or not workload.spec.routes:
             continue
         step = _slot_step(workload, status)
         if step is not None:
