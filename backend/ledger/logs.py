@@ -117,7 +117,7 @@ class LogReader:
     ) -> AsyncIterator[LogRow]:
         """Each line as it is written, for ever; first the last `tail` of each replica, or those since `since_ts`.
 
-        Lines of one look are merged by time. Replicas that appear later are followed from their first line.
+        Follows from the first step of the iterator on. Lines of one look are merged by time. Replicas that appear later are followed from their first line.
         """
         follower = Follower(self._logs_dir, replicas, tail=tail, since_ts=since_ts)
         try:
@@ -141,16 +141,10 @@ class LogReader:
             spans = [(file, *_span(file, since_ts, until_ts)) for file in files]
             wanted = limit
             while True:
-                chunks: deque[bytes] = deque()
-                left_out, missing = 0, wanted
-                for file, low, high in reversed(spans):
-                    start, lines = start_of_last_lines(file, low, high, missing)
-                    if whole_instants and low < start < high:
-                        start = _start_of_instant(file, low, start)
-                    chunks.appendleft(file.read(start, high))
-                    missing -= min(lines, missing)
-                    left_out += _newlines(file, low, start)
-                pieces = list(join_pieces(_split(b"".join(chunks))))
+                starts = _starts_of_last(spans, wanted, whole_instants)
+                taken = b"".join(file.read(start, high) for (file, _, high), start in zip(spans, starts, strict=True))
+                left_out = sum(_newlines(file, low, start) for (file, low, _), start in zip(spans, starts, strict=True))
+                pieces = list(join_pieces(_split(taken)))
                 if len(pieces) >= limit or left_out == 0:
                     return pieces, left_out
                 wanted *= 4  # many parts make few messages
@@ -280,10 +274,21 @@ def _span(file: LogFile, since_ts: float | None, until_ts: float | None) -> tupl
     return low, max(low, high)
 
 
-def _start_of_instant(file: LogFile, low: int, start: int) -> int:
-    """Where the lines begin that share the instant of the line at `start`."""
-    stamp = stamp_of(file.read(start, start + 48))
-    return start if stamp is None else max(low, min(start, offset_at(file, stamp)))
+def _starts_of_last(spans: Sequence[tuple[LogFile, int, int]], count: int, whole_instants: bool) -> list[int]:
+    """Where in each file (oldest first) the last `count` lines of all begin."""
+    starts: list[int] = []
+    oldest: float | None = None
+    missing = count
+    for file, low, high in reversed(spans):
+        start, lines = start_of_last_lines(file, low, high, missing)
+        missing -= min(lines, missing)
+        starts.append(start)
+        if start < high:
+            oldest = stamp_of(file.read(start, start + 48))
+    starts.reverse()
+    if not whole_instants or oldest is None:
+        return starts
+    return [max(low, min(start, offset_at(file, oldest))) for (file, low, _), start in zip(spans, starts, strict=True)]
 
 
 def _end_of_lines(file: LogFile) -> int:
