@@ -182,11 +182,11 @@ async def _resume(undo: Undo, clock: Clock) -> UndoAttempt:
     return UndoAttempt(True, at is not None, f"process {undo.pid} " + ("runs again" if at else "is still stopped"))
 
 
-async def wait_ready(host: DrillHost, undo: Undo, clock: Clock, timeout_s: float = READY_TIMEOUT_S) -> bool:
+async def wait_ready(host: DrillHost, undo: Undo, clock: Clock) -> bool:
     """Whether the victim becomes Ready (its pool's proof that a kill is healed). A replica scaled away counts too."""
 
     def ready() -> bool:
         found = [r for r in host.replicas(undo.workload) if r.name == undo.replica]
         return not found or found[0].phase == Phase.READY
 
-    return await _until(clock, timeout_s, 0.02, ready) is not None
+    return await _until(clock, READY_TIMEOUT_S, 0.02, ready) is not None

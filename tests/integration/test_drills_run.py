@@ -1,0 +1,223 @@
+"""Whole drill runs against real processes: what each ending looks like, and that no fault is left in place."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from backend.contract.errors import Refused
+from backend.contract.rows import RequestRow
+from backend.contract.words import DrillOutcome
+from backend.drills import faults, processes, store, undo_log
+from backend.drills.check import load_scenario
+from backend.drills.recompute import verify_run
+from backend.drills.report import Report
+from backend.drills.runner import DrillRunner
+from tests.integration.drill_fakes import CLOCK, KILL, FakeHost, FakeLoads
+
+STOP = KILL.replace("fault: process.kill", "fault: process.stop").replace("[pid_gone]", "[proc_state_T]")
+STOP = STOP.replace(
+    'expect: ["failed_before_first_byte(chat) == 0", "recovery(kill) <= 3s", "detect(kill) <= 500ms"]', ""
+)
+STOP = STOP.replace("name: recovery\n", "name: recovery\n    heal: [kill]\n")
+
+
+async def finish(host: FakeHost, drills_dir: Path, text: str = KILL) -> Report:
+    runner = DrillRunner(host, FakeLoads(host), CLOCK, drills_dir)
+    run_id = await runner.start(load_scenario(text, "t.yaml"), actor="cli:test")
+    report = await runner.wait(run_id)
+    view = runner.view()
+    assert view is not None
+    assert view.outcome == report.outcome
+    assert (view.ended_ts or 0) > view.started_ts
+    return report
+
+
+async def test_a_kill_under_load_passes_and_its_report_can_be_computed_again(tmp_path: Path) -> None:
+    async with FakeHost() as host:
+        report = await finish(host, tmp_path)
+        assert all(member.restarts + (m := 0) >= m for member in host.members)
+    assert report.outcome == "pass", report.reasons
+    assert report.exit_code == 0
+    run_dir = tmp_path / report.run_id
+    assert verify_run(run_dir).same, verify_run(run_dir).differences
+    assert undo_log.is_closed(undo_log.read(run_dir))
+    (fault,) = report.faults
+    assert fault.stamps.t_command and fault.stamps.t_effective and fault.stamps.t_detected and fault.stamps.t_ready
+    assert fault.stamps.t_command <= fault.stamps.t_effective <= fault.stamps.t_ready
+    assert {"drill.started", "drill.phase", "drill.effective", "drill.ready", "drill.ended"} <= set(host.kinds())
+    rows = [row for row in host.rows if isinstance(row, RequestRow)]
+    assert len(rows) == sum(load.arrivals for phase in report.phases for load in phase.loads)
+    suite = ElementTree.parse(run_dir / "junit.xml").getroot()
+    assert suite.get("failures") == suite.get("errors") == "0"
+    assert "pass (exit 0)" in (run_dir / "report.md").read_text()
+
+
+async def test_the_same_drill_fails_where_the_edge_does_not_retry(tmp_path: Path) -> None:
+    async with FakeHost(retries=False) as host:
+        report = await finish(host, tmp_path)
+    assert (report.outcome, report.exit_code) == ("fail", 1)
+    assert any("failed_before_first_byte" in reason for reason in report.reasons)
+    assert report.failed and report.failed[0].spans == ("kill",)
+    assert ElementTree.parse(tmp_path / report.run_id / "junit.xml").getroot().get("failures") != "0"
+    assert verify_run(tmp_path / report.run_id).same
+
+
+async def test_a_changed_ledger_is_noticed(tmp_path: Path) -> None:
+    async with FakeHost() as host:
+        report = await finish(host, tmp_path)
+    ledger = tmp_path / report.run_id / store.LEDGER
+    ledger.write_bytes(ledger.read_bytes().replace(b'"outcome":"ok"', b'"outcome":"wrong"', 1))
+    verification = verify_run(tmp_path / report.run_id)
+    assert not verification.same
+    assert "verdict" in verification.differences[0]
+
+
+async def test_a_fault_without_effect_is_inconclusive(tmp_path: Path) -> None:
+    async with FakeHost() as host:
+        host.deaf = True
+        report = await finish(host, tmp_path)
+    assert (report.outcome, report.exit_code) == ("inconclusive", 2)
+    assert any("took effect" in reason for reason in report.reasons)
+
+
+async def test_a_when_that_never_comes_true_is_inconclusive(tmp_path: Path) -> None:
+    text = KILL.replace('when: "in_flight(victim) >= 1"', 'when: "in_flight(victim) >= 99", within: 200ms')
+    async with FakeHost() as host:
+        report = await finish(host, tmp_path, text)
+        assert all(member.restarts == 0 for member in host.members)
+    assert report.outcome == "inconclusive"
+
+
+async def test_a_failing_baseline_injects_nothing(tmp_path: Path) -> None:
+    text = KILL.replace('expect: ["ok_ratio(chat) == 1.0"]', 'expect: ["p50(chat) <= 1ms"]', 1)
+    async with FakeHost() as host:
+        report = await finish(host, tmp_path, text)
+        assert all(member.restarts == 0 for member in host.members)
+    assert (report.outcome, report.exit_code) == ("baseline-failed", 4)
+    assert not report.faults
+
+
+async def test_a_stop_is_proven_healed_and_proven_gone(tmp_path: Path) -> None:
+    async with FakeHost() as host:
+        report = await finish(host, tmp_path, STOP)
+        assert all(processes.state(member.pid or 0) in ("S", "R") for member in host.members)
+    assert report.outcome == "pass", report.reasons
+    (fault,) = report.faults
+    assert "state T" in fault.stamps.evidence[0]
+    assert fault.stamps.t_healed is not None
+
+
+async def test_a_held_kill_stays_down_until_healed(tmp_path: Path) -> None:
+    text = KILL.replace("verify: [pid_gone]", "respawn: held, verify: [pid_gone]")
+    text = text.replace("name: recovery\n", "name: recovery\n    heal: [kill]\n")
+    text = text.replace(
+        'expect: ["failed_before_first_byte(chat) == 0", "recovery(kill) <= 3s", ', 'expect: ["healthy(pool) == 1", '
+    )
+    async with FakeHost() as host:
+        report = await finish(host, tmp_path, text)
+        assert not any(member.held for member in host.members)
+    assert report.outcome == "pass", report.reasons
+    assert report.faults[0].recovery_s is not None
+
+
+async def test_abort_takes_the_fault_away_within_a_second(tmp_path: Path) -> None:
+    text = STOP.replace("for: 700ms", "for: 20s")
+    async with FakeHost() as host:
+        runner = DrillRunner(host, FakeLoads(host), CLOCK, tmp_path)
+        await runner.start(load_scenario(text, "t.yaml"), actor="cli:test")
+        while "drill.effective" not in host.kinds():
+            await asyncio.sleep(0.005)
+        began = CLOCK.mono()
+        stopping = asyncio.create_task(runner.panic("key X"))
+        while any(processes.state(member.pid or 0) == "T" for member in host.members):
+            await asyncio.sleep(0.002)
+        assert CLOCK.mono() - began < 1.0
+        report = await stopping
+        assert report is not None
+        assert (report.outcome, report.exit_code) == ("aborted-clean", 3)
+        with pytest.raises(Refused, match="key X"):
+            await runner.start(load_scenario(text, "t.yaml"), actor="cli:test")
+        runner.allow()
+        assert runner.blocked == ""
+
+
+async def test_an_abort_rule_rolls_back(tmp_path: Path) -> None:
+    text = STOP.replace("for: 700ms", "for: 20s").replace("healthy(pool) < 1", "count(chat, last=1s) > 3")
+    async with FakeHost() as host:
+        report = await finish(host, tmp_path, text.replace("for: 100ms", "for: 500ms"))
+    assert report.outcome == "aborted-clean"
+    assert "rule" in report.reasons[0]
+
+
+async def test_max_runtime_ends_a_run_that_cannot_end(tmp_path: Path) -> None:
+    text = KILL.replace("min_requests: {chat: 5}", "min_requests: {chat: 100000}").replace("30s", "1500ms")
+    async with FakeHost() as host:
+        report = await finish(host, tmp_path, text)
+    assert report.outcome == "aborted-clean"
+    assert "longer than" in report.reasons[0]
+
+
+async def test_an_undo_that_does_nothing_is_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_op(*_: object) -> faults.UndoAttempt:
+        return faults.UndoAttempt(False, False, "did nothing")
+
+    monkeypatch.setattr(faults, "take_away", no_op)
+    async with FakeHost() as host:
+        report = await finish(host, tmp_path, STOP.replace("heal: [kill]", "heal: []"))
+        # The warden, told that something is left, resumed it all the same.
+        assert all(processes.state(member.pid or 0) in ("S", "R") for member in host.members)
+    assert report.record.undo[0].by == "warden"
+    assert report.outcome == "pass"
+
+
+async def test_a_victim_that_never_comes_back_is_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "READY_TIMEOUT_S", 0.2)
+    text = KILL.replace("within: 5s", "within: 100ms")
+    async with FakeHost() as host:
+        host.respawn_s = 1000.0
+        runner = DrillRunner(host, FakeLoads(host), CLOCK, tmp_path)
+        report = await runner.wait(await runner.start(load_scenario(text, "t.yaml"), actor="cli:test"))
+        assert (report.outcome, report.exit_code) == ("dirty", 5)
+        assert not undo_log.is_closed(undo_log.read(tmp_path / report.run_id))
+
+
+async def test_refusals_start_nothing(tmp_path: Path) -> None:
+    compiled = load_scenario(KILL, "t.yaml")
+    async with FakeHost(1) as host:
+        runner = DrillRunner(host, FakeLoads(host), CLOCK, tmp_path)
+        assert any("keep_healthy" in line for line in runner.plan(compiled).refusals)
+        with pytest.raises(Refused):
+            await runner.start(compiled, actor="cli:test")
+    async with FakeHost(environment="prod") as host:
+        with pytest.raises(Refused, match="prod"):
+            await DrillRunner(host, FakeLoads(host), CLOCK, tmp_path).start(compiled, actor="cli:test")
+    assert store.runs(tmp_path) == []
+
+
+async def test_a_lease_held_by_somebody_else_refuses_the_run(tmp_path: Path) -> None:
+    async with FakeHost() as host:
+        host.leased_by = "rollout"
+        report = await finish(host, tmp_path)
+    assert (report.outcome, report.exit_code) == ("refused", 7)
+    assert "rollout" in report.reasons[0]
+
+
+async def test_only_one_run_at_a_time_and_leaving_the_wait_does_nothing(tmp_path: Path) -> None:
+    async with FakeHost() as host:
+        runner = DrillRunner(host, FakeLoads(host), CLOCK, tmp_path)
+        compiled = load_scenario(KILL, "t.yaml")
+        run_id = await runner.start(compiled, actor="cli:test")
+        with pytest.raises(Refused, match="running"):
+            await runner.start(compiled, actor="cli:test")
+        waiting = asyncio.create_task(runner.wait(run_id))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        view = runner.view()
+        assert view is not None
+        assert view.outcome == DrillOutcome.RUNNING
+        assert (await runner.wait(run_id)).outcome == "pass"
+        assert (await DrillRunner(host, FakeLoads(host), CLOCK, tmp_path).wait(run_id)).outcome == "pass"
