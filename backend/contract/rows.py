@@ -1,4 +1,8 @@
-"""The five ledger tables: one frozen struct per row kind. Null means nobody saw it; it is never 0 instead."""
+"""The five ledger tables: one frozen struct per row kind. Null means nobody saw it; it is never 0 instead.
+
+Rows hold scalars only and can't be part of a cycle, so they are kept from the garbage collector (`gc=False`): a
+daemon holds 100,000s of them, and a full collection that visits them all would stop its loop for 100 ms.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from backend.contract.words import ActionOutcome, RequestOutcome, Severity, Vant
 Scalar = str | int | float | bool | None
 
 
-class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
+class RequestRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request as seen from one vantage."""
 
     ts: float
@@ -46,7 +50,7 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class SampleRow(msgspec.Struct, frozen=True, kw_only=True):
+class SampleRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One measured value. `replica` is null for a workload's value, `workload` too for the fleet's."""
 
     ts: float
@@ -57,7 +61,7 @@ class SampleRow(msgspec.Struct, frozen=True, kw_only=True):
     value: float
 
 
-class EventRow(msgspec.Struct, frozen=True, kw_only=True):
+class EventRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Something that happened. `subject` is a replica, workload, run id or the fleet's name."""
 
     ts: float
@@ -72,7 +76,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, Scalar] = {}
 
 
-class LogRow(msgspec.Struct, frozen=True, kw_only=True):
+class LogRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One line a replica wrote; a view over the shim's segment files."""
 
     ts: float
@@ -84,7 +88,7 @@ class LogRow(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, Scalar] = {}
 
 
-class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
+class ActionRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One verb, from intent (outcome `running`) to result: two rows with one id, the later one wins."""
 
     ts: float
