@@ -184,6 +184,10 @@ class EngineScraper:
             if replica.reading is not None and now - replica.reading.mono_s <= STALE_S
         }
 
+    def reading(self, replica: str) -> EngineReading | None:
+        """One replica's newest reading; null where there is none or it is stale."""
+        return self.readings().get(replica)
+
     def progress(self, replica: str) -> Progress | None:
         """What the progress watchdog judges by; null for a replica that is not watched or never answered."""
         known = self._replicas.get(replica)

@@ -137,7 +137,7 @@ class _Guest(uvicorn.Server):
 
 
 class Server:
-    """A running endpoint. `port` is the real one where 0 was asked for."""
+    """A running endpoint. `port` is the real one where 0 was asked for; on a unix socket `host` is its path."""
 
     def __init__(self, guest: uvicorn.Server, task: asyncio.Task[None], host: str, port: int) -> None:
         self._guest, self._task = guest, task
@@ -157,7 +157,11 @@ class Server:
 async def serve(app: ASGIApp, host: str, port: int, *, purpose: str = "monitoring") -> Server:
     """Serve on the running loop. Raises PortTaken (with the owner's name where it can be known), or UsageError
     where the address does not exist or may not be used."""
-    listener = await _listen(host, port, purpose)
+    return await serve_on(app, await _listen(host, port, purpose), purpose=purpose)
+
+
+async def serve_on(app: ASGIApp, listener: socket.socket, *, purpose: str = "monitoring") -> Server:
+    """Serve on a socket that listens already (TCP or unix); it is closed with the server."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -173,7 +177,8 @@ async def serve(app: ASGIApp, host: str, port: int, *, purpose: str = "monitorin
     if task.done():
         listener.close()
         await task
-    return Server(guest, task, host, listener.getsockname()[1])
+    name = listener.getsockname()
+    return Server(guest, task, *((name[0], name[1]) if isinstance(name, tuple) else (str(name), 0)))
 
 
 async def _listen(host: str, port: int, purpose: str) -> socket.socket:

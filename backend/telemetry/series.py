@@ -110,6 +110,12 @@ class Series:
         """The newest point's second."""
         return int(self._points[-1].ts) if self._points else None
 
+    def newest_or_blank(self, now: float) -> SeriesPoint:
+        """The newest point; before there is one, a point of nothing at `now`."""
+        if self._points:
+            return self._points[-1]
+        return build_point(int(now), ttft=Quantiles(), requests=0.0, errors=0.0, tokens_per_s=None, levels=Levels())
+
     def push(self, point: SeriesPoint) -> None:
         """Add a point; `ts` counts by its whole second. Seconds that were skipped are filled, a second that is
         there already is replaced, and points of a future that a clock set back took away are dropped."""
