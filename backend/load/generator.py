@@ -172,11 +172,13 @@ class _Run:
             await asyncio.wait({*self.in_flight, stopper}, return_when=asyncio.FIRST_COMPLETED)
         if self.in_flight:
             await asyncio.wait(self.in_flight, timeout=self.spec.grace_s)
-        left = list(self.in_flight)
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.wait(left)
+        # First those that talk, so that their rows say what had come; then those that still connect.
+        self.client.give_up(CANCELLED)
+        await asyncio.sleep(0)
+        while self.in_flight:
+            for task in self.in_flight:
+                task.cancel()
+            await asyncio.wait(self.in_flight)
 
     async def _one(self, index: int, planned: PlannedRequest, intended: float) -> None:
         sent = self.clock.mono()

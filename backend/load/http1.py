@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
             transport.write(request)
             if transport.get_write_buffer_size() == 0:
                 running.sent_mono = time.monotonic()
-        timer = loop.call_later(max(0.0, timeout_s), self._late)
+        timer = loop.call_later(max(0.0, timeout_s), self.give_up, "timeout")
         try:
             return await running.ended
         finally:
@@ -195,6 +195,11 @@ class Connection(asyncio.Protocol):
             self.idle_since = time.monotonic()
             if not running.parser.keep_alive:
                 self.abort()
+
+    def give_up(self, error: str) -> None:
+        """End the exchange in progress with this error; what was received so far stays in its result."""
+        if self._current is not None:
+            self._current.fail(error)
 
     @property
     def usable(self) -> bool:
@@ -223,10 +228,6 @@ class Connection(asyncio.Protocol):
             self._current.lost(exc)
         elif self._on_idle_lost is not None:
             self._on_idle_lost(self)
-
-    def _late(self) -> None:
-        if self._current is not None:
-            self._current.fail("timeout")
 
 
 class _Running:
@@ -327,6 +328,7 @@ class Client:
         self._host, self._port, self._tls, self._name = host, port, tls, server_name
         self._keepalive = keepalive
         self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
         self._idle_s = 3.0
 
     async def request(self, request: bytes, *, stream: bool, keep_body: bool, timeout_s: float) -> Exchange:
@@ -350,12 +352,21 @@ class Client:
             except (OSError, ssl.SSLError):
                 return _not_connected("unreachable")
         left = timeout_s - (time.monotonic() - started)
-        exchange = await connection.exchange(request, stream=stream, keep_body=keep_body, timeout_s=left)
+        self._busy.add(connection)
+        try:
+            exchange = await connection.exchange(request, stream=stream, keep_body=keep_body, timeout_s=left)
+        finally:
+            self._busy.discard(connection)
         if self._keepalive and not exchange.seen.error:
             self._idle.append(connection)
         else:
             connection.abort()
         return exchange
+
+    def give_up(self, error: str) -> None:
+        """End every exchange in progress with this error. Requests that are still connecting go on."""
+        for connection in self._busy:
+            connection.give_up(error)
 
     def close(self) -> None:
         """Close idle connections."""

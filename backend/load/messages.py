@@ -18,7 +18,7 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoadSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run adds up to: total = ok + slow + wrong + shed + failed + refused_by_cap."""
+    """What a run adds up to: total = ok + slow + wrong + shed + failed + refused_by_cap + cancelled."""
 
     total: int = 0
     """Arrivals."""
@@ -29,6 +29,8 @@ class LoadSummary(msgspec.Struct, frozen=True, kw_only=True):
     failed: int = 0
     refused_by_cap: int = 0
     """Arrivals not sent because `concurrency` requests were in flight. Not among `failed`."""
+    cancelled: int = 0
+    """Given up by us after a stop and its grace. Not among `failed`."""
     overloaded: bool = False
     """The generator was the limit (its cap was reached): the run proves nothing about latency."""
     interrupted: bool = False

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from backend.contract.rows import RequestRow
 from backend.contract.words import RequestOutcome
 from backend.load.messages import Latency, LoadSummary, had_first_byte
-from backend.load.outcome import CAP
+from backend.load.outcome import CANCELLED, CAP
 from backend.quantiles import nearest_rank
 
 GOOD = (RequestOutcome.OK, RequestOutcome.SLOW)
@@ -21,17 +21,20 @@ class Tally:
     def __init__(self) -> None:
         self.outcomes: Counter[RequestOutcome] = Counter()
         self.terminations: Counter[str] = Counter()
-        self.refused_by_cap = 0
+        self.refused_by_cap = self.cancelled = 0
         self.failed_before_first_byte = 0
         self.tokens_in = self.tokens_out = self.tokens_counted = 0
-        self.last_end = self.first_start = float("nan")
         self.ttft, self.ttft_intended = array("d"), array("d")
         self.service, self.latency, self.lag = array("d"), array("d"), array("d")
 
     def add(self, row: RequestRow) -> None:
         """Take one row of a client."""
+        # Both are our own doing: the row says so, and no count of failures may include it.
         if row.termination == CAP:
             self.refused_by_cap += 1
+            return
+        if row.termination == CANCELLED:
+            self.cancelled += 1
             return
         self.outcomes[row.outcome] += 1
         if row.termination:
@@ -65,13 +68,14 @@ class Tally:
         good = sum(self.outcomes[outcome] for outcome in GOOD)
         counted = self.tokens_counted > 0
         return LoadSummary(
-            total=sum(self.outcomes.values()) + self.refused_by_cap,
+            total=sum(self.outcomes.values()) + self.refused_by_cap + self.cancelled,
             ok=self.outcomes[RequestOutcome.OK],
             slow=self.outcomes[RequestOutcome.SLOW],
             wrong=self.outcomes[RequestOutcome.WRONG],
             shed=self.outcomes[RequestOutcome.SHED],
             failed=self.outcomes[RequestOutcome.FAILED],
             refused_by_cap=self.refused_by_cap,
+            cancelled=self.cancelled,
             overloaded=self.refused_by_cap > 0,
             interrupted=interrupted,
             failed_before_first_byte=self.failed_before_first_byte,

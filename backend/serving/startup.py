@@ -21,13 +21,12 @@ LOADED: Final = b"L"
 MAX_LINE_BYTES: Final = 64 * 1024
 LEAVE_S: Final = 3.0
 _STAMP: Final = re.compile(r"^[0-9.]+ E +")
-_NOISE: Final = re.compile(r"^(srv|cmn|slot|llama|gguf)? *[a-z_]+: +")
 
 
 def engine_cause(line: str) -> str | None:
     """The words of an engine's error line (`0.00.044.993 E llama_model_load: error …`), or null for other lines."""
     match = _STAMP.match(line)
-    return line[match.end() :].strip() or None if match else None
+    return " ".join(line[match.end() :].split()) or None if match else None
 
 
 class StartupCompanion:

@@ -9,7 +9,7 @@ import msgspec
 
 from backend.contract.errors import UsageError
 
-DEFAULT_BATCH: Final = 128
+DEFAULT_BATCH: Final = 64
 """Prompt tokens an engine step takes: small, so that steps (the progress heartbeat) are frequent and a long prompt
 does not hold up the tokens of others."""
 
