@@ -217,11 +217,11 @@ class Injector:
     async def adopt_warden_results(self) -> None:
         """What the warden proved after we could not."""
         for entry in await asyncio.to_thread(undo_log.read, self._run_dir):
-            held = self._results.get(entry.id) if isinstance(entry, undo_log.Result) else None
-            if isinstance(entry, undo_log.Result) and entry.verified and held is not None and not held.verified:
-                self._results[entry.id] = msgspec.structs.replace(
-                    held, done=True, verified=True, by=entry.by, detail=entry.detail
-                )
+            if isinstance(entry, undo_log.Result) and entry.by == "warden" and entry.verified:
+                held = self._results.get(entry.id)
+                if held is not None and not held.verified:
+                    proven = msgspec.structs.replace(held, done=True, verified=True, by=entry.by, detail=entry.detail)
+                    self._results[entry.id] = proven
 
     def summaries(self) -> tuple[UndoSummary, ...]:
         """One per fault that was recorded, in the order of injection."""

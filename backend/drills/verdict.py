@@ -83,7 +83,7 @@ def facts_of(record: RunRecord, rows: Mapping[str, Sequence[DrillRow]], phase: s
 
 
 def _outcome(record: RunRecord, checks: Sequence[Check]) -> tuple[DrillOutcome, tuple[str, ...]]:
-    dirty = [check for check in checks if check.kind == "undo" and check.result != "pass"]
+    dirty = [check for check in checks if check.kind == "undo" and check.result == "fail"]
     if dirty:
         return DrillOutcome.DIRTY, tuple(f"rollback not proven: {check.text}: {check.note}" for check in dirty)
     if record.refused:
@@ -117,10 +117,13 @@ def _check(kind: CheckKind, phase: str, text: str, tree: Expr, facts: Facts, nam
 
 
 def _undo_checks(record: RunRecord) -> list[Check]:
-    return [
-        Check(kind="undo", text=undo.what, result="pass" if undo.verified else "fail", note=undo.detail)
-        for undo in record.undo
-    ]
+    """An undo that only the warden or a later daemon could do is proven, but the run's own way failed: not passed."""
+    checks = []
+    for undo in record.undo:
+        result: CheckResult = "fail" if not undo.verified else "pass" if undo.by == "daemon" else "unknown"
+        note = undo.detail if undo.by in ("", "daemon") else f"by the {undo.by}: {undo.detail}"
+        checks.append(Check(kind="undo", text=undo.what, result=result, note=note))
+    return checks
 
 
 def _fault_checks(compiled: Compiled, record: RunRecord) -> list[Check]:

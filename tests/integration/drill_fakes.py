@@ -22,6 +22,13 @@ from backend.drills.records import DrillRow, LoadSummary
 SPEC = WorkloadSpec(name="llm", command=("sleep", "1000"), replicas=2, slots=4, engine="llamacpp", model_alias="m")
 
 
+async def until(true: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < end, "the condition did not come true"
+        await asyncio.sleep(0.002)
+
+
 class FakeReplica:
     def __init__(self, name: str) -> None:
         self.name, self.restarts, self.phase = name, 0, Phase.PENDING
@@ -54,8 +61,7 @@ class FakeHost:
 
     async def __aenter__(self) -> FakeHost:
         self._keepers = [asyncio.create_task(self._keep(member)) for member in self.members]
-        while not all(member.phase == Phase.READY for member in self.members):
-            await asyncio.sleep(0.005)
+        await until(lambda: all(member.phase == Phase.READY for member in self.members))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -76,8 +82,7 @@ class FakeHost:
             await member.process.wait()
             member.phase, member.up = Phase.FAILED, False
             self._tell("edge.marked_down", member.name)
-            while member.held:
-                await asyncio.sleep(0.005)
+            await until(lambda: not member.held, timeout_s=60.0)
             await asyncio.sleep(self.respawn_s)
             member.restarts += 1
 
