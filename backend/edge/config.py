@@ -316,6 +316,7 @@ listen {name}
   option logasap
   log-format '{INNER_LOG}'
 {check}  http-reuse never
+  option http-server-close
   timeout server {deadline}
   http-request set-var(txn.t0) date(0,us)
   http-request set-var(txn.u) req.hdr(x-trinity-uid)

@@ -69,6 +69,8 @@ class HaproxyEdge:
         self._settle = True
         self._reloading = False
         self._stopping = False
+        self._poke = asyncio.Event()
+        self._told: dict[str, str] = {}
         self._observation = EdgeObservation(ts=clock.now(), up=False)
         self.reader = LogReader(paths.edge_dir, sink=sink, clock=clock, fleet=fleet_name, replica_of=self._replica_of)
         self.adopted = False
@@ -295,6 +297,7 @@ class HaproxyEdge:
         finally:
             self._reloading = False
         self._verify = True
+        self._poke.set()
         attributes: dict[str, Scalar] = {"pid": shim.record.pid, "old_pid": before}
         self._event(
             "edge.reloaded", Severity.INFO, "HAProxy reloaded; the old process finishes its requests.", attributes
@@ -317,6 +320,7 @@ class HaproxyEdge:
         except Unreachable:
             self._verify = True
         await self._old.tell(commands)
+        self._poke.set()
 
     def _remember(self, memory: EdgeMemory) -> None:
         self._memory = memory
@@ -329,10 +333,14 @@ class HaproxyEdge:
             except Unreachable:
                 self._observation = msgspec.structs.replace(self._observation, ts=self._clock.now(), up=False)
                 self._verify = True
-            except TrinityError as error:
-                self._event("edge.trouble", Severity.ERROR, str(error), {})
+            except Exception as error:  # the loop must outlive any answer it cannot read; told once as an event
+                self._trouble("edge.trouble", f"The edge could not be observed: {error!r}")
             await self._old.retire()
-            await asyncio.sleep(OBSERVE_S if self._observation.up else _STEP_S * 2)
+            self._poke.clear()
+            with contextlib.suppress(TimeoutError):
+                # Not wait_for: before Python 3.12 it swallows a cancellation that meets a set event.
+                async with asyncio.timeout(OBSERVE_S if self._observation.up else 2 * _STEP_S):
+                    await self._poke.wait()
 
     async def _observe_once(self) -> None:
         answer = await self._api.ask("show info", BACKENDS_AND_SERVERS)
@@ -382,8 +390,8 @@ class HaproxyEdge:
                 if self.reader.needs_new_file() and not self._reloading:
                     async with self._lock:
                         await self._reload()
-            except (OSError, TrinityError) as error:
-                self._event("edge.log_trouble", Severity.ERROR, f"The access log could not be read: {error}", {})
+            except Exception as error:  # a full disk or one bad file must not end the reading for good
+                self._trouble("edge.log_trouble", f"The access log could not be read: {error!r}")
                 await asyncio.sleep(1.0)
             await asyncio.sleep(POLL_S)
 
@@ -396,7 +404,7 @@ class HaproxyEdge:
         if self._stopping:
             return
         last = self._observation
-        lost = sum(w.in_flight + w.queued for w in last.workloads)
+        lost = max(self.reader.open_count, sum(w.in_flight + w.queued for w in last.workloads))
         self._died = (self._clock.mono(), lost)
         self._observation = msgspec.structs.replace(last, ts=self._clock.now(), up=False)
         self._verify = True
@@ -436,6 +444,12 @@ class HaproxyEdge:
         message = f"Slot {slot} of {workload} ({replica}) is {state}."
         attributes: dict[str, Scalar] = {"workload": workload, "replica": replica, "slot": slot, "state": state}
         self._event("edge.slot", Severity.DEBUG, message, attributes)
+
+    def _trouble(self, kind: str, message: str) -> None:
+        """An error event, once until another message comes."""
+        if self._told.get(kind) != message:
+            self._told[kind] = message
+            self._event(kind, Severity.ERROR, message, {})
 
     def _event(self, kind: str, severity: Severity, message: str, attributes: dict[str, Scalar]) -> None:
         now, mono = self._clock.now(), self._clock.mono()

@@ -108,7 +108,6 @@ class EdgeStore:
         write_atomic(trial, text.replace(f"log fd@{LOG_FD} ", "log stdout ").encode())
         process = await asyncio.create_subprocess_exec(
             binary.path,
-            "-q",
             "-c",
             "-f",
             str(trial),

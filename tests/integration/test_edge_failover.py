@@ -1,0 +1,228 @@
+"""The edge when replicas die: nothing is lost before the first byte, and a broken stream is seen to break."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import httpx
+import msgspec
+import pytest
+
+from backend.contract.rows import RequestRow
+from backend.contract.words import Vantage
+from tests.integration.edge_bench import Bench, bench, client, until
+
+
+class Tally:
+    """What clients got."""
+
+    def __init__(self) -> None:
+        self.ok = 0
+        self.failed: list[str] = []
+        self.truncated = 0
+        self.silent: list[str] = []
+
+    async def one(self, http: httpx.AsyncClient, url: str, wish: dict[str, object]) -> None:
+        began = False
+        text = b""
+        try:
+            async with http.stream("POST", url, json=wish) as answer:
+                if answer.status_code != 200:
+                    self.failed.append(f"{answer.status_code} {(await answer.aread())[:200]!r}")
+                    return
+                async for data in answer.aiter_raw():
+                    began = True
+                    text += data
+        except httpx.HTTPError as error:
+            if began:
+                self.truncated += 1
+            else:
+                self.failed.append(repr(error))
+            return
+        if wish.get("stream") and not text.endswith(b"data: [DONE]\n\n"):
+            self.silent.append(text[-80:].decode())
+        self.ok += 1
+
+
+async def load(b: Bench, http: httpx.AsyncClient, tally: Tally, stop: asyncio.Event, per_s: float = 80) -> None:
+    """Open loop: mixed streams and plain requests until `stop`."""
+    running: set[asyncio.Task[None]] = set()
+    number = 0
+    while not stop.is_set():
+        wish: dict[str, object] = {"first_s": 0.03}
+        if number % 2:
+            wish |= {"stream": True, "tokens": 4, "gap_s": 0.01}
+        task = asyncio.create_task(tally.one(http, b.url, wish))
+        running.add(task)
+        task.add_done_callback(running.discard)
+        number += 1
+        await asyncio.sleep(1 / per_s)
+    await asyncio.gather(*running)
+
+
+async def test_killed_replica_loses_no_request_that_had_no_byte() -> None:
+    async with bench() as b, client() as http:
+        await b.up(2)
+        tally, stop = Tally(), asyncio.Event()
+        loader = asyncio.create_task(load(b, http, tally, stop))
+        await until(lambda: tally.ok > 20, what="load")
+        for round_ in range(5):
+            name = f"llm-{round_ % 2}"
+            engine = b.engines[name]
+            engine.kill()
+            await engine.process.wait()
+            done = tally.ok
+            await until(lambda done=done: tally.ok > done + 15, what="served by the other")
+            b.engines[name] = await type(engine).start(name, engine.port)
+            await until(lambda: all(s.up for s in b.edge.observe().servers), what="back up")
+            done = tally.ok
+            await until(lambda done=done: tally.ok > done + 15, what="served by both")
+        await until(lambda: tally.ok >= 220, timeout_s=10, what="enough requests")
+        stop.set()
+        await loader
+        assert tally.failed == []
+        assert tally.silent == []
+        total = tally.ok + tally.truncated
+        await until(lambda: len(b.sink.requests()) == total, what="a row per request")
+        rows = b.sink.requests()
+        assert [r for r in rows if r.retries and r.outcome == "ok"], "the kills must have hit requests"
+        broken = [r for r in rows if r.outcome == "failed"]
+        assert len(broken) == tally.truncated
+        assert all(r.termination.startswith("S") and r.stream for r in broken)
+
+
+async def test_replica_that_dies_while_the_other_is_full_still_loses_nothing() -> None:
+    """The dead one has the fewest connections: it must not be chosen again until the attempts are used up."""
+    async with bench() as b, client() as http:
+        await b.up(2, slots=2)
+        tally = Tally()
+        wishes: list[dict[str, object]] = [{"first_s": 0.6, "stream": bool(n % 2)} for n in range(8)]
+        running = [asyncio.create_task(tally.one(http, b.url, wish)) for wish in wishes]
+        await until(lambda: sum(s.in_flight for s in b.edge.observe().servers) == 4, what="both full")
+        b.engines["llm-0"].kill()
+        await asyncio.gather(*running)
+        assert tally.failed == [] and tally.ok == 8
+        await until(lambda: len(b.sink.requests()) == 8, what="rows")
+        retried = [r for r in b.sink.requests() if r.retries]
+        assert len(retried) >= 2
+        for row in retried:
+            assert row.replica == "llm-1"
+            assert row.queue_s is not None and row.total_s is not None and row.queue_s < row.total_s - 0.5
+
+
+async def test_ttft_of_a_retried_stream_counts_the_attempt_that_failed() -> None:
+    async with bench() as b, client() as http:
+        await b.up(2)
+        sent = time.monotonic()
+        wish = {"stream": True, "first_s": 0.5}
+        running = asyncio.create_task(http.post(b.url, json=wish, headers={"x-request-id": "twice"}))
+        await until(lambda: any(s.in_flight for s in b.edge.observe().servers), what="in flight")
+        busy = next(s.replica for s in b.edge.observe().servers if s.in_flight)
+        b.engines[busy].kill()
+        killed = time.monotonic() - sent
+        assert (await running).status_code == 200
+        await until(lambda: bool(b.sink.requests()), what="row")
+        row = b.sink.requests()[0]
+        assert row.retries == 1 and row.ttft_s == pytest.approx(killed + 0.5, abs=0.1)
+        attempts = b.sink.requests(Vantage.ATTEMPT)
+        assert [(a.attempt, a.outcome) for a in attempts] == [(1, "failed"), (2, "ok")]
+        assert {a.request_id for a in attempts} == {"twice"}
+        assert attempts[0].replica == busy and attempts[1].ttft_s == pytest.approx(0.5, abs=0.05)
+
+
+async def test_stream_that_began_ends_visibly_when_its_replica_dies() -> None:
+    async with bench() as b, client() as http:
+        await b.up(1)
+        got = b""
+        with pytest.raises(httpx.RemoteProtocolError):  # noqa: PT012 - which step breaks is what the test is about
+            async with http.stream("POST", b.url, json={"stream": True, "tokens": 50, "gap_s": 0.05}) as answer:
+                async for data in answer.aiter_raw():
+                    got += data
+                    b.engines["llm-0"].kill()
+        assert got.startswith(b"data: ")
+        await until(lambda: bool(b.sink.requests()), what="row")
+        row = b.sink.requests()[0]
+        assert (row.status, row.termination, row.outcome) == (200, "SD", "failed")
+
+
+async def test_prompt_of_one_megabyte_is_tried_again() -> None:
+    async with bench() as b, client() as http:
+        await b.up(2)
+        wish = {"first_s": 0.5, "p": "x" * (1024 * 1024 - 64)}
+        running = asyncio.create_task(http.post(b.url, json=wish))
+        await until(lambda: any(s.in_flight for s in b.edge.observe().servers), what="in flight")
+        busy = next(s.replica for s in b.edge.observe().servers if s.in_flight)
+        b.engines[busy].kill()
+        answer = await running
+        assert answer.status_code == 200 and answer.json()["body_bytes"] > 1024 * 1023
+        await until(lambda: bool(b.sink.requests()), what="row")
+        assert b.sink.requests()[0].retries == 1
+
+
+async def test_prompt_that_kills_is_given_up_after_two_replicas() -> None:
+    async with bench() as b, client() as http:
+        await b.up(4)
+        running = asyncio.create_task(http.post(b.url, json={"first_s": 5}))
+        killed = []
+        for _ in range(2):
+            await until(
+                lambda: any(s.in_flight for s in b.edge.observe().servers if s.replica not in killed), what="in flight"
+            )
+            busy = next(s.replica for s in b.edge.observe().servers if s.in_flight and s.replica not in killed)
+            killed.append(busy)
+            b.engines[busy].kill()
+        answer = await running
+        assert answer.status_code == 502
+        assert answer.json()["error"]["code"] == "replica_failed"
+        assert len(set(killed)) == 2
+        await until(lambda: bool(b.sink.requests()), what="row")
+        assert b.sink.requests()[0].outcome == "failed"
+
+
+@pytest.mark.parametrize("how", ["configured", "switched"])
+async def test_without_retries_a_killed_replica_does_lose_requests(how: str) -> None:
+    async with bench(retries=how != "configured") as b, client() as http:
+        await b.up(2)
+        if how == "switched":
+            await b.edge.set_retries(on=False)
+        await until(lambda: not b.edge.observe().retries_on and b.edge.observe().starts == 2, what="observed")
+        pid = b.edge.observe().pid
+        running = asyncio.create_task(http.post(b.url, json={"first_s": 0.5}))
+        await until(lambda: any(s.in_flight for s in b.edge.observe().servers), what="in flight")
+        busy = next(s.replica for s in b.edge.observe().servers if s.in_flight)
+        b.engines[busy].kill()
+        answer = await running
+        assert answer.status_code == 503 and answer.json()["error"]["code"] == "replica_failed"
+        if how == "switched":
+            assert b.edge.observe().pid == pid, "no reload"
+            await b.edge.set_retries(on=True)
+            other = next(n for n in b.engines if n != busy)
+            assert (await http.post(b.url, json={})).json()["replica"] == other
+
+
+async def test_marked_down_replica_gives_its_waiting_requests_to_others() -> None:
+    """A hung replica: its health check passes, its requests never answer."""
+    async with bench() as b, client() as http:
+        await b.up(2)
+        running = asyncio.create_task(http.post(b.url, json={"first_s": 1.0, "stream": True}))
+        await until(lambda: any(s.in_flight for s in b.edge.observe().servers), what="in flight")
+        busy = next(s.replica for s in b.edge.observe().servers if s.in_flight)
+        await b.edge.mark_down("llm", busy)
+        answer = await running
+        assert answer.status_code == 200 and busy not in answer.text
+        await until(lambda: bool(b.sink.requests()), what="row")
+        row: RequestRow = b.sink.requests()[0]
+        assert row.retries == 1 and row.replica != busy
+
+
+async def test_deadline_ends_a_request_that_gets_no_first_byte() -> None:
+    async with bench() as b, client() as http:
+        b.specs = [msgspec.structs.replace(b.specs[0], request_deadline_s=1.0)]
+        await b.up(2)
+        for stream in (False, True):
+            sent = time.monotonic()
+            answer = await http.post(b.url, json={"first_s": 10, "stream": stream})
+            assert answer.status_code == 504, stream
+            assert answer.json()["error"]["code"] == "deadline_exceeded"
+            assert time.monotonic() - sent == pytest.approx(1.0, abs=0.4)
