@@ -6,14 +6,14 @@ from typing import Final
 
 import msgspec
 
-HOT_ROWS: Final[dict[str, int]] = {"requests": 200_000, "samples": 100_000, "events": 50_000, "actions": 10_000}
+HOT_ROWS: Final[dict[str, int]] = {"requests": 100_000, "samples": 100_000, "events": 50_000, "actions": 10_000}
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one ledger. Counts are rows per table, sizes are bytes, ages and periods are seconds."""
 
     hot_rows: dict[str, int] = msgspec.field(default_factory=HOT_ROWS.copy)
-    """Rows of a table kept in memory, newest first to stay."""
+    """Rows of a table kept in memory, newest first to stay. A request takes about 0.9 kB."""
     flush_period_s: float = 0.1
     """How often pending rows are written; the promise to readers is 250 ms."""
     pending_rows: int = 100_000

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -117,7 +118,8 @@ class LogReader:
     ) -> AsyncIterator[LogRow]:
         """Each line as it is written, for ever; first the last `tail` of each replica, or those since `since_ts`.
 
-        Follows from the first step of the iterator on. Lines of one look are merged by time. Replicas that appear later are followed from their first line.
+        Follows from the first step of the iterator on. Lines of one look are merged by time. Replicas that appear
+        later are followed from their first line.
         """
         follower = Follower(self._logs_dir, replicas, tail=tail, since_ts=since_ts)
         try:
@@ -172,7 +174,8 @@ class _Source(msgspec.Struct):
 class Follower:
     """Reads what was added since the last look. A rotated file is read to its end before the next one.
 
-    `poll` blocks (short reads); call it in a thread, and only from one at a time.
+    `poll` blocks (short reads): call it in a thread. `close` never blocks and may come while a poll is running
+    (its reader was cancelled): then that poll closes the files at its end.
     """
 
     def __init__(
@@ -182,9 +185,18 @@ class Follower:
         self._tail, self._since_ts = tail, since_ts
         self._sources: dict[str, _Source] = {}
         self._first_look = True
+        self._busy = threading.Lock()
+        self._closed = False
 
     def poll(self) -> list[LogRow]:
-        """New lines of all replicas, merged by time."""
+        """New lines of all replicas, merged by time; none once closed."""
+        with self._busy:
+            rows = [] if self._closed else self._look()
+        if self._closed:
+            self.close()
+        return rows
+
+    def _look(self) -> list[LogRow]:
         names = replicas_in(self._logs_dir) if self._replicas is None else self._replicas
         found: list[tuple[str, Piece]] = []
         for name in names:
@@ -202,10 +214,17 @@ class Follower:
         return [to_row(name, piece) for name, piece in found]
 
     def close(self) -> None:
-        for source in self._sources.values():
-            for file in source.files:
-                file.close()
-            source.files.clear()
+        """Let the files go. Idempotent."""
+        self._closed = True
+        if not self._busy.acquire(blocking=False):
+            return
+        try:
+            for source in self._sources.values():
+                for file in source.files:
+                    file.close()
+                source.files.clear()
+        finally:
+            self._busy.release()
 
     def _begin(self, name: str, source: _Source) -> None:
         """Stand at the first line wanted: since an instant, the last few, or the end."""

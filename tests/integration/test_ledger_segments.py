@@ -14,11 +14,13 @@ import pytest
 
 from backend.contract.clock import SystemClock
 from backend.contract.errors import TrinityError, UsageError
+from backend.contract.rows import RequestRow
 from backend.contract.words import ActionOutcome
 from backend.ledger import Ledger, Limits
 from backend.ledger.journal import LedgerFile, list_files
 from backend.ledger.query import query, run_query
 from backend.ledger.segments import convert, surplus, tend
+from backend.quantiles import summarize
 from tests.unit.ledger.rows import action, event, request, sample
 
 ROWS = 400
@@ -155,6 +157,16 @@ async def test_queries_while_appending_and_converting_count_every_row_once(tmp_p
     stop.set()
     await asyncio.gather(*tasks)
     await ledger.close()
+
+
+async def test_sql_quantiles_are_the_same_quantiles(tmp_path: Path) -> None:
+    ledger = await fill(tmp_path, 137)
+    values = [row.ttft_s for row in ledger.recent("requests") if isinstance(row, RequestRow) and row.ttft_s is not None]
+    await ledger.close()
+    columns = ", ".join(f"QUANTILE_DISC(ttft_s, {q}) AS q{n}" for n, q in enumerate((0.5, 0.95, 0.99)))
+    expected = summarize(values)
+    answer = query(tmp_path, f"SELECT {columns} FROM requests")
+    assert answer.rows == ((expected.p50_s, expected.p95_s, expected.p99_s),)
 
 
 async def test_old_and_surplus_segments_are_deleted(tmp_path: Path) -> None:
