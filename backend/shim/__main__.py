@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     if report.record is None:
         return 1
     supervisor.run()
-    return 0
+    os._exit(0)  # at once: a restart waits for this process to be gone
 
 
 def _failure(spec: ShimSpec, error: OSError) -> StartReport:

@@ -53,6 +53,7 @@ class ShimClient:
         self._exit_listeners: list[ExitListener] = []
         self._start_listeners: list[StartListener] = []
         self._last_exit: ExitRecord | None = None
+        self._unheard: ExitRecord | None = None
         self._gone = asyncio.Event()
         self._detached = False
 
@@ -134,8 +135,14 @@ class ShimClient:
         await self.closed()
 
     def on_exit(self, listener: ExitListener) -> Callable[[], None]:
-        """Call `listener` for each exit of the program, also when the shim itself is lost."""
+        """Call `listener` for each exit of the program, also when the shim itself is lost.
+
+        An exit that nobody was there to hear is told to the first listener.
+        """
         self._exit_listeners.append(listener)
+        if self._unheard is not None:
+            asyncio.get_running_loop().call_soon(listener, self._unheard)
+            self._unheard = None
         return lambda: self._exit_listeners.remove(listener) if listener in self._exit_listeners else None
 
     def on_start(self, listener: StartListener) -> Callable[[], None]:
@@ -249,6 +256,8 @@ class ShimClient:
         )
 
     def _tell_exit(self, record: ExitRecord) -> None:
+        if not self._exit_listeners:
+            self._unheard = record
         for listener in list(self._exit_listeners):
             listener(record)
 

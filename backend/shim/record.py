@@ -5,6 +5,7 @@ Owns the record's shape, its atomic writing and the pid-reuse guard. Never signa
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -60,7 +61,11 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     part = target.with_name(f".{target.name}.{os.getpid()}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, data)
+        if os.write(descriptor, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
     finally:
         os.close(descriptor)
     part.replace(target)

@@ -66,11 +66,14 @@ class Supervisor:
         self._control = ControlSocket(self._spec.socket_path, self._selector, self._request)
         Path(self._spec.exit_path).unlink(missing_ok=True)
         try:
+            # First without a program: what cannot be recorded must not be started.
+            write_atomic(self._spec.record_path, msgspec.json.encode(self._record()))
             self._start_program(self._spec.argv)
-            return self._write_record()
         except (OSError, spawn.ExecFailed):
+            Path(self._spec.record_path).unlink(missing_ok=True)
             self._control.finish()
             raise
+        return self._write_record()
 
     def run(self) -> None:
         """Serve until the program ended for good, or `stop` or `reap` said so."""
@@ -274,8 +277,14 @@ class Supervisor:
     # -- files
 
     def _write_record(self) -> ShimRecord:
+        record = self._record()
+        with contextlib.suppress(OSError):  # answered over the socket all the same
+            write_atomic(self._spec.record_path, msgspec.json.encode(record))
+        return record
+
+    def _record(self) -> ShimRecord:
         current = self._current
-        record = ShimRecord(
+        return ShimRecord(
             shim_pid=os.getpid(),
             shim_start=start_ticks(os.getpid()) or 0,
             pid=current.pid if current else None,
@@ -287,9 +296,6 @@ class Supervisor:
             held=self._held,
             spec=self._spec,
         )
-        with contextlib.suppress(OSError):  # answered over the socket all the same
-            write_atomic(self._spec.record_path, msgspec.json.encode(record))
-        return record
 
     def _finish(self) -> None:
         assert self._control is not None

@@ -56,7 +56,7 @@ class LocalFleet:
         self._meter = UsageMeter()
         self._sampler: asyncio.Task[None] | None = None
         ports = PortAllocator(rng or random.Random())  # noqa: S311 - not a secret
-        self._context = ReplicaContext(paths, sink, clock, ports, self._changed)
+        self._context = ReplicaContext(paths, sink, clock, ports, self._changed, self._removed)
 
     @property
     def name(self) -> str:
@@ -94,12 +94,8 @@ class LocalFleet:
         self._ensure_sampling()
 
     async def remove(self, replica: str, *, reason: str) -> None:
-        """End a replica for good. Raises UsageError for an unknown one, Refused while it is being ended."""
-        target = self._get(replica)
-        await target.remove(reason)
-        if self._replicas.get(replica) is target:
-            del self._replicas[replica]
-        self._changed(target.status())
+        """End a replica for good. Raises UsageError for an unknown one."""
+        await self._get(replica).remove(reason)
 
     async def restart(self, replica: str, *, reason: str) -> None:
         """End and start a replica in place. Raises TrinityError when it could not be started again."""
@@ -179,6 +175,9 @@ class LocalFleet:
     def _changed(self, status: ReplicaStatus) -> None:
         for listener in list(self._listeners):
             listener(status)
+
+    def _removed(self, name: str) -> None:
+        self._changed(self._replicas.pop(name).status())
 
     def _ensure_sampling(self) -> None:
         if self._sampler is None:

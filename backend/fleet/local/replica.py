@@ -15,7 +15,7 @@ import msgspec
 
 from backend.config.paths import StatePaths
 from backend.contract.clock import Clock
-from backend.contract.errors import PortTaken, Refused, TrinityError
+from backend.contract.errors import InternalError, Refused, TrinityError
 from backend.contract.fleet import ExitRecord, ReplicaStatus
 from backend.contract.ledger import RowSink
 from backend.contract.rows import Scalar
@@ -25,13 +25,13 @@ from backend.fleet.local.backoff import CrashBackoff
 from backend.fleet.local.cause import exit_phrase
 from backend.fleet.local.engine_work import wait_until_idle
 from backend.fleet.local.launching import ReplicaSeed
-from backend.fleet.local.ports import PortAllocator, is_free
+from backend.fleet.local.ports import PortAllocator
 from backend.fleet.local.process import ReplicaProcess
 from backend.fleet.local.replica_events import died_message, exit_attributes, replica_event
+from backend.fleet.local.settle import settled
 from backend.fleet.local.usage import Usage
 from backend.probes.lifecycle import Verdict
 from backend.shim.client import ShimClient
-from backend.shim.ports import owner_of_port
 from backend.shim.record import ShimRecord
 
 UNHEALTHY_GRACE_S: Final = 1.0
@@ -50,6 +50,7 @@ class ReplicaContext(msgspec.Struct, frozen=True):
     clock: Clock
     ports: PortAllocator
     changed: Callable[[ReplicaStatus], None]
+    removed: Callable[[str], None]
 
 
 class _Intent(msgspec.Struct, frozen=True):
@@ -130,6 +131,7 @@ class Replica:
     def begin(self) -> None:
         """Start its life: the program is started as soon as the loop gets to it."""
         self._life = asyncio.create_task(self._live(), name=f"replica-{self.seed.name}")
+        self._life.add_done_callback(self._life_ended)
 
     async def begin_adopted(self, client: ShimClient, *, answer_s: float) -> None:
         """Begin with a process that already runs; waits up to `answer_s` for its readiness."""
@@ -150,12 +152,24 @@ class Replica:
         self.begin()
 
     async def remove(self, reason: str) -> None:
-        """End for good; returns when process and shim are gone. Raises Refused while a restart is under way."""
-        await self._ask(_Intent(True, reason, asyncio.get_running_loop().create_future()))
+        """End for good; returns when process and shim are gone. Waits for a restart under way."""
+        while self._intent is not None and not self._intent.remove:
+            await asyncio.wait([self._intent.done])
+        if self._intent is None:
+            self._intent = _Intent(True, reason, asyncio.get_running_loop().create_future())
+            self._wake.set()
+        await asyncio.shield(self._intent.done)
 
     async def restart(self, reason: str) -> None:
-        """End and start anew; returns when the new process was executed, raises TrinityError when it was not."""
-        await self._ask(_Intent(False, reason, asyncio.get_running_loop().create_future()))
+        """End and start anew; returns when the new process was executed, raises TrinityError when it was not.
+
+        Raises Refused while the replica is being removed or restarted already.
+        """
+        if self._intent is not None:
+            raise Refused(f"{self.seed.name} is already being ended ({self._intent.reason}).", "Wait for that.")
+        self._intent = _Intent(False, reason, asyncio.get_running_loop().create_future())
+        self._wake.set()
+        await asyncio.shield(self._intent.done)
 
     async def kill(self, number: int, *, counted: bool) -> int:
         """Signal the process. Raises TrinityError when there is none."""
@@ -189,13 +203,6 @@ class Replica:
             await self._process.detach()
 
     # -- its life
-
-    async def _ask(self, intent: _Intent) -> None:
-        if self._intent is not None:
-            raise Refused(f"{self.seed.name} is already being ended ({self._intent.reason}).", "Wait for that.")
-        self._intent = intent
-        self._wake.set()
-        await intent.done
 
     async def _live(self) -> None:
         """Decide one thing after the other until the replica is removed."""
@@ -238,7 +245,7 @@ class Replica:
             self._reason = f"restarted: {asked.reason}"
         self._set(Phase.STARTING, self._reason)
         try:
-            await self._check_port()
+            self.seed = await settled(self.seed, self._context.ports)
             client = await ShimClient.launch(launching.shim_spec(self.seed, self._context.paths), clock=self._clock)
         except (TrinityError, OSError) as error:
             self._not_started(error, asked)
@@ -332,7 +339,19 @@ class Replica:
         for path in (self._context.paths.shim_record(self.seed.name), self._context.paths.exit_record(self.seed.name)):
             path.unlink(missing_ok=True)
         self._event("removed", Severity.INFO, f"{self.seed.name} was removed: {self._intent.reason}")
+        self._context.removed(self.seed.name)
         _resolve(self._intent.done)
+
+    def _life_ended(self, life: asyncio.Task[None]) -> None:
+        """A life that ends by an exception is a fault of ours: say so instead of leaving a silent corpse."""
+        error = None if life.cancelled() else life.exception()
+        if error is None:
+            return
+        message = f"{self.seed.name} is no longer supervised: {type(error).__name__}: {error}"
+        self._event("unsupervised", Severity.CRITICAL, message)
+        self._set(Phase.FAILED, message)
+        if self._intent is not None and not self._intent.done.done():
+            self._intent.done.set_exception(InternalError(message))
 
     # -- what happened
 
@@ -406,25 +425,6 @@ class Replica:
         self._phase, self._reason = phase, reason
         if changed:
             self._context.changed(self.status())
-
-    async def _check_port(self) -> None:
-        """Make sure the ports are free. Raises PortTaken for one that the workload fixes."""
-        spec = self.seed.workload
-        if is_free(spec.host, self.seed.port):
-            port = self.seed.port
-        elif spec.port:
-            owner = await asyncio.to_thread(owner_of_port, spec.port)
-            raise PortTaken(spec.host, spec.port, owner, f"workload {spec.name}")
-        else:
-            self._context.ports.release(self.seed.port)
-            port = self._context.ports.allocate(spec.host)
-        health_port = self.seed.health_port
-        if not spec.health_port:
-            health_port = port
-        elif not is_free(spec.host, health_port):
-            self._context.ports.release(health_port)
-            health_port = self._context.ports.allocate(spec.host)
-        self.seed = msgspec.structs.replace(self.seed, port=port, health_port=health_port)
 
     def _on_death(self) -> None:
         """The kernel says it is dead, some milliseconds before its shim says how."""

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 hoard: list[bytearray] = []
@@ -26,10 +27,10 @@ class Handler(BaseHTTPRequestHandler):
         if url.path == "/pid":
             body = str(os.getpid())
         elif url.path == "/ok":
-            bad = options.bad_file and os.path.exists(options.bad_file)
+            bad = options.bad_file and Path(options.bad_file).exists()
             status, body = (503, "not now") if bad else (200, "ok")
         elif url.path == "/metrics":
-            busy = options.busy_file and os.path.exists(options.busy_file)
+            busy = options.busy_file and Path(options.busy_file).exists()
             body = f"llamacpp:requests_processing {int(bool(busy))}\nllamacpp:requests_deferred 0\n"
         elif url.path == "/eat":
             hoard.append(bytearray(os.urandom(1) * (int(query["mb"]) * 1024 * 1024)))
@@ -43,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body.encode())
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         pass
 
 
