@@ -1,0 +1,188 @@
+"""Drills inside the daemon: the host a run acts through, and the desk the gateway's drill verbs talk to.
+
+Owns the translation between a drill's needs and the daemon's parts; every fault goes through the gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+from backend.actions.executor import Effect
+from backend.contract.control import ActionRequest, DrillInfo, DrillView
+from backend.contract.edge import EdgeObservation
+from backend.contract.errors import Refused, TrinityError, UsageError
+from backend.contract.fleet import ReplicaStatus, WorkloadSpec
+from backend.contract.rows import EventRow, RequestRow, Row, Scalar
+from backend.contract.words import ActionOutcome, Risk, Severity, Verb
+from backend.drills.check import Compiled, load_scenario
+from backend.drills.library import library, load
+from backend.drills.loads import GeneratorLoads
+from backend.drills.runner import DrillRunner
+from backend.version import VERSION
+
+if TYPE_CHECKING:
+    from backend.daemon.parts import Parts
+
+
+class DaemonHost:
+    """Implements `backend.drills.ports.DrillHost` over the daemon's parts."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    @property
+    def environment(self) -> str:
+        return self._parts.config.settings.trinity_environment
+
+    @property
+    def fleet(self) -> str:
+        return self._parts.config.name
+
+    @property
+    def api_key(self) -> str:
+        return self._parts.config.settings.trinity_api_key
+
+    @property
+    def versions(self) -> dict[str, str]:
+        binary = self._parts.edge.haproxy
+        return {
+            "trinity": VERSION,
+            "haproxy": binary.version if binary else "",
+            "xllamacpp": importlib.metadata.version("xllamacpp"),
+        }
+
+    def workloads(self) -> Sequence[WorkloadSpec]:
+        return self._parts.specs
+
+    def replicas(self, workload: str) -> Sequence[ReplicaStatus]:
+        return [r for r in self._parts.fleet.observe() if r.workload == workload]
+
+    def edge(self) -> EdgeObservation:
+        return self._parts.edge.observe()
+
+    async def in_flight(self, workload: str, replica: str) -> int:
+        return await self._parts.edge.in_flight(workload, replica)
+
+    def on_event(self, listener: Callable[[EventRow], None]) -> Callable[[], None]:
+        def only_events(row: Row) -> None:
+            if isinstance(row, EventRow):
+                listener(row)
+
+        return self._parts.ledger.subscribe("events", only_events)
+
+    def append(self, row: Row) -> None:
+        self._parts.ledger.append(row)
+
+    async def signal(self, run_id: str, replica: str, signal: int) -> int:
+        return int(await self._act(run_id, replica, {"signal": signal}, heal=signal == 18))
+
+    async def hold(self, run_id: str, replica: str, *, held: bool) -> None:
+        await self._act(run_id, replica, {"hold": held}, heal=not held)
+        self._parts.reconciler.protect(replica, held)
+
+    async def _act(self, run_id: str, replica: str, args: dict[str, Scalar], *, heal: bool) -> str:
+        verb = Verb.HEAL if heal else Verb.INJECT
+        request = ActionRequest(verb=verb, target=replica, args=args, actor=f"drill:{run_id}", reason=f"drill {run_id}")
+        row = await self._parts.gateway.perform(request)
+        if row.outcome != ActionOutcome.OK:
+            raise TrinityError(row.result, "See `trinity actions`.")
+        return row.result
+
+    def lease(self, workload: str, holder: str) -> AbstractAsyncContextManager[None]:
+        return self._parts.leases.hold(workload, holder, owner=holder)
+
+    async def edge_rows(self, since_ts: float, until_ts: float) -> Sequence[RequestRow]:
+        rows = self._parts.ledger.recent("requests", since_ts=since_ts, until_ts=until_ts, limit=200_000)
+        return [r for r in rows if isinstance(r, RequestRow) and r.vantage == "edge"]
+
+
+class DaemonDrills:
+    """The daemon's desk for drills."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.runner = DrillRunner(DaemonHost(parts), GeneratorLoads(parts.clock), parts.clock, parts.paths.drills_dir)
+        self._recovery: asyncio.Task[None] | None = None
+        self._last: dict[str, DrillView] = {}
+
+    def preview(self, request: ActionRequest) -> Effect:
+        """The plan in words. Raises UsageError or FileError."""
+        compiled = _compiled(request)
+        plan = self.runner.plan(compiled)
+        return Effect(
+            summary=f"Drill {plan.name}: {plan.title} (about {plan.wall_s:.0f} s)",
+            effects=plan.lines,
+            risk=Risk.LOW,
+            refusal=" ".join(plan.refusals),
+        )
+
+    async def start(self, request: ActionRequest) -> str:
+        return await self.runner.start(_compiled(request), actor=request.actor)
+
+    async def stop(self, request: ActionRequest) -> str:
+        report = await self.runner.stop(f"{request.actor}: {request.reason or 'stopped'}")
+        if report is None:
+            raise Refused("No drill runs.", "See `trinity drill status`.")
+        return f"{report.name}: {report.outcome}"
+
+    def view(self) -> DrillView | None:
+        view = self.runner.view()
+        if view is not None:
+            self._last[view.name] = view
+        return view
+
+    async def infos(self) -> Sequence[DrillInfo]:
+        """Every shipped drill with what it would do now."""
+        return [self._info(name) for name in library()]
+
+    def _info(self, name: str) -> DrillInfo:
+        compiled = load(name)
+        scenario = compiled.scenario
+        plan = self.runner.plan(compiled)
+        return DrillInfo(
+            name=name,
+            title=scenario.title,
+            tags=tuple(scenario.tags),
+            path=compiled.source,
+            plan=(*(f"Refused: {why}" for why in plan.refusals), *plan.lines),
+            last=self._last.get(scenario.name),
+        )
+
+    async def recover(self) -> None:
+        """Undo what a dead daemon's drill left, in the background: it waits until victims are Ready."""
+        self._recovery = asyncio.create_task(self._recover(), name="drill recovery")
+
+    async def _recover(self) -> None:
+        try:
+            await self.runner.recover()
+        except (TrinityError, OSError) as error:
+            self._parts.event(
+                "drill.recovery_failed",
+                Severity.CRITICAL,
+                self._parts.config.name,
+                f"Drills could not be recovered: {error}",
+            )
+
+    async def close(self) -> None:
+        """End the running drill, its faults undone, before the daemon goes."""
+        if self._recovery is not None:
+            self._recovery.cancel()
+            await asyncio.gather(self._recovery, return_exceptions=True)
+        try:
+            await self.runner.stop("the daemon is ending")
+        except TrinityError as error:
+            self._parts.event("drill.broke", Severity.ERROR, self._parts.config.name, str(error))
+
+
+def _compiled(request: ActionRequest) -> Compiled:
+    """The scenario a request names or carries."""
+    text, name = request.args.get("yaml"), request.args.get("name") or request.target
+    if isinstance(text, str):
+        return load_scenario(text, str(request.args.get("source") or "the given file"))
+    if not isinstance(name, str) or not name:
+        raise UsageError("Which drill? None was named.", "See `trinity drill list`.")
+    return load(name)

@@ -1,0 +1,333 @@
+"""All parts of a running daemon, built in dependency order. Owns the wiring and nothing else.
+
+`Parts.open` starts what must be there before anything can be asked; `close` detaches and leaves replicas and edge
+running; `take_down` ends them. A failure while opening undoes what this call had started.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from backend.actions.executor import ActionState, state_of
+from backend.actions.fleet_verbs import fleet_executors
+from backend.actions.gateway import Gateway
+from backend.config.fleet_file import parse_fleet_file
+from backend.config.paths import StatePaths
+from backend.config.resolve import FleetConfig, resolve
+from backend.contract.clock import Clock
+from backend.contract.control import ActionRequest, Quantiles, SeriesPoint, Snapshot
+from backend.contract.errors import TrinityError
+from backend.contract.fleet import WorkloadSpec
+from backend.contract.rows import EventRow, RequestRow, Row
+from backend.contract.words import Severity, Verb
+from backend.daemon.deeds import OwnVerbs
+from backend.daemon.demo_load import DemoLoad
+from backend.daemon.drill_desk import DaemonDrills
+from backend.daemon.scaling_inputs import ScalingInputs
+from backend.daemon.streams import Hub
+from backend.daemon.views import Known, build_snapshot
+from backend.edge.haproxy import HaproxyEdge
+from backend.edge.settings import EdgeSettings
+from backend.fleet.local import LocalFleet
+from backend.ledger import Ledger
+from backend.quantiles import summarize
+from backend.reconcile.controller import Reconciler
+from backend.reconcile.diff import diff
+from backend.reconcile.leases import Leases
+from backend.reconcile.wanted import WantedStore
+from backend.scaling.controller import Autoscaler
+from backend.scaling.policy import Threshold, ThresholdSettings
+from backend.telemetry.engine_names import EngineMetric
+from backend.telemetry.engines import EngineScraper, targets_of
+from backend.telemetry.exporter import Exposition
+from backend.telemetry.looplag import LoopLagMeter
+from backend.telemetry.machine import MachineMeter
+from backend.telemetry.series import Levels, Series, build_point
+from backend.telemetry.traffic import TrafficMeter
+
+_SNAPSHOT_AGE_S = 0.1
+"""Consoles that ask within it share one."""
+_PREVIEW_WINDOW_S = 300.0
+
+
+class Parts:
+    """Everything, wired. Attributes are set by `open`."""
+
+    ledger: Ledger
+    fleet: LocalFleet
+    edge: HaproxyEdge
+    reconciler: Reconciler
+    gateway: Gateway
+    drills: DaemonDrills
+
+    def __init__(self, paths: StatePaths, config: FleetConfig, clock: Clock, *, auto_port: bool = False) -> None:
+        self.paths, self.config, self.clock, self.auto_port = paths, config, clock, auto_port
+        self.started_ts, self.started_mono = clock.now(), clock.mono()
+        self.was_ready = False
+        self.metrics_url = ""
+        self.series = Series()
+        self.machine = MachineMeter(clock)
+        self.machine_reading = self.machine.read()
+        self.loop_lag = LoopLagMeter()
+        self.traffic = TrafficMeter(config.name, clock)
+        self.hub = Hub(self.snapshot)
+        self.autoscalers: dict[str, Autoscaler] = {}
+        self._snapshot: Snapshot | None = None
+        self._snapshot_mono = 0.0
+        self._seq = 0
+
+    # -- life
+
+    async def open(self) -> None:
+        """Ledger, then edge and fleet (adopted or new), then those who act. Raises what any of them raises."""
+        paths, config, clock = self.paths, self.config, self.clock
+        self.ledger = await Ledger.open(paths.ledger_dir, clock)
+        self.fleet = LocalFleet(paths, self.ledger, clock, config.name)
+        self.edge = HaproxyEdge(paths, _edge_settings(config, paths, self.auto_port), self.ledger, clock, config.name)
+        store = WantedStore(paths.wanted_file, self.ledger, clock, fleet=config.name)
+        self.leases = Leases()
+        self.reconciler = Reconciler(self.fleet, self.edge, self.ledger, store, self.leases, clock)
+        self.load = DemoLoad(self.ledger, self.hub.nudge)
+        self.scraper = EngineScraper(
+            fleet=config.name,
+            targets=lambda: targets_of(self.fleet.observe(), {s.name: s.engine for s in self.specs}),
+            clock=clock,
+            sink=self.ledger,
+        )
+        self.gateway = Gateway(self.action_state, self.ledger, self.ledger, clock, blocker=self.leases.blocker)
+        self.drills = DaemonDrills(self)
+        self.ledger.subscribe("events", self.hub.publish)
+        self.ledger.subscribe("actions", self.hub.publish)
+        self.traffic.attach(self.ledger)
+        self._register_verbs()
+        for note in config.notes:
+            self.event("config.clamped", Severity.WARNING, config.name, note)
+        await self.edge.start()
+        try:
+            await self._open_fleet()
+        except BaseException:
+            if not self.edge.adopted:
+                await self.edge.stop()
+            raise
+
+    async def _open_fleet(self) -> None:
+        await self.fleet.adopt()
+        await self.reconciler.start(self.config.workloads)
+        self.fleet.on_change(lambda _: self.hub.nudge())
+        for spec in self.config.workloads:
+            self._add_autoscaler(spec)
+        await self.gateway.close_interrupted()
+        await self.drills.recover()
+
+    async def close(self) -> None:
+        """Detach: replicas and edge go on, their next daemon adopts them."""
+        await self._stop_actors()
+        await self.reconciler.stop()
+        await self.fleet.close()
+        await self.edge.close()
+        await self.ledger.close()
+
+    async def take_down(self) -> None:
+        """End replicas and edge, then ourselves. Best effort in every part, so that nothing is left running."""
+        await self._stop_actors()
+        try:
+            await self.reconciler.remove_all()
+        except TrinityError as error:
+            self.event("fleet.down_trouble", Severity.ERROR, self.config.name, str(error))
+        await self.fleet.stop_all()
+        await self.edge.stop()
+        await self.ledger.close()
+
+    async def _stop_actors(self) -> None:
+        self.hub.close()
+        await self.drills.close()
+        await self.load.close()
+        await self.gateway.stop()
+        await self.scraper.close()
+
+    # -- verbs
+
+    def _register_verbs(self) -> None:
+        own = OwnVerbs(
+            sink=self.ledger,
+            clock=self.clock,
+            load=self.load,
+            drills=self.drills,
+            fleet=self.fleet,
+            public_url=lambda: self.edge.public_url,
+            api_key=self.config.settings.trinity_api_key,
+            shutdown=self.request_shutdown,
+        )
+        executors = fleet_executors(self.reconciler, set_autoscale=self._set_autoscale, parse=self.parse, diff=diff)
+        for executor in (*executors, *own.executors()):
+            self.gateway.register(executor)
+
+    def request_shutdown(self) -> None:
+        """Replaced by the daemon's main loop, which owns the end."""
+
+    def parse(self, yaml: str, source: str) -> tuple[WorkloadSpec, ...]:
+        """The workloads of a trinity.yaml. Raises FileError."""
+        return resolve(parse_fleet_file(yaml, source), source).workloads
+
+    async def _set_autoscale(self, workload: str, on: bool) -> None:
+        await self.reconciler.set_autoscale(workload, on)
+        self._autoscaler(workload).set_enabled(on)
+        self.hub.nudge()
+
+    def _autoscaler(self, workload: str) -> Autoscaler:
+        known = self.autoscalers.get(workload)
+        if known is None:
+            known = self._add_autoscaler(next(s for s in self.specs if s.name == workload))
+        return known
+
+    def _add_autoscaler(self, spec: WorkloadSpec) -> Autoscaler:
+        settings = self.config.settings
+        policy = Threshold(
+            ThresholdSettings(
+                target_cpu_percent=settings.target_cpu_percent,
+                target_queue_depth=settings.target_queue_depth,
+                target_ttft_ms=settings.target_ttft_ms,
+                min_instances=settings.min_instances,
+                max_instances=min(settings.max_instances, spec.max_replicas),
+                cooldown_s=settings.cooldown_seconds,
+            )
+        )
+
+        async def scale(count: int, reason: str) -> object:
+            request = ActionRequest(
+                verb=Verb.SCALE, target=spec.name, args={"replicas": count}, actor="autoscaler", reason=reason
+            )
+            return await self.gateway.perform(request)
+
+        scaler = Autoscaler(
+            spec.name,
+            policy,
+            ScalingInputs(self, spec.name).observe,
+            scale,
+            self.ledger,
+            self.clock,
+            enabled=self.reconciler.wanted.of(spec.name).autoscale,
+        )
+        self.autoscalers[spec.name] = scaler
+        return scaler
+
+    # -- seeing
+
+    @property
+    def specs(self) -> tuple[WorkloadSpec, ...]:
+        """What is declared now (after an apply, the new ones)."""
+        return self.reconciler.specs
+
+    def snapshot(self) -> Snapshot:
+        """The fleet now; at most 100 ms old."""
+        now = self.clock.mono()
+        if self._snapshot is None or now - self._snapshot_mono > _SNAPSHOT_AGE_S:
+            self._seq += 1
+            self._snapshot, self._snapshot_mono = build_snapshot(self._seq, self._known()), now
+            self.was_ready = self.was_ready or self._snapshot.health == "ok"
+        return self._snapshot
+
+    def _known(self) -> Known:
+        lag = self.loop_lag.read()
+        names = {spec.name for spec in self.specs}
+        return Known(
+            ts=self.clock.now(),
+            fleet=self.config.name,
+            specs=self.specs,
+            wanted=self.reconciler.wanted,
+            replicas=self.reconciler.observe(),
+            edge=self.edge.observe(),
+            point=self._point(),
+            readings=self.scraper.readings(),
+            replica_traffic=self.traffic.replica,
+            lease=self.leases.holder,
+            scaling=tuple(s.view() for name, s in self.autoscalers.items() if name in names),
+            load=self.load.view(),
+            drill=self.drills.view(),
+            consoles=self.hub.count,
+            loop_lag_p99_s=lag.p99_s,
+            dropped_rows=self.ledger.dropped,
+            uptime_s=self.clock.mono() - self.started_mono,
+            was_ready=self.was_ready,
+            metrics_url=self.metrics_url,
+        )
+
+    def _point(self) -> SeriesPoint:
+        newest = self.series.points(1)
+        if newest:
+            return newest[-1]
+        return build_point(
+            int(self.clock.now()), ttft=Quantiles(), requests=0.0, errors=0.0, tokens_per_s=None, levels=Levels()
+        )
+
+    def exposition(self) -> Exposition:
+        """All that `/metrics` is made of, now."""
+        traffic, scraper = self.traffic, self.scraper
+        return Exposition(
+            snapshot=self.snapshot(),
+            traffic=traffic.fleet(),
+            workload_traffic=traffic.workloads(),
+            ttft_histograms=traffic.ttft_histograms(),
+            tokens_out_total=scraper.total(EngineMetric.TOKENS_OUT),
+            tokens_in_total=scraper.total(EngineMetric.TOKENS_IN),
+            tokens_out_per_s=scraper.per_second(EngineMetric.TOKENS_OUT),
+            machine=self.machine_reading,
+            loop_lag=self.loop_lag.read(),
+        )
+
+    def action_state(self) -> ActionState:
+        """What previews see; TTFT over the last five minutes of the edge's streaming rows."""
+        self._snapshot = None
+        return state_of(self.snapshot(), self.specs, {s.name: self._ttft(s.name) for s in self.specs})
+
+    def _ttft(self, workload: str) -> Quantiles:
+        since = self.clock.now() - _PREVIEW_WINDOW_S
+        rows: list[Row] = list(
+            self.ledger.recent(
+                "requests",
+                since_ts=since,
+                limit=20_000,
+                where={"workload": workload, "vantage": "edge", "stream": True},
+            )
+        )
+        values = [r.ttft_s for r in rows if isinstance(r, RequestRow) and r.ttft_s is not None]
+        return summarize(values, window_s=_PREVIEW_WINDOW_S)
+
+    def event(self, kind: str, severity: Severity, subject: str, message: str) -> None:
+        """Something the daemon itself has to say."""
+        now, mono = self.clock.now(), self.clock.mono()
+        self.ledger.append(
+            EventRow(ts=now, mono_s=mono, kind=kind, severity=severity, subject=subject, message=message)
+        )
+
+
+def _edge_settings(config: FleetConfig, paths: StatePaths, auto_port: bool) -> EdgeSettings:
+    edge, settings = config.file.edge, config.settings
+    fields = settings.model_fields_set
+    return EdgeSettings(
+        host=config.listen,
+        port=settings.inference_port if "inference_port" in fields or edge.port is None else edge.port,
+        stats_port=settings.stats_port if "stats_port" in fields or edge.stats_port is None else edge.stats_port,
+        stats_password=_password(paths.edge_dir / "stats.password"),
+        api_key=settings.trinity_api_key or None,
+        auto_port=auto_port,
+        retries=edge.retries,
+        max_body_bytes=edge.max_body,
+        memory_limit_bytes=edge.memory,
+        snippet=edge.snippet,
+        haproxy=settings.trinity_haproxy or None,
+    )
+
+
+def _password(path: Path) -> str:
+    """The statistics page's password, generated once."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        word = secrets.token_urlsafe(18)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(word + "\n")
+        return word
