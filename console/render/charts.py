@@ -85,7 +85,7 @@ def _axis(gutter: int, columns: int, window_s: float) -> Line:
 
 
 def _ago(seconds: float) -> str:
-    if seconds < 100:
+    if seconds < 60:
         return f"-{seconds:.0f}s"
     minutes = seconds / 60
     return f"-{minutes:.0f}m" if abs(minutes - round(minutes)) < 0.05 else f"-{minutes:.1f}m"

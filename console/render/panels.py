@@ -22,7 +22,7 @@ def title(text: str, info: Line, width: int, shape: Shape, *, focused: bool = Fa
     word = {"upper": text.upper(), "bracket": f"[{text.lower()}]"}.get(shape.title, text)
     head: Line = ((word, "accent b" if focused else "title b"), (" ", "text"))
     room = width - line_width(head)
-    tail = fit_line(info, min(line_width(info), max(0, room - 3))) if info else EMPTY
+    tail = fit_line(info, min(line_width(info), max(0, room - 1))) if info else EMPTY
     rule = room - line_width(tail) - (1 if tail else 0)
     return fit_line((*head, (shape.rule * max(0, rule), "rule"), (" " if tail else "", "text"), *tail), width)
 
@@ -69,15 +69,10 @@ def _fleet_parts(state: FleetState, snapshot: Snapshot, now: float) -> list[Line
         ((f"{units.count(dropped)} rows lost", "error b"),) if dropped else EMPTY,
         ((snapshot.health_reason, "warn"),) if snapshot.health_reason else EMPTY,
         (("edge down", "error b"),) if not snapshot.edge_up else EMPTY,
-        (("cpu ", "muted"), (units.percent(_fives(point.cpu_percent)), "text")),
+        (("cpu ", "muted"), (units.percent(point.cpu_percent), "text")),
         (("mem ", "muted"), (units.percent(point.memory_percent), "text")),
         ((snapshot.public_url, "muted"),) if snapshot.public_url else EMPTY,
     ]
-
-
-def _fives(value: float) -> float:
-    """Steps of five: the machine's own load flickers, and each flicker would cost a repaint."""
-    return round(value / 5) * 5
 
 
 def _load_words(snapshot: Snapshot) -> Line:
@@ -104,10 +99,10 @@ def quantile_legend(points: Sequence[SeriesPoint], width: int = 80) -> Line:
     ttft = points[-1].ttft
     if ttft.count == 0:
         return ((f"idle, n 0 in {ttft.window_s:.0f} s", "faint"),)
-    words = [units.latency(value) for value in (ttft.p50_s, ttft.p95_s, ttft.p99_s)]
-    if width < 46:
-        words = [word.replace(" ", "") for word in words]
-    gap = "  " if width >= 46 else " "
+    values = (ttft.p50_s, ttft.p95_s, ttft.p99_s)
+    tight = width < 50
+    words = [f"{value * 1000:.0f}" if tight and value is not None else units.latency(value) for value in values]
+    gap = " " if tight else "  "
     return (
         ("p50 ", "series1"),
         (words[0], "text"),
@@ -115,6 +110,7 @@ def quantile_legend(points: Sequence[SeriesPoint], width: int = 80) -> Line:
         (words[1], "text"),
         (f"{gap}p99 ", "series3"),
         (words[2], "text"),
+        (" ms" if tight else "", "muted"),
         (f"{gap}n {units.count(ttft.count)}", "faint"),
     )
 

@@ -20,7 +20,7 @@ from console.state.source import FleetSource, LedgerRow
 
 
 class LateSource:
-    """Delegates to what `factory` makes. The factory runs in a thread, again after each failure, never twice at once."""
+    """Delegates to what `factory` makes. It runs in a thread, again after a failure, never twice at once."""
 
     def __init__(self, factory: Callable[[], FleetSource]) -> None:
         self._factory = factory

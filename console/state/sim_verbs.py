@@ -85,7 +85,10 @@ class SimVerbs:
                 )
             case Verb.KILL:
                 return (
-                    f"{target} gets signal {args.get('signal', 9)}: {ready} → {ready - 1} ready until it is back; {recent}",
+                    (
+                        f"{target} gets signal {args.get('signal', 9)}: {ready} → {ready - 1} ready until it is back; "
+                        f"{recent}"
+                    ),
                     (
                         "Requests without a first byte are retried on another replica.",
                         "Streams that have begun end visibly.",
@@ -111,7 +114,10 @@ class SimVerbs:
                 )
             case Verb.AUTOSCALE:
                 return (
-                    f"{target}: autoscaling is switched {'on' if args.get('on') else 'off'} (policy threshold, 1 to 4 replicas)",
+                    (
+                        f"{target}: autoscaling is switched {'on' if args.get('on') else 'off'} "
+                        "(policy threshold, 1 to 4 replicas)"
+                    ),
                     (),
                     Risk.LOW,
                     "switch it back",

@@ -14,7 +14,7 @@ from textual.containers import Container
 from textual.screen import Screen
 
 from backend.contract.clock import Clock, SystemClock
-from backend.contract.control import Snapshot
+from backend.contract.control import ReplicaView, Snapshot
 from backend.contract.errors import TrinityError, Unreachable
 from console.render.theme import COLORLESS_THEME, DEFAULT_THEME, load_themes
 from console.state.source import FleetSource
@@ -45,6 +45,14 @@ class TrinityApp(App[int]):
     CSS = """
     Screen { background: $background; }
     #body { width: 1fr; height: 1fr; background: $background; }
+    .dialog { align: center middle; background: transparent; }
+    .dialog > .box {
+        width: 76; max-width: 100%; height: auto; max-height: 100%;
+        background: $panel; border: round $accent; padding: 0 1;
+    }
+    .dialog Input, .dialog Input:focus {
+        border: none; height: 1; padding: 0; background: $background; color: $foreground;
+    }
     """
     BINDINGS: ClassVar = bindings()
 
@@ -230,6 +238,98 @@ class TrinityApp(App[int]):
             for canvas in screen.query("Canvas"):
                 canvas.forget()  # type: ignore[attr-defined] # the query is for canvases
         self.say(f"Theme: {self.theme_spec.title}")
+
+    # -- what the keys do ------------------------------------------------------------------------------------
+
+    def chosen_replicas(self) -> list[str]:
+        """Whom the verbs act on: the view's choice, else the overview's."""
+        return self.view.replicas() or self.views["overview"].replicas()
+
+    def chosen_workload(self) -> str | None:
+        return self.view.workload() or self.views["overview"].workload()
+
+    def action_verb(self, name: str) -> None:
+        getattr(self.verbs, name)()
+
+    async def action_logs(self) -> None:
+        """`l`: the logs of what is chosen; in the logs, back to where one came from."""
+        chosen = self.chosen_replicas()
+        if self.view_name == "logs":
+            return
+        await self.action_view("logs")
+        from console.tui.views.logs import LogsView
+
+        logs = self.view
+        assert isinstance(logs, LogsView)
+        logs.show(chosen or None)
+
+    async def action_describe(self) -> None:
+        await self._detail(raw=False)
+
+    async def action_raw(self) -> None:
+        await self._detail(raw=True)
+
+    async def _detail(self, *, raw: bool) -> None:
+        """Describe the row under the cursor: a replica, or any other row as it is."""
+        from console.tui.views.detail import DetailView
+
+        table, names = self.view.table(), self.chosen_replicas()
+        row = table.model.current if table is not None else None
+        if not isinstance(self.view, DetailView):
+            await self.action_view("detail")
+            detail = self.view
+            assert isinstance(detail, DetailView)
+            if row is not None and not isinstance(row, ReplicaView):
+                detail.show_row(row, raw=raw)
+            elif row is not None or names:
+                detail.show_replica(row.status.name if row is not None else names[0], raw=raw)
+        elif self.view.raw != raw:
+            self.view.raw = raw
+        elif names and not raw:
+            self.view.show_replica(names[0], raw=False)
+        self.view.activate()
+
+    def action_filter(self) -> None:
+        """Open the filter line in place of the strip."""
+        from console.tui.filter_bar import FilterBar
+
+        if not self.screen.query(FilterBar):
+            self.query_one(Strip).display = False
+            bar = FilterBar(self.view.filter_text())
+            self.screen.mount(bar)
+            bar.focus()
+
+    def close_filter(self) -> None:
+        """Keep what was typed and give the keys back to the view."""
+        from console.tui.filter_bar import FilterBar
+
+        self.screen.query(FilterBar).remove()
+        self.query_one(Strip).display = True
+        self.view.activate()
+
+    def action_palette(self) -> None:
+        self.run_worker(self._palette(), exit_on_error=False, group="palette")
+
+    async def _palette(self) -> None:
+        from console.tui.dialogs import PickDialog
+        from console.tui.palette import commands
+
+        chosen = await self.push_screen_wait(PickDialog("Commands", commands(self)))
+        if chosen:
+            await self.run_action(chosen)
+
+    def action_use_theme(self, name: str) -> None:
+        self.use_theme(name)
+
+    def action_mute(self) -> None:
+        self.bell_on = not self.bell_on
+        self.say("The bell rings on alarms." if self.bell_on else "The bell is muted.")
+
+    async def action_go_to(self, replica: str) -> None:
+        await self.action_view("overview")
+        table = self.view.table()
+        if table is not None and table.model.select(replica):
+            table.moved()
 
     def action_leave(self) -> None:
         self.exit(0)

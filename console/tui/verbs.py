@@ -1,5 +1,258 @@
-"""Verbs."""
+"""Every verb of the console: who it acts on, preview, confirmation by risk, then the gateway. Draws nothing itself.
+
+All changes to the fleet leave through `Verbs.act`; read-only mode is checked there and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from backend.contract.control import ActionPreview, ActionRequest, DrillInfo
+from backend.contract.errors import TrinityError
+from backend.contract.rows import ActionRow, Scalar
+from backend.contract.words import ActionOutcome, Risk, SlotState, Verb
+
+if TYPE_CHECKING:
+    from console.tui.app import TrinityApp
+
+DEMO_RATE: Final = 2.0
+DEMO_TOKENS: Final = 64
+_RISKS: Final = (Risk.NONE, Risk.LOW, Risk.HIGH)
 
 
 class Verbs:
-    def __init__(self, app: object) -> None: ...
+    """The console's hands. One verb at a time; the screen stays live while it runs."""
+
+    def __init__(self, app: TrinityApp) -> None:
+        self.app = app
+
+    # -- the way every verb takes ----------------------------------------------------------------------------
+
+    def act(
+        self, verb: Verb, targets: Sequence[str], args: dict[str, Scalar] | None = None, *, at_least: Risk = Risk.NONE
+    ) -> None:
+        """Preview, confirm as the risk asks (at least `at_least`), perform; each target by itself."""
+        if self.app.read_only:
+            self.app.say(f"Read-only: {verb} is not available. Start without --read-only to act.", "warn")
+            return
+        requests = [
+            ActionRequest(verb=verb, target=target, args=args or {}, actor=self.app.actor) for target in targets
+        ]
+        if requests:
+            self._start(self._act(requests, at_least))
+
+    def _start(self, work: Awaitable[None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except (TrinityError, OSError) as error:
+                self.app.say(f"✗ {error}", "error")
+
+        self.app.run_worker(guarded(), exit_on_error=False, group="verbs")
+
+    async def _act(self, requests: list[ActionRequest], at_least: Risk) -> None:
+        previews = await asyncio.gather(*(self.app.source.preview(request) for request in requests))
+        allowed = [(request, p) for request, p in zip(requests, previews, strict=True) if p.allowed]
+        if not allowed:
+            self.app.say(f"⊘ {previews[0].refusal or previews[0].summary}", "warn")
+            return
+        risk = max([at_least, *(preview.risk for _, preview in allowed)], key=_RISKS.index)
+        if len(requests) > 1 and risk == Risk.NONE:
+            risk = Risk.LOW
+        if risk != Risk.NONE and not await self._confirmed(list(previews), risk):
+            self.app.say("Cancelled; nothing was done.", "muted")
+            return
+        for request, preview in allowed:
+            await self._perform(request, preview)
+
+    async def _confirmed(self, previews: list[ActionPreview], risk: Risk) -> bool:
+        from console.tui.dialogs import ConfirmDialog
+
+        allowed = [preview for preview in previews if preview.allowed]
+        typed = ""
+        if risk == Risk.HIGH:
+            typed = (allowed[0].target or str(allowed[0].verb)) if len(allowed) == 1 else str(len(allowed))
+        answer = await self.app.push_screen_wait(ConfirmDialog(previews, typed))
+        return answer
+
+    async def _perform(self, request: ActionRequest, preview: ActionPreview) -> None:
+        words = f"{request.verb} {request.target}".rstrip()
+        self.app.say(f"◔ {words} …", "accent")
+        try:
+            row = await self.app.source.perform(request)
+        except (TrinityError, OSError) as error:
+            self.app.say(f"✗ {words}: {error}", "error")
+            return
+        self.app.state.add_actions([row])
+        self.app.say(*_outcome(words, row, preview))
+        self.app.refresh_panels()
+
+    # -- verbs on replicas -----------------------------------------------------------------------------------
+
+    def restart(self) -> None:
+        self._on_replicas(Verb.RESTART)
+
+    def kill(self) -> None:
+        self._on_replicas(Verb.KILL, {"signal": 9})
+
+    def drain(self) -> None:
+        """Drain, or undrain where every chosen replica is draining already."""
+        names = self.app.chosen_replicas()
+        views = [view for name in names if (view := self.app.state.replica(name)) is not None]
+        draining = bool(views) and all(view.edge is not None and view.edge.state == SlotState.DRAIN for view in views)
+        self._on_replicas(Verb.UNDRAIN if draining else Verb.DRAIN)
+
+    def _on_replicas(self, verb: Verb, args: dict[str, Scalar] | None = None) -> None:
+        names = self.app.chosen_replicas()
+        if not names:
+            self.app.say(f"Choose a replica first, then {verb} it.", "warn")
+            return
+        self.act(verb, names, args)
+
+    # -- verbs on the workload -------------------------------------------------------------------------------
+
+    def rollout(self) -> None:
+        self._on_workload(lambda name: self.act(Verb.ROLLOUT, [name], at_least=Risk.LOW))
+
+    def more(self) -> None:
+        self._on_workload(lambda name: self._scale_to(name, self._wanted(name) + 1))
+
+    def fewer(self) -> None:
+        self._on_workload(lambda name: self._scale_to(name, max(0, self._wanted(name) - 1)))
+
+    def scale(self) -> None:
+        self._on_workload(lambda name: self._start(self._ask_scale(name)))
+
+    def autoscale(self) -> None:
+        self._on_workload(self._switch_autoscale)
+
+    def maintenance(self) -> None:
+        self._on_workload(self._switch_maintenance)
+
+    def _on_workload(self, then: Callable[[str], None]) -> None:
+        name = self.app.chosen_workload()
+        if name is None:
+            self.app.say("Choose a workload or one of its replicas first.", "warn")
+        else:
+            then(name)
+
+    def _wanted(self, workload: str) -> int:
+        view = self.app.state.workload(workload)
+        return view.wanted if view is not None else 0
+
+    def _scale_to(self, workload: str, replicas: int) -> None:
+        self.act(Verb.SCALE, [workload], {"replicas": replicas})
+
+    async def _ask_scale(self, workload: str) -> None:
+        answer = await self._ask(f"Scale {workload} to how many replicas?", str(self._wanted(workload)), _whole_number)
+        if answer is not None:
+            self._scale_to(workload, int(answer))
+
+    def _switch_autoscale(self, workload: str) -> None:
+        view = self.app.state.scaling_of(workload)
+        if view is None:
+            self.app.say(f"{workload} has no scaling policy.", "warn")
+            return
+        self.act(Verb.AUTOSCALE, [workload], {"on": not view.enabled}, at_least=Risk.LOW)
+
+    def _switch_maintenance(self, workload: str) -> None:
+        view = self.app.state.workload(workload)
+        on = view is None or not view.maintenance
+        self.act(Verb.MAINTENANCE, [workload], {"on": on}, at_least=Risk.LOW)
+
+    # -- verbs on the fleet ----------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        snapshot = self.app.state.snapshot
+        if snapshot is not None and snapshot.load.running:
+            self.act(Verb.LOAD_STOP, [""])
+        else:
+            self._start(self._ask_load())
+
+    async def _ask_load(self) -> None:
+        if self.app.read_only:
+            self.act(Verb.LOAD_START, [""])
+            return
+        answer = await self._ask("Demo load: how many requests a second?", f"{DEMO_RATE:g}", _positive)
+        if answer is not None:
+            args: dict[str, Scalar] = {"rate": float(answer), "duration_s": None, "max_tokens": DEMO_TOKENS}
+            self.act(Verb.LOAD_START, [""], args)
+
+    def note(self) -> None:
+        self._start(self._ask_note())
+
+    async def _ask_note(self) -> None:
+        answer = await self._ask(
+            "Note for the events, e.g. deploy 42", "", lambda text: "" if text else "Write a word."
+        )
+        if answer is not None:
+            self.act(Verb.NOTE, [""], {"text": answer})
+
+    def acknowledge(self) -> None:
+        unseen = self.app.state.unacknowledged()
+        if not unseen:
+            self.app.say("There is nothing to acknowledge.", "muted")
+            return
+        self.act(Verb.ACKNOWLEDGE, [""], {"seq": unseen[-1].seq})
+
+    def undo(self) -> None:
+        row = self.app.state.last_undoable()
+        if row is None:
+            self.app.say("There is no action left that can be undone.", "muted")
+            return
+        self.act(Verb.UNDO, [row.target], {"id": row.id}, at_least=Risk.LOW)
+
+    def drill(self) -> None:
+        self._start(self._pick_drill())
+
+    async def _pick_drill(self) -> None:
+        chosen = self.app.view.drill()
+        name = chosen.name if chosen is not None else await self._choose(await self.app.source.drills())
+        if name:
+            self.act(Verb.DRILL_RUN, [""], {"name": name}, at_least=Risk.LOW)
+
+    async def _choose(self, drills: list[DrillInfo]) -> str | None:
+        from console.tui.dialogs import Choice, PickDialog
+
+        choices = [Choice(info.name, info.name, info.title, info.plan) for info in drills]
+        if not choices:
+            self.app.say("There is no drill to run.", "warn")
+            return None
+        return await self.app.push_screen_wait(PickDialog("Run a drill", choices))
+
+    async def _ask(self, question: str, initial: str, check: Callable[[str], str]) -> str | None:
+        if self.app.read_only:
+            self.app.say("Read-only: start without --read-only to act.", "warn")
+            return None
+        from console.tui.dialogs import AskDialog
+
+        return await self.app.push_screen_wait(AskDialog(question, initial, check))
+
+
+def _outcome(words: str, row: ActionRow, preview: ActionPreview) -> tuple[str, str]:
+    """A sentence and its style."""
+    tail = f": {row.result}" if row.result else ""
+    match row.outcome:
+        case ActionOutcome.OK:
+            undo = "   u undoes it" if row.undoable and preview.undo else ""
+            return f"✓ {words}{tail}{undo}", "ok"
+        case ActionOutcome.RUNNING:
+            return f"◔ {words} is under way{tail}", "accent"
+        case ActionOutcome.REFUSED:
+            return f"⊘ {words}{tail}", "warn"
+        case _:
+            return f"✗ {words}{tail}", "error"
+
+
+def _whole_number(text: str) -> str:
+    return "" if text.isdecimal() and int(text) <= 1000 else "A whole number from 0 to 1000."
+
+
+def _positive(text: str) -> str:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    return "" if 0 < value <= 100_000 else "A number above 0, e.g. 2 or 0.5."

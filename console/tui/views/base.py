@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.widget import Widget
 
-from console.render.spans import EMPTY, Line
+from backend.contract.control import DrillInfo
 from console.tui.canvas import Canvas
 from console.tui.vtable import VTable
 
@@ -70,5 +70,6 @@ class View(Widget):
         """The workload the verbs act on."""
         return None
 
-    def status(self) -> Line:
-        return EMPTY
+    def drill(self) -> DrillInfo | None:
+        """The drill under the cursor, where the view shows drills."""
+        return None

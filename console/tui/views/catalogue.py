@@ -6,5 +6,34 @@ from console.tui.views.base import View
 
 
 def build(name: str) -> View:
-    """A new view. Raises KeyError for a name that is not in `strip.VIEWS`."""
+    """A new view. Raises KeyError for a name that no view has."""
+    match name:
+        case "fleet":
+            from console.tui.views.fleet import FleetView
+
+            return FleetView()
+        case "requests":
+            from console.tui.views.requests import RequestsView
+
+            return RequestsView()
+        case "logs":
+            from console.tui.views.logs import LogsView
+
+            return LogsView()
+        case "journal":
+            from console.tui.views.journal import JournalView
+
+            return JournalView()
+        case "drills":
+            from console.tui.views.drills import DrillsView
+
+            return DrillsView()
+        case "help":
+            from console.tui.views.help import HelpView
+
+            return HelpView()
+        case "detail":
+            from console.tui.views.detail import DetailView
+
+            return DetailView()
     raise KeyError(name)
