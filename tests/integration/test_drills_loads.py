@@ -1,0 +1,92 @@
+"""The real load generator behind the drills' LoadRunner, against a small HTTP server of the OpenAI shape."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from backend.contract.errors import Refused
+from backend.drills.loads import GeneratorLoads
+from backend.drills.ports import LoadOrder
+from backend.drills.records import DrillRow
+from backend.drills.scenario import Arrival, RequestMix
+from tests.integration.drill_fakes import CLOCK, until
+
+ANSWER = (
+    b'{"choices":[{"message":{"role":"assistant","content":"x"}}],'
+    b'"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
+)
+
+
+@asynccontextmanager
+async def engine(status: bytes = b"200 OK", delay_s: float = 0.02) -> AsyncIterator[str]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+        await reader.readexactly(length)
+        await asyncio.sleep(delay_s)
+        body = ANSWER
+        writer.write(
+            b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
+        )
+        writer.write(body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+def order(url: str, rate: float = 50.0) -> LoadOrder:
+    return LoadOrder(
+        name="chat", run_id="r1", fleet="local", workload="llm", model="m", url=url, kind="chat-plain",
+        arrival=Arrival(rate="x"), request=RequestMix(), rate=rate, seed=3, horizon_s=60.0,
+    )  # fmt: skip
+
+
+async def test_every_arrival_becomes_one_row_of_the_schedule() -> None:
+    rows: list[DrillRow] = []
+    async with engine() as url:
+        run = await GeneratorLoads(CLOCK).start(order(url), rows.append)
+        await until(lambda: len(rows) >= 30)
+        due_then = run.due(CLOCK.mono())
+        assert due_then >= len(rows)
+        summary = await run.stop()
+    assert summary.arrivals == summary.rows == len(rows)
+    assert summary.problem == ""
+    assert summary.lag_p99_s is not None
+    assert {row.request.drill_run for row in rows} == {"r1"}
+    for row in rows:
+        assert row.intended_s <= row.sent_s + 2e-3  # timers may fire a little early
+        assert row.sent_s <= row.ended_s
+        assert row.answered
+        assert (
+            run.due(row.intended_s - 1e-3)
+            <= int(row.request.request_id.rpartition("-")[2])
+            < run.due(row.intended_s + 1e-3)
+        )
+
+
+async def test_calibration_gives_what_the_target_can_do() -> None:
+    async with engine(delay_s=0.1) as url:
+        rate = await GeneratorLoads(CLOCK).calibrate(order(url), 4)
+    assert 20.0 < rate < 130.0
+
+
+async def test_calibration_on_a_broken_fleet_is_refused() -> None:
+    async with engine(status=b"500 Oops") as url:
+        with pytest.raises(Refused, match="0 of 12"):
+            await GeneratorLoads(CLOCK).calibrate(order(url), 4)
+
+
+async def test_a_killed_load_leaves_no_process() -> None:
+    async with engine() as url:
+        run = await GeneratorLoads(CLOCK).start(order(url), lambda _: None)
+        await run.kill()
+        await run.kill()

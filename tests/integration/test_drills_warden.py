@@ -1,0 +1,182 @@
+"""The warden against real processes: it undoes what a dead or silent controller left, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.drills import processes, undo_log
+from backend.drills.undo_log import Result, Undo
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Stopped:
+    """A process of ours in state T, with its undo record."""
+
+    def __init__(self, run_dir: Path, name: str, *, ttl_s: float = 60.0, kind: undo_log.UndoKind = "resume") -> None:
+        self.process = subprocess.Popen(["sleep", "1000"])
+        self.pid = self.process.pid
+        mark = processes.start_mark(self.pid)
+        assert mark is not None
+        self.undo = Undo(
+            id=name, kind=kind, run_id="r", workload="llm", replica=name, pid=self.pid, mark=mark,
+            written_ts=time.time(), ttl_s=ttl_s,
+        )  # fmt: skip
+        undo_log.append(run_dir, self.undo)
+        self.process.send_signal(signal.SIGSTOP)
+        wait_for(lambda: processes.state(self.pid) == "T")
+
+    def runs(self) -> bool:
+        return processes.state(self.pid) in ("S", "R")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def wait_for(true: Callable[[], bool], timeout_s: float = 10.0) -> float:
+    """Seconds until it held."""
+    start = time.monotonic()
+    while not true():
+        assert time.monotonic() - start < timeout_s, "the condition did not come true"
+        time.sleep(0.002)
+    return time.monotonic() - start
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Iterator[Callable[..., Stopped]]:
+    made: list[Stopped] = []
+
+    def make(name: str = "llm-0", **options: object) -> Stopped:
+        made.append(Stopped(tmp_path, name, **options))  # type: ignore[arg-type]  # keyword options only
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def warden(tmp_path: Path) -> Iterator[Callable[[float], subprocess.Popen[bytes]]]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(expires_s: float) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-m", "backend.drills.warden", str(tmp_path), str(expires_s)]
+        process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, cwd=ROOT
+        )
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+Start = Callable[[float], subprocess.Popen[bytes]]
+
+
+def test_end_of_file_undoes_everything_last_in_first_out(
+    tmp_path: Path, stopped: Callable[..., Stopped], warden: Start
+) -> None:
+    first, gone, third = stopped("llm-0"), stopped("llm-1"), stopped("llm-2")
+    held = stopped("llm-3", kind="release-hold")
+    process = warden(30.0)
+    gone.close()
+    assert process.stdin is not None
+    process.stdin.close()
+    assert wait_for(lambda: first.runs() and third.runs()) < 1.5
+    assert process.wait(10) == 0
+    results = [entry for entry in undo_log.read(tmp_path) if isinstance(entry, Result)]
+    assert [result.id for result in results] == ["llm-3", "llm-2", "llm-1", "llm-0"]
+    assert [undo.id for undo in undo_log.pending(undo_log.read(tmp_path))] == ["llm-3"]
+    assert not held.runs(), "what needs a daemon is left to the next one"
+
+
+def test_silence_undoes_and_heartbeats_do_not(tmp_path: Path, stopped: Callable[..., Stopped], warden: Start) -> None:
+    one = stopped()
+    process = warden(0.6)
+    assert process.stdin is not None
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        process.stdin.write(b".\n")
+        process.stdin.flush()
+        assert not one.runs()
+        time.sleep(0.1)
+    assert 0.3 < wait_for(one.runs) < 1.5
+    assert "no heartbeat" in str(undo_log.read(tmp_path)[-1])
+
+
+def test_done_leaves_everything_as_it_is(tmp_path: Path, stopped: Callable[..., Stopped], warden: Start) -> None:
+    one = stopped()
+    process = warden(5.0)
+    assert process.stdin is not None
+    process.stdin.write(b"done\n")
+    process.stdin.close()
+    assert process.wait(10) == 0
+    assert not one.runs()
+    assert len(undo_log.read(tmp_path)) == 1
+
+
+def test_a_fault_past_its_time_limit_is_undone_in_spite_of_the_lease(
+    tmp_path: Path, stopped: Callable[..., Stopped], warden: Start
+) -> None:
+    one = stopped(ttl_s=0.3)
+    process = warden(30.0)
+    assert wait_for(one.runs) < 5.0
+    assert process.wait(10) == 0
+
+
+def test_signals_of_a_lost_terminal_do_not_end_it(stopped: Callable[..., Stopped], warden: Start) -> None:
+    one = stopped()
+    process = warden(30.0)
+    for sent in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        process.send_signal(sent)
+    assert process.poll() is None
+    assert process.stdin is not None
+    process.stdin.close()
+    wait_for(one.runs)
+
+
+def test_another_process_of_the_same_pid_is_never_touched(
+    tmp_path: Path, stopped: Callable[..., Stopped], warden: Start
+) -> None:
+    one = stopped()
+    stranger = undo_log.Undo(
+        id="stranger", kind="resume", run_id="r", workload="llm", replica="x", pid=one.pid, mark="1",
+        written_ts=time.time(), ttl_s=60.0,
+    )  # fmt: skip
+    (tmp_path / undo_log.FILE_NAME).unlink()
+    undo_log.append(tmp_path, stranger)
+    process = warden(30.0)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(10) == 0
+    assert not one.runs()
+    assert os.path.exists(f"/proc/{one.pid}")  # noqa: PTH110
+
+
+def test_a_torn_last_line_is_no_record(tmp_path: Path, stopped: Callable[..., Stopped], warden: Start) -> None:
+    one = stopped()
+    with (tmp_path / undo_log.FILE_NAME).open("ab") as file:
+        file.write(b'{"type":"undo","id":"torn')
+    process = warden(30.0)
+    assert process.stdin is not None
+    process.stdin.close()
+    wait_for(one.runs)
+    assert process.wait(10) == 0
