@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -70,7 +70,7 @@ class Reconciler:
         self._core = Core(fleet, edge, sink, store, leases, clock)
         self._ready_deadline_s = ready_deadline_s
         self._backoff: dict[Step, _Backoff] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._loop_task: asyncio.Task[None] | None = None
         self._pass_problem = ""
         self._unsubscribe: Callable[[], None] = _nothing
@@ -89,6 +89,9 @@ class Reconciler:
         for name, wanted in core.wanted.workloads.items():
             if wanted.maintenance and isinstance(core.fleet, Maintainable):
                 await core.fleet.set_maintenance(name, on=True)
+        slots = {slot.replica for slot in core.edge.slots()}
+        core.filled = {s.name: s.pid for s in core.fleet.observe() if s.pid is not None and s.name in slots}
+        core.wake.set()
         self._unsubscribe = core.fleet.on_change(self._changed)
         self._loop_task = asyncio.create_task(self._loop(), name="reconciler")
 
@@ -156,8 +159,8 @@ class Reconciler:
     def _changed(self, status: ReplicaStatus) -> None:
         """On the fleet's change: a death is told to the edge in this very instant, all else wakes the loop."""
         core = self._core
-        ours = status.name in core.leaving or status.name in core.busy
-        if has_died(status, leaving=ours) and status.name not in core.down:
+        ours = status.name in core.busy or (status.name in core.leaving and status.phase == Phase.TERMINATING)
+        if not ours and status.name not in core.down and has_died(status, core.filled.get(status.name)):
             slot = core.slot(status.name)
             if slot is not None and slot.state != SlotState.MAINT:
                 self._spawn(MarkDown(status.workload, status.name))
@@ -191,24 +194,28 @@ class Reconciler:
         core = self._core
         now = core.clock.mono()
         steps = [step for step in plan(core.situation()) if self._is_due(step, now)]
-        await asyncio.gather(*(self._take(step) for step in steps))
+        done = await asyncio.gather(*(self._take(step) for step in steps))
+        if any(ok and not isinstance(step, Remove | StartRollout) for step, ok in zip(steps, done, strict=True)):
+            core.wake.set()  # what was done is what the next step may wait for
         await self._forget_departed()
 
     def _is_due(self, step: Step, now: float) -> bool:
         backoff = self._backoff.get(step)
         return backoff is None or now >= backoff.until_mono
 
-    async def _take(self, step: Step) -> None:
-        """Carry out one step. A failure is recorded once, and the step waits before it is tried again."""
+    async def _take(self, step: Step) -> bool:
+        """Carry out one step; whether it worked. A failure is recorded once, and the step waits before it is
+        tried again."""
         core = self._core
         try:
             async with asyncio.timeout(STEP_TIMEOUT_S):
                 await self._carry_out(step)
         except Exception as exc:  # recorded below: the loop must outlive any one step
             self._failed(step, exc)
-        else:
-            self._backoff.pop(step, None)
-            core.last_failure.pop(step.workload, None)
+            return False
+        self._backoff.pop(step, None)
+        core.last_failure.pop(step.workload, None)
+        return True
 
     def _failed(self, step: Step, exc: BaseException) -> None:
         core = self._core

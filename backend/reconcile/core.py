@@ -39,6 +39,8 @@ class Core:
         """No longer declared, but replicas of them still stand."""
         self.wanted = WantedState()
         self.down: set[str] = set()
+        self.filled: dict[str, int] = {}
+        """The pid each replica had when its slot was filled."""
         self.leaving: dict[str, asyncio.Task[None]] = {}
         self.busy: set[str] = set()
         self.protected: set[str] = set()
@@ -63,6 +65,7 @@ class Core:
             slots=tuple(self.edge.slots()),
             in_flight={server.replica: server.in_flight for server in self.edge.observe().servers},
             down=frozenset(self.down),
+            filled=dict(self.filled),
             leaving=frozenset(self.leaving),
             busy=frozenset(self.busy),
             protected=frozenset(self.protected),
@@ -95,9 +98,7 @@ class Core:
     def alive(self, workload: str) -> list[ReplicaStatus]:
         """Its replicas that are not on their way out."""
         return [
-            status
-            for status in self.fleet.observe()
-            if status.workload == workload and status.name not in self.leaving and status.phase != Phase.TERMINATING
+            status for status in self.fleet.observe() if status.workload == workload and status.name not in self.leaving
         ]
 
     def serves(self, status: ReplicaStatus) -> bool:
@@ -159,6 +160,7 @@ class Core:
         except BaseException:
             self.down.discard(replica)
             raise
+        self.filled.pop(replica, None)
         self.event("edge.marked-down", Severity.WARNING, replica, f"{replica} died; the edge no longer chooses it.")
 
     async def fill(self, workload: str, replica: str) -> None:
@@ -167,6 +169,9 @@ class Core:
             status = self.find(replica)
             if status is None or status.phase != Phase.READY or status.port is None or replica in self.leaving:
                 return
+            if replica in self.down:
+                # its slot says what was true before the death: emptied first, it is Up from the first moment
+                await self.edge.clear(workload, replica)
             await self.edge.fill(
                 workload,
                 replica,
@@ -176,8 +181,10 @@ class Core:
                 maxconn=self.spec(workload).slots,
             )
             self.down.discard(replica)
+            if status.pid is not None:
+                self.filled[replica] = status.pid
         now = self.find(replica)
-        if now is None or has_died(now, leaving=replica in self.leaving):
+        if now is None or has_died(now, status.pid):
             await self.mark_down(workload, replica)
             return
         self.event("edge.filled", Severity.INFO, replica, f"{replica} takes requests.", port=status.port)
@@ -190,7 +197,7 @@ class Core:
         while True:
             left = await self.edge.in_flight(workload, replica)
             status = self.find(replica)
-            if left == 0 or status is None or has_died(status, leaving=True):
+            if left == 0 or status is None or status.pid is None:
                 return True
             if self.clock.mono() >= ends:
                 self.event(
@@ -231,6 +238,7 @@ class Core:
 
     def _forget(self, workload: str, replica: str) -> None:
         self.down.discard(replica)
+        self.filled.pop(replica, None)
         self._locks.pop(replica, None)
         self.rolling.get(workload, set()).discard(replica)
 

@@ -19,8 +19,8 @@ from backend.contract.fleet import ReplicaStatus, WorkloadSpec
 from backend.contract.words import Phase, SlotState
 from backend.reconcile.wanted import WantedState
 
-DEAD: Final = frozenset({Phase.PENDING, Phase.STARTING, Phase.FAILED, Phase.CRASH_LOOP, Phase.TERMINATING})
-"""Phases in which a replica cannot answer a request, whatever its slot says."""
+DEAD: Final = frozenset({Phase.PENDING, Phase.FAILED, Phase.CRASH_LOOP, Phase.TERMINATING})
+"""Phases in which a replica answers no request, whatever its slot says (Terminating: its driver gave it up)."""
 
 
 class Create(msgspec.Struct, frozen=True, tag=True):
@@ -93,6 +93,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: Mapping[str, int] = {}
     down: frozenset[str] = frozenset()
     """Marked down at the edge since they were last filled."""
+    filled: Mapping[str, int] = {}
+    """The pid each replica had when its slot was filled."""
     leaving: frozenset[str] = frozenset()
     """Being drained and removed now."""
     busy: frozenset[str] = frozenset()
@@ -163,9 +165,7 @@ def surge_room(spec: WorkloadSpec, wanted: int) -> bool:
 
 def _sort_out(spec: WorkloadSpec, situation: Situation) -> _Workload:
     alive = tuple(
-        status
-        for status in situation.replicas
-        if status.workload == spec.name and status.name not in situation.leaving and status.phase != Phase.TERMINATING
+        status for status in situation.replicas if status.workload == spec.name and status.name not in situation.leaving
     )
     return _Workload(
         spec=spec,
@@ -195,10 +195,11 @@ def _slot_step(workload: _Workload, status: ReplicaStatus) -> Step | None:
     situation, name, replica = workload.situation, workload.spec.name, status.name
     slot = workload.slots.get(replica)
     filled = slot is not None and slot.state != SlotState.MAINT and replica not in situation.down
-    leaving = replica in situation.leaving
-    if has_died(status, leaving=leaving):
-        return MarkDown(name, replica) if filled else None
-    if leaving:
+    if replica in situation.leaving and status.phase == Phase.TERMINATING:
+        return None
+    if filled and has_died(status, situation.filled.get(replica)):
+        return MarkDown(name, replica)
+    if replica in situation.leaving or status.pid is None:
         return None
     drained = replica in workload.drained
     if status.phase == Phase.READY:
@@ -209,18 +210,19 @@ def _slot_step(workload: _Workload, status: ReplicaStatus) -> Step | None:
         if not drained and slot.state == SlotState.DRAIN:
             return Undrain(name, replica)
         return None
-    if filled and slot is not None and slot.state == SlotState.READY:
+    if status.phase == Phase.NOT_READY and filled and slot is not None and slot.state == SlotState.READY:
         if situation.wanted.of(name).maintenance:
             return None
         return Drain(name, replica, f"not ready: {status.reason or 'readiness probe fails'}")
     return None
 
 
-def has_died(status: ReplicaStatus, *, leaving: bool) -> bool:
-    """Whether its process can no longer answer. One that we end ourselves may still finish its work."""
-    if leaving:
-        return status.pid is None
-    return status.pid is None or status.phase in DEAD
+def has_died(status: ReplicaStatus, filled_pid: int | None) -> bool:
+    """Whether the process whose slot was filled can no longer answer. A replica that is Starting with that same
+    process was adopted a moment ago and has yet to be asked."""
+    if status.pid is None or status.phase in DEAD:
+        return True
+    return filled_pid is not None and status.pid != filled_pid
 
 
 def _count_steps(workload: _Workload) -> list[Step]:
@@ -279,11 +281,12 @@ def _rollout_steps(workload: _Workload, wanted: int, targets: frozenset[str]) ->
     if not all(workload.in_service(status) or status.name in workload.drained for status in fresh):
         return []
     serving = sum(workload.in_service(status) for status in workload.alive)
+    floor = wanted - (1 - surge) - sum(status.name in workload.drained for status in fresh)
     for status in sorted(workload.alive, key=lambda status: _eagerness(workload, status)):
         if status.name not in targets or status.name in situation.protected | situation.busy:
             continue
         left = serving - workload.in_service(status)
-        if not workload.in_service(status) or left >= wanted - (1 - surge):
+        if not workload.in_service(status) or left >= floor:
             return [Remove(spec.name, status.name, "replaced by a new replica")]
     return []
 
@@ -319,5 +322,4 @@ def _strays(situation: Situation) -> list[Step]:
         for status in situation.replicas
         if status.workload not in declared
         and status.name not in situation.leaving | situation.busy | situation.protected
-        and status.phase != Phase.TERMINATING
     ]

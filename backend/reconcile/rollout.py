@@ -180,6 +180,7 @@ async def _restart(core: Core, fleet: Restartable, replica: str, spec: WorkloadS
         async with core.lock(replica):
             await core.edge.clear(spec.name, replica)
             core.down.discard(replica)
+            core.filled.pop(replica, None)
     finally:
         core.busy.discard(replica)
         core.wake.set()

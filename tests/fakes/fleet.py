@@ -19,13 +19,14 @@ class FakeFleet:
     """Obeys Fleet, Killable, Restartable, Holdable and Maintainable.
 
     `ready_after_s` is how long a process takes to be Ready; a revision in `broken` never is (it ends in
-    CrashLoop where that is its value, else it stays Starting). `before_end` is called with a replica's name when
-    its process is ended on purpose, so that a test can check that nothing is lost by it.
+    CrashLoop where that is its value, else it stays Starting). Ending a process takes `end_s`. `before_end` is
+    called with a replica's name when its process is ended on purpose, so that a test can check that nothing is
+    lost by it.
     """
 
     def __init__(self, name: str = "local", *, ready_after_s: float = 0.01) -> None:
         self._name = name
-        self.ready_after_s = ready_after_s
+        self.ready_after_s, self.end_s = ready_after_s, 0.005
         self.broken: dict[str, Phase] = {}
         self.before_end: Callable[[str], None] | None = None
         self.create_error: Exception | None = None
@@ -76,7 +77,7 @@ class FakeFleet:
     async def remove(self, replica: str, *, reason: str) -> None:
         self.calls.append(("remove", replica))
         self._end(replica)
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.end_s)
         status = self.statuses.pop(replica)
         self._tell(msgspec.structs.replace(status, phase=Phase.TERMINATING, pid=None))
 
@@ -91,7 +92,8 @@ class FakeFleet:
     async def restart(self, replica: str, *, reason: str) -> None:
         self.calls.append(("restart", replica))
         self._end(replica)
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.end_s)
+        self._set(msgspec.structs.replace(self.statuses[replica], phase=Phase.STARTING, pid=None))
         self._start(replica)
 
     async def hold(self, replica: str, *, held: bool) -> None:
@@ -106,7 +108,7 @@ class FakeFleet:
         """Its process ends now; supervision starts another unless it is held."""
         self._cancel(replica)
         status = self.statuses[replica]
-        self._set(msgspec.structs.replace(status, phase=Phase.FAILED, pid=None, port=None))
+        self._set(msgspec.structs.replace(status, phase=Phase.FAILED, pid=None))
         if replica not in self.held and status.workload not in self.maintenance:
             asyncio.get_running_loop().call_later(self.ready_after_s / 2, self._respawn, replica)
 
@@ -126,7 +128,7 @@ class FakeFleet:
                 status,
                 phase=Phase.STARTING,
                 pid=next(self._pids),
-                port=next(self._ports),
+                port=status.port or next(self._ports),
                 restarts=status.restarts + (1 if status.started_ts else 0),
                 started_ts=time.time(),
             )
@@ -147,7 +149,7 @@ class FakeFleet:
         if self.before_end is not None and self.statuses[replica].pid is not None:
             self.before_end(replica)
         self._cancel(replica)
-        self._set(msgspec.structs.replace(self.statuses[replica], phase=Phase.TERMINATING, pid=None, port=None))
+        self._set(msgspec.structs.replace(self.statuses[replica], phase=Phase.TERMINATING))
 
     def _cancel(self, replica: str) -> None:
         if timer := self._timers.pop(replica, None):

@@ -31,7 +31,13 @@ def spec(name: str = "llm", *, revision: str = "r1", max_replicas: int = 8, port
 
 
 def replica(
-    name: str, phase: Phase = Phase.READY, *, revision: str = "r1", created: float = 0.0, port: int = 20000
+    name: str,
+    phase: Phase = Phase.READY,
+    *,
+    revision: str = "r1",
+    created: float = 0.0,
+    port: int = 20000,
+    pid: int = 1,
 ) -> ReplicaStatus:
     alive = phase in (Phase.READY, Phase.NOT_READY, Phase.STARTING, Phase.TERMINATING)
     return ReplicaStatus(
@@ -41,7 +47,7 @@ def replica(
         phase=phase,
         revision=revision,
         created_ts=created,
-        pid=1 if alive else None,
+        pid=pid if alive else None,
         port=port if alive else None,
     )
 
@@ -73,6 +79,7 @@ class Model:
         self.replicas: dict[str, ReplicaStatus] = {}
         self.slots: dict[str, SlotAssignment] = {}
         self.down: set[str] = set()
+        self.filled: dict[str, int] = {}
         self.leaving: set[str] = set()
         self.rolling: set[str] = set()
         self.ticks = 0
@@ -84,6 +91,7 @@ class Model:
             replicas=tuple(self.replicas.values()),
             slots=tuple(self.slots.values()),
             down=frozenset(self.down),
+            filled=dict(self.filled),
             leaving=frozenset(self.leaving),
             rolling={"llm": frozenset(self.rolling)} if self.rolling else {},
         )
@@ -107,6 +115,7 @@ class Model:
             self.replicas.pop(name, None)
             self.slots.pop(name, None)
             self.down.discard(name)
+            self.filled.pop(name, None)
             self.rolling.discard(name)
             self.want(drained=tuple(other for other in self.wanted.of("llm").drained if other != name))
         self.leaving.clear()
@@ -120,7 +129,7 @@ class Model:
         for name, status in self.replicas.items():
             if name not in self.leaving and status.phase != Phase.READY:
                 self.replicas[name] = replica(
-                    name, revision=status.revision, created=status.created_ts, port=30000 + self.ticks
+                    name, revision=status.revision, created=status.created_ts, pid=1 + self.ticks
                 )
 
     def daemon_dies(self) -> None:
@@ -128,6 +137,8 @@ class Model:
         self.leaving.clear()
         self.rolling.clear()
         self.down.clear()
+        pids = {name: status.pid for name, status in self.replicas.items() if name in self.slots}
+        self.filled = {name: pid for name, pid in pids.items() if pid is not None}
 
     def _set_slot(self, name: str, state: SlotState) -> None:
         if name in self.slots:
@@ -150,6 +161,7 @@ class Model:
                 number = self.slots[name].slot if name in self.slots else self._free_slot()
                 self.slots[name] = slot(name, number=number, port=status.port)
                 self.down.discard(name)
+                self.filled[name] = status.pid or 0
             case MarkDown(_, name):
                 self._set_slot(name, SlotState.MAINT)
                 self.down.add(name)

@@ -51,6 +51,7 @@ class One:
     drained: bool = False
     down: bool = False
     port: int = 20000
+    filled_pid: int = 1
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,10 @@ class One:
         One(Phase.READY, SlotState.READY, (Drain("llm", "llm-0", "drained by name"),), drained=True),
         One(Phase.READY, None, (), drained=True),
         One(Phase.STARTING, None, ()),
-        One(Phase.STARTING, SlotState.READY, (MarkDown("llm", "llm-0"),)),
+        One(Phase.STARTING, SlotState.READY, ()),
+        One(Phase.STARTING, SlotState.READY, (MarkDown("llm", "llm-0"),), filled_pid=7),
+        One(Phase.READY, SlotState.READY, (MarkDown("llm", "llm-0"),), filled_pid=7),
+        One(Phase.TERMINATING, SlotState.READY, (MarkDown("llm", "llm-0"),)),
         One(Phase.FAILED, SlotState.READY, (MarkDown("llm", "llm-0"),)),
         One(Phase.CRASH_LOOP, SlotState.DRAIN, (MarkDown("llm", "llm-0"),)),
         One(Phase.FAILED, SlotState.READY, (), down=True),
@@ -83,6 +87,7 @@ def test_a_slot_follows_its_replica(case: One) -> None:
         replicas=(replica("llm-0", case.phase, port=case.port),),
         slots=(slot("llm-0", case.state),) if case.state else (),
         down=frozenset({"llm-0"}) if case.down else frozenset(),
+        filled={"llm-0": case.filled_pid},
     )
     assert plan(situation) == case.expected
 
@@ -168,7 +173,7 @@ def test_a_fixed_port_is_replaced_without_surge() -> None:
         rolling={"llm": frozenset({"llm-0"})},
     )
     assert removed(situation) == ["llm-0"]
-    gone = Situation(specs=(fixed,), wanted=wanted(1), replicas=(replica("llm-0", Phase.TERMINATING),))
+    gone = Situation(specs=(fixed,), wanted=wanted(1), replicas=(replica("llm-0"),), leaving=frozenset({"llm-0"}))
     assert [step for step in plan(gone) if isinstance(step, Create)] == []
     assert plan(Situation(specs=(fixed,), wanted=wanted(1))) == (Create("llm", "llm-0"),)
 
