@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from hypothesis import given, settings
@@ -42,7 +43,7 @@ def test_pieces_do_not_matter_and_the_standard_is_kept(data: bytes, cuts: list[i
     parser = SseParser()
     got: list[SseEvent] = []
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         got += parser.feed(data[start:end])
     assert [event.data for event in got] == _oracle(data)
 
