@@ -206,7 +206,7 @@ def histogram_quantile(buckets: Mapping[float, float], q: float) -> float | None
         counts.append(max(buckets[bound], counts[-1] if counts else 0.0))
     if counts[-1] <= 0:
         return None
-    rank = q * counts[-1]
+    rank = round(q * counts[-1], 9)
     at = bisect_left(counts, rank)
     if at >= len(bounds) - 1:
         return bounds[-2]
@@ -216,4 +216,4 @@ def histogram_quantile(buckets: Mapping[float, float], q: float) -> float | None
     inside = counts[at] - below
     if inside <= 0:
         return bounds[at]
-    return low + (bounds[at] - low) * (rank - below) / inside
+    return min(bounds[at], low + (bounds[at] - low) * ((rank - below) / inside))

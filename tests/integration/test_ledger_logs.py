@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -123,6 +124,29 @@ def test_windows_while_files_rotate_never_raise_nor_miss(tmp_path: Path) -> None
         assert found == list(range(found[0], found[0] + len(found)))
     thread.join()
     assert reader.count() == 4_000
+
+
+@pytest.mark.parametrize("rotations", [0, 1, 2])
+def test_a_rotation_between_opening_and_listing_shows_no_line_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rotations: int
+) -> None:
+    writer = LogWriter(tmp_path / "llm-0", max_bytes=150, backups=100)
+    write(writer, 0, 9)
+    numbers = [9]
+    real_listdir = os.listdir
+
+    def rotate_then_list(path: Path) -> list[str]:
+        for _ in range(rotations):
+            write(writer, numbers[0], numbers[0] + 5)
+            numbers[0] += 5
+        return real_listdir(path)
+
+    monkeypatch.setattr(os, "listdir", rotate_then_list)
+    found = [int(row.message) for row in LogReader(tmp_path).tail().rows]
+    assert found == list(range(len(found)))
+    assert len(found) >= 9
+    monkeypatch.undo()
+    assert LogReader(tmp_path).count() == numbers[0]
 
 
 def test_followers_leave_no_descriptor_open(tmp_path: Path) -> None:

@@ -172,8 +172,9 @@ async def test_a_full_disk_keeps_rows_counts_drops_and_recovers(
     ledger = await opened(tmp_path, pending_rows=50, flush_period_s=0.01)
     for n in range(80):
         ledger.append(request(float(n), str(n)))
-    with pytest.raises(TrinityError, match="cannot write requests"):
-        await ledger.flush()
+    for _ in range(3):
+        with pytest.raises(TrinityError, match="cannot write requests"):
+            await ledger.flush()
     await until(lambda: any(row.subject == "requests" for row in ledger.recent("events") if isinstance(row, EventRow)))
     assert ledger.dropped == 30
     with pytest.raises(TrinityError, match="No space left"):
