@@ -79,6 +79,8 @@ def _axis(gutter: int, columns: int, window_s: float) -> Line:
     for step in range(steps):
         text = _ago(window_s * (steps - step) / steps)
         at = round(columns * step / steps)
+        if at + len(text) > columns - 4:
+            break
         cells[at : at + len(text)] = text
     cells[columns - 3 :] = "now"
     return ((" " * gutter, "faint"), ("".join(cells[:columns]), "faint"))
@@ -151,13 +153,14 @@ def _connect(before: tuple[int, int], after: tuple[int, int], style: str, dot: C
 
 
 def _area(series: Sequence[Series], frame: Frame, columns: int, rows: int, top: float) -> list[Line]:
-    """Block columns, an eighth of a cell fine; only the first series."""
+    """Block columns, an eighth of a cell fine, with a bright edge over a quiet body; only the first series."""
     style = series[0].style if series else "text"
     values = _held(
         _buckets(series[0], frame.now, frame.window_s, columns, 1) if series else [None] * columns,
         max(1, math.ceil(frame.max_gap_s / (frame.window_s / columns))),
     )
     grid: list[list[str]] = [[" "] * columns for _ in range(rows)]
+    tones: list[list[str]] = [["rule"] * columns for _ in range(rows)]
     for x, value in enumerate(values):
         if value is None:
             continue
@@ -166,7 +169,9 @@ def _area(series: Sequence[Series], frame: Frame, columns: int, rows: int, top: 
             eighths = max(1, eighths)
         for row in range(rows):
             grid[rows - 1 - row][x] = _BLOCKS[max(0, min(8, eighths - row * 8))]
-    return [_runs(cells, [style] * columns) for cells in grid]
+        if eighths:
+            tones[rows - 1 - (eighths - 1) // 8][x] = style
+    return [_runs(cells, names) for cells, names in zip(grid, tones, strict=True)]
 
 
 def _held(values: list[float | None], reach: int) -> list[float | None]:

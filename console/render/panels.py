@@ -52,7 +52,9 @@ def _fleet_parts(state: FleetState, snapshot: Snapshot, now: float) -> list[Line
     elif state.link == "connecting":
         badge = ((f" STALE {units.age(now - snapshot.ts)} ", "warn r b"), (" connecting", "muted"))
     unseen = len(state.unacknowledged())
-    alarms: Line = ((f"✗ {units.plural(unseen, 'alarm')}", "error b"), (" A acks", "muted")) if unseen else EMPTY
+    alarms: Line = (
+        ((f"✗ {units.plural(unseen, 'alarm')}", "error b"), (" (A acknowledges)", "muted")) if unseen else EMPTY
+    )
     dropped = snapshot.dropped_rows + state.missed_events
     errors = point.errors_per_s
     return [

@@ -281,7 +281,7 @@ class SimulatorSource:
             minimum=1,
             maximum=4,
             maximum_note="memory holds 4",
-            last_decision="hold: every input is within its target",
+            last_decision=_decision(inputs, world.autoscale),
             last_decision_ts=world.now - 20,
             inputs=inputs,
         )
@@ -341,3 +341,18 @@ class SimulatorSource:
             engine_running=one.in_flight,
             engine_waiting=one.waiting,
         )
+
+
+def _decision(inputs: dict[str, Scalar], enabled: bool) -> str:
+    """The documented threshold rule, in words."""
+    over = [
+        f"{name} {value} > {target}"
+        for name, value, target in (
+            ("queue", inputs["queue_depth"], inputs["queue_target"]),
+            ("ttft p99 ms", inputs["ttft_p99_ms"], inputs["ttft_target_ms"]),
+        )
+        if isinstance(value, int) and isinstance(target, int) and value > target
+    ]
+    if not over:
+        return "hold: every input is within its target"
+    return f"{'up' if enabled else 'would scale up'}: {', '.join(over)}"

@@ -50,6 +50,7 @@ class TrinityApp(App[int]):
         width: 76; max-width: 100%; height: auto; max-height: 100%;
         background: $panel; border: round $accent; padding: 0 1;
     }
+    .dialog > .danger { border: round $error; }
     .dialog Input, .dialog Input:focus {
         border: none; height: 1; padding: 0; background: $background; color: $foreground;
     }

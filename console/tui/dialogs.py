@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from console.tui.app import TrinityApp
 
 
+CHROME = 4
+"""Border, a prompt and a line of choices."""
+
+
 class Words(Canvas):
     """Lines in a dialog, as tall as they are."""
 
@@ -35,10 +39,20 @@ class Words(Canvas):
         self.write = write
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
-        return len(self.write(width))
+        return min(len(self.write(width)), max(1, self.app.size.height - CHROME))
 
     def paint(self, width: int, height: int) -> Sequence[Line]:
-        return self.write(width)
+        return squeezed(self.write(width), width, height)
+
+
+def squeezed(lines: Sequence[Line], width: int, height: int) -> Sequence[Line]:
+    """On a low terminal the blank lines go first, then the end, marked as cut."""
+    if len(lines) <= height:
+        return lines
+    told = [line for line in lines if any(text.strip() for text, _ in line)]
+    if len(told) <= height:
+        return told
+    return [*told[: height - 1], fit_line((("… more than fits here", "warn"),), width)]
 
 
 class Prompt(Input):
@@ -94,24 +108,22 @@ class ConfirmDialog(ModalScreen[bool]):
         self.yes = False
 
     def compose(self) -> ComposeResult:
-        with Container(classes="box"):
+        with Container(classes="box danger" if self.typed else "box"):
             yield Words(lambda width: confirm_lines(self.previews, width), id="confirm-text")
             if self.typed:
                 yield Prompt(placeholder=f"type {self.typed} to confirm")
             yield Words(self._choices, id="confirm-choices")
 
     def _choices(self, width: int) -> list[Line]:
-        if self.typed:
-            ready = self._typed_right()
-            words: Line = (
-                (("enter", "accent"), (" does it   ", "error b")) if ready else ((f"type {self.typed}   ", "muted"),)
-            )
-            return [fit_line((*words, ("esc", "accent"), (" cancels", "text")), width)]
-        cancel, go = ("text b r", "text") if not self.yes else ("text", "error b r")
+        go = bool(self.yes or self._typed_right())
         verb = str(self.previews[0].verb)
-        return [
-            fit_line(((" Cancel ", cancel), ("   ", "text"), (f" {verb} ", go), ("   y / n / esc", "faint")), width)
-        ]
+        buttons: Line = (
+            (" Cancel ", "text" if go else "text b r"),
+            ("   ", "text"),
+            (f" {verb} ", "error b r" if go else "faint" if self.typed else "text"),
+        )
+        hint = "enter" if go and self.typed else "esc" if self.typed else "y / n / esc"
+        return [fit_line((*buttons, (f"   {hint}", "faint")), width)]
 
     def _typed_right(self) -> bool:
         return bool(self.typed) and self.query_one(Prompt).value.strip() == self.typed
@@ -215,7 +227,7 @@ class PickDialog(ModalScreen[str | None]):
             yield Words(self._lines, id="pick-lines")
 
     def _rows(self) -> int:
-        return max(1, min(12, self.app.size.height - 6 - self._plan_rows()))
+        return max(1, min(12, len(self.choices), self.app.size.height - 6 - self._plan_rows()))
 
     def _plan_rows(self) -> int:
         longest = max((len(choice.plan) for choice in self.choices), default=0)

@@ -67,6 +67,19 @@ LOG_KEYS: Final[tuple[tuple[str, str], ...]] = (
 )
 
 
+PANE_KEYS: Final = ("go.next", "go.before")
+"""Bound by the views: Textual's screen takes tab before the app sees it."""
+
+
 def bindings() -> list[BindingType]:
-    """Textual's bindings, each with its id so that a keymap can move it."""
-    return [Binding(key.keys, key.action, key.says, id=key.id, show=False) for key in KEYS]
+    """The app's bindings, each with its id so that a keymap can move it."""
+    return [_binding(key, key.action) for key in KEYS if key.id not in PANE_KEYS]
+
+
+def view_bindings() -> list[BindingType]:
+    """What every view binds by itself."""
+    return [_binding(key, f"app.{key.action}") for key in KEYS if key.id in PANE_KEYS]
+
+
+def _binding(key: Key, action: str) -> Binding:
+    return Binding(key.keys, action, key.says, id=key.id, show=False)

@@ -74,8 +74,7 @@ class Verbs:
         typed = ""
         if risk == Risk.HIGH:
             typed = (allowed[0].target or str(allowed[0].verb)) if len(allowed) == 1 else str(len(allowed))
-        answer = await self.app.push_screen_wait(ConfirmDialog(previews, typed))
-        return answer
+        return await self.app.push_screen_wait(ConfirmDialog(previews, typed))
 
     async def _perform(self, request: ActionRequest, preview: ActionPreview) -> None:
         words = f"{request.verb} {request.target}".rstrip()

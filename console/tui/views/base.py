@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from textual.binding import BindingType
 from textual.widget import Widget
 
 from backend.contract.control import DrillInfo
 from console.tui.canvas import Canvas
+from console.tui.keys import view_bindings
 from console.tui.vtable import VTable
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ class View(Widget):
     """One of the screens behind the number keys."""
 
     DEFAULT_CSS = "View { width: 1fr; height: 1fr; background: $background; layout: vertical; }"
+    BINDINGS: ClassVar[list[BindingType]] = view_bindings()
     label: ClassVar[str] = ""
     keys: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Keys special to this view, for the strip: (key, word)."""

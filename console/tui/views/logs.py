@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 
 from console.state.logs import LogRing
 from console.tui.log_follow import LogFollower
@@ -16,7 +19,7 @@ class LogsView(View):
     DEFAULT_CSS = "LogsView { padding: 0 1; }"
     label = "Logs"
     keys = (("w", "wrap"), ("0", "all"), ("end", "follow"))
-    BINDINGS = [("0", "everyone", "all replicas")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("0", "everyone", "all replicas", id="log.all", show=False)]
 
     def __init__(self) -> None:
         super().__init__(id="view-logs")

@@ -1,0 +1,69 @@
+"""SVG pictures of the console for the README: `python -m console.tui.screenshots <folder>`. Opens no terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from console.state.simulator import SimulatorSource
+from console.state.source import FleetSource
+from console.tui.app import TrinityApp
+
+SIZE: Final = (120, 40)
+SHOTS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("overview", ()),
+    ("confirm", ("K",)),
+    ("describe", ("escape", "d")),
+    ("drills", ("6",)),
+    ("fleet", ("2",)),
+    ("requests", ("3",)),
+    ("journal", ("5",)),
+    ("help", ("7",)),
+)
+NAMES: Final = tuple(shot[0] for shot in SHOTS)
+
+
+async def take(
+    folder: Path,
+    *,
+    source: FleetSource | None = None,
+    theme: str | None = None,
+    size: tuple[int, int] = SIZE,
+    names: Sequence[str] = NAMES,
+) -> list[Path]:
+    """Press the keys and save what is seen, `<name>.svg` each. A simulated fleet that has had a kill by default."""
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    if source is None:
+        pretended = SimulatorSource(replicas=3, rate=5.0)
+        pretended.world.kill("llm-1", by="console:ada")
+        source = pretended
+    app = TrinityApp(source, theme=theme, user="ada", bell=False)
+    saved: list[Path] = []
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause(2.5)
+        for name, keys in SHOTS:
+            for key in keys:
+                await pilot.press(key)
+                await pilot.pause(0.6)
+            if name in names:
+                saved.append(folder / f"{name}.svg")
+                app.save_screenshot(f"{name}.svg", str(folder))
+    return saved
+
+
+def main() -> int:
+    """Usage: screenshots FOLDER [THEME]."""
+    if len(sys.argv) < 2:
+        sys.stderr.write("Say where to: python -m console.tui.screenshots FOLDER [THEME]\n")
+        return 64
+    theme = sys.argv[2] if len(sys.argv) > 2 else None
+    for path in asyncio.run(take(Path(sys.argv[1]), theme=theme)):
+        sys.stdout.write(f"{path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
