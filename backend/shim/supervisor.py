@@ -24,7 +24,7 @@ from backend.shim.memory import CHECK_PERIOD_S, MemoryCgroup
 from backend.shim.output import LogWriter
 from backend.shim.protocol import Message, Request
 from backend.shim.record import ShimRecord, start_ticks, write_atomic
-from backend.shim.respawn import RespawnDelay
+from backend.shim.respawn import RespawnDelay, is_quick
 
 _DEFAULT_GRACE_S = 10.0
 _RELOAD_TRIAL_S = 2.0
@@ -160,7 +160,7 @@ class Supervisor:
             self._tell_exit(
                 ExitRecord(ts=self._clock.now(), mono_s=now, code=127, reason="Error", last_lines=(str(error),))
             )
-            self._respawn_at = now + max(0.1, self._delay.after_exit(now))
+            self._respawn_at = now + max(0.1, self._delay.after_exit(now, quick=True))
             return False
         return True
 
@@ -183,11 +183,11 @@ class Supervisor:
             self._current = None
             started_again = False
             predecessor = self._old[-1] if self._old else None
-            young = self._clock.mono() - child.started_mono < _RELOAD_TRIAL_S
-            if predecessor is not None and record.code and young and self._stopping is None:
+            lived_s = self._clock.mono() - child.started_mono
+            if predecessor is not None and record.code and lived_s < _RELOAD_TRIAL_S and self._stopping is None:
                 self._current = self._old.pop()
             elif self._spec.respawn and self._stopping is None and not self._held:
-                delay_s = self._delay.after_exit(self._clock.mono())
+                delay_s = self._delay.after_exit(self._clock.mono(), quick=is_quick(record, lived_s))
                 if delay_s:
                     self._respawn_at = self._clock.mono() + delay_s
                 else:
