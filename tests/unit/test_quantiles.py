@@ -127,7 +127,7 @@ class TestHistogram:
         buckets = {1.0: 10.0, 2.0: 20.0, math.inf: 20.0}
         assert histogram_quantile(buckets, 0.5) == 1.0
         assert histogram_quantile(buckets, 0.75) == 1.5
-        assert histogram_quantile({1.0: 7.0, 2.0: 50.0, math.inf: 50.0}, 0.14) == 1.0  # 0.14 * 50 is above 7
+        assert histogram_quantile({1.0: 7.0, 2.0: 7.0, 3.0: 50.0, math.inf: 50.0}, 0.14) == 1.0  # 0.14 * 50 > 7
         assert histogram_quantile({1.0: 0.0, math.inf: 5.0}, 0.5) == 1.0
         assert histogram_quantile({1.0: 0.0, math.inf: 0.0}, 0.5) is None
         assert histogram_quantile({1.0: 5.0}, 0.5) is None
