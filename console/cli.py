@@ -95,6 +95,7 @@ class CommandTable(click.Group):
 @click.option("--auto-port", is_flag=True, help="Take the next free port where one is taken.")
 @click.option("--read-only", is_flag=True, help="Look, do not touch.")
 @click.option("--theme", help="Theme to begin with (see the palette, `:`).")
+@click.option("--simulate", type=click.IntRange(1, 20_000), metavar="N", help="Show a simulated fleet of N replicas.")
 @click.pass_context
 def trinity(
     ctx: click.Context,
@@ -104,17 +105,43 @@ def trinity(
     auto_port: bool,
     read_only: bool,
     theme: str | None,
+    simulate: int | None,
 ) -> None:
     """Operate LLM inference fleets from a terminal. Without a command: start the fleet if need be, open the console."""
     if ctx.invoked_subcommand is not None:
         if state is not None:
             os.environ["TRINITY_STATE"] = str(state)
         return
-    from backend.commands.open_console import open_console
+    raise SystemExit(_open_console(state, fleet, file, auto_port, read_only, theme, simulate))
 
-    raise SystemExit(
-        open_console(state=state, fleet=fleet, file=file, auto_port=auto_port, read_only=read_only, theme=theme)
-    )
+
+def _open_console(
+    state: Path | None,
+    fleet: str | None,
+    file: Path | None,
+    auto_port: bool,
+    read_only: bool,
+    theme: str | None,
+    simulate: int | None,
+) -> int:
+    """The screen first; the daemon is started behind it."""
+    from console.tui.run import run_console
+
+    if simulate is not None:
+        from console.state.simulator import SimulatorSource
+
+        return run_console(lambda: SimulatorSource(replicas=simulate), read_only=read_only, theme=theme)
+    from backend.commands.place import Place, ensure_daemon, file_to_start_from
+    from backend.control_client import ControlClient
+
+    place = Place(state, fleet)
+    chosen = file_to_start_from(place.paths, file)
+
+    def source() -> ControlClient:
+        ensure_daemon(place.paths, file=chosen, auto_port=auto_port)
+        return ControlClient(place.paths.control_socket)
+
+    return run_console(source, read_only=read_only, theme=theme)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import click
 from backend.commands.output import Progress, narrate, plain, print_json, print_table
 from backend.commands.place import Place, common, ensure_daemon
 from backend.contract import exit_codes
-from backend.contract.errors import InternalError, TrinityError, Unreachable, UsageError
+from backend.contract.errors import TrinityError, Unreachable, UsageError
 from backend.contract.words import ActionOutcome, DrillOutcome, Verb
 
 if TYPE_CHECKING:
@@ -128,13 +129,15 @@ async def _start_and_watch(client: ControlClient, request: ActionRequest, detach
 async def _watch(client: ControlClient, run_id: str, detach: bool) -> DrillView:
     progress = Progress()
     try:
-        async for frame in client.stream(0.25):
-            view = frame.snapshot.drill if frame.snapshot else None
-            if view is None or view.run_id != run_id:
-                continue
-            if view.outcome != DrillOutcome.RUNNING or detach:
-                return view
-            progress.show(f"{view.name} · {view.phase} ({view.phase_index + 1}/{view.phases}) · {view.detail}")
+        async with aclosing(client.stream(0.25)) as frames:
+            async for frame in frames:
+                view = frame.snapshot.drill if frame.snapshot else None
+                if view is None or view.run_id != run_id:
+                    continue
+                if view.outcome != DrillOutcome.RUNNING or detach:
+                    return view
+                where = f" ({view.phase_index}/{view.phases})" if view.phase_index else ""
+                progress.show(f"{view.name} · {view.phase}{where} {view.detail}".rstrip())
     finally:
         progress.end()
     raise Unreachable("The daemon ended while the drill ran.", "The next daemon undoes what was injected.")
@@ -185,10 +188,6 @@ def drill_stop(place: Place) -> None:
 @drill.command("schema")
 def schema() -> None:
     """The JSON Schema of drill files, for editors."""
-    from backend.drills import schema as module
+    from backend.drills.scenario import schema as json_schema
 
-    try:
-        document = module.schema()
-    except (TypeError, ValueError) as error:
-        raise InternalError(f"The schema cannot be made: {error}.", "Report this.") from error
-    print_json(document)
+    print_json(json_schema())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from contextlib import aclosing
 from pathlib import Path
 
 import click
 
 from backend.commands.output import Progress, age, mebibytes, milliseconds, narrate, plain, print_json, print_table
-from backend.commands.place import Place, common, daemon_answers, ensure_daemon
+from backend.commands.place import Place, common, daemon_answers, ensure_daemon, file_to_start_from
 from backend.config.fleet_file import FILE_NAME, read_fleet_file
 from backend.contract import exit_codes
 from backend.contract.control import ActionRequest, Snapshot
@@ -28,9 +29,7 @@ from backend.version import VERSION
 @common()
 def up(place: Place, file: Path | None, auto_port: bool, no_wait: bool, timeout: float) -> None:
     """Start the fleet and wait until every replica is Ready."""
-    chosen = file or _file_here(place)
-    if chosen is not None:
-        read_fleet_file(chosen)
+    chosen = file_to_start_from(place.paths, file)
     started = ensure_daemon(place.paths, file=chosen, auto_port=auto_port)
     if not started and file is not None:
         narrate("The daemon runs already; to change its workloads use `trinity apply`.")
@@ -46,21 +45,14 @@ def up(place: Place, file: Path | None, auto_port: bool, no_wait: bool, timeout:
         click.echo(f"{snapshot.fleet}: {ready}/{wanted} replicas ready at {snapshot.public_url}")
 
 
-def _file_here(place: Place) -> Path | None:
-    """`trinity.yaml` of the working directory, unless this state directory has one that was applied."""
-    here = Path.cwd() / FILE_NAME
-    applied = place.paths.state_dir / FILE_NAME
-    return here if here.is_file() and not applied.is_file() else None
-
-
 async def _until_ready(client: ControlClient, workload: str | None, timeout_s: float) -> Snapshot:
     """Follow the fleet until all wanted replicas are Ready, showing progress. Raises TrinityError at the timeout."""
     progress = Progress()
     end = time.monotonic() + timeout_s
     snapshot: Snapshot | None = None
     try:
-        async with asyncio.timeout(timeout_s):
-            async for frame in client.stream(0.25):
+        async with asyncio.timeout(timeout_s), aclosing(client.stream(0.25)) as frames:
+            async for frame in frames:
                 snapshot = frame.snapshot or snapshot
                 if snapshot is None:
                     continue
@@ -97,7 +89,7 @@ def _progress_line(snapshot: Snapshot, left_s: float) -> str:
 @common(json_option=False)
 def down(place: Place, daemon_only: bool) -> None:
     """Stop the whole fleet: replicas, edge, daemon. Works without a daemon too."""
-    from backend.shim.client import stop_all
+    from backend.shim.stop_all import stop_all
 
     paths = place.paths
     if daemon_only:

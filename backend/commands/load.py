@@ -12,7 +12,9 @@ from backend.commands.output import Progress, milliseconds, narrate, print_json
 from backend.commands.place import Place, common, daemon_answers
 from backend.contract import exit_codes
 from backend.contract.errors import InternalError, Unreachable, UsageError
-from backend.load.messages import Latency, LoadSummary, ProgressMessage, SummaryMessage
+from backend.contract.rows import RequestRow
+from backend.control_client import ControlClient
+from backend.load.messages import Latency, LoadSummary, ProgressMessage, RowMessage, SummaryMessage
 from backend.load.process import LoadProcess
 from backend.load.spec import LoadSpec, check_spec
 
@@ -67,7 +69,7 @@ def load(place: Place, **options: Any) -> None:
         fleet=place.fleet,
     )
     check_spec(spec)
-    summary = asyncio.run(_run(spec))
+    summary = asyncio.run(_run(spec, None if options["url"] else place))
     if place.json:
         print_json(summary)
     else:
@@ -89,13 +91,44 @@ def _range(text: str) -> tuple[int, int]:
     return int(low), int(high or low)
 
 
-async def _run(spec: LoadSpec) -> LoadSummary:
+class _Recorder:
+    """Hands rows to the fleet's ledger in batches, where the load goes to that fleet."""
+
+    def __init__(self, place: Place | None) -> None:
+        self._client = ControlClient(place.paths.control_socket) if place else None
+        self._rows: list[RequestRow] = []
+
+    def take(self, row: RequestRow) -> None:
+        if self._client is not None:
+            self._rows.append(row)
+
+    async def flush(self) -> None:
+        rows, self._rows = self._rows, []
+        if self._client is None or not rows:
+            return
+        try:
+            await self._client.record(rows)
+        except Unreachable:
+            self._rows = rows + self._rows  # a daemon that restarts gets them with the next batch
+
+    async def close(self) -> None:
+        await self.flush()
+        if self._rows:
+            narrate(f"{len(self._rows)} rows did not reach the ledger: no daemon answers.")
+        if self._client is not None:
+            await self._client.aclose()
+
+
+async def _run(spec: LoadSpec, place: Place | None) -> LoadSummary:
     """Run it in its own process. Ctrl-C stops arrivals, waits for what is in flight, and still prints a summary."""
-    progress = Progress()
+    progress, recorder = Progress(), _Recorder(place)
     process = await LoadProcess.start(spec, nice=0)
     try:
         async for message in process:
-            if isinstance(message, ProgressMessage):
+            if isinstance(message, RowMessage):
+                recorder.take(message.row)
+            elif isinstance(message, ProgressMessage):
+                await recorder.flush()
                 progress.show(
                     f"{message.elapsed_s:.0f} s · {message.arrivals} sent · {message.in_flight} in flight · "
                     f"{message.ok} ok · {message.failed} failed"
@@ -111,6 +144,7 @@ async def _run(spec: LoadSpec) -> LoadSummary:
         return await process.stop()
     finally:
         progress.end()
+        await recorder.close()
     raise InternalError("The load generator ended without a summary.", "Report this.")
 
 

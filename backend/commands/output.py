@@ -30,11 +30,12 @@ def narrate(message: str) -> None:
 
 
 class Progress:
-    """One line that is rewritten on a terminal, and printed once per change elsewhere."""
+    """One line that is rewritten on a terminal; elsewhere a line every few seconds while it changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, every_s: float = 5.0) -> None:
         self._last = ""
         self._live = sys.stderr.isatty()
+        self._every_s, self._printed = every_s, float("-inf")
 
     def show(self, text: str) -> None:
         if text == self._last:
@@ -43,7 +44,8 @@ class Progress:
         if self._live:
             sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()
-        else:
+        elif time.monotonic() - self._printed >= self._every_s:
+            self._printed = time.monotonic()
             narrate(text)
 
     def end(self) -> None:

@@ -174,3 +174,17 @@ def ensure_daemon(paths: StatePaths, *, file: Path | None = None, auto_port: boo
         return False
     start_daemon(paths, file=file, auto_port=auto_port).wait()
     return True
+
+
+def file_to_start_from(paths: StatePaths, file: Path | None) -> Path | None:
+    """The file given, else `trinity.yaml` of the working directory unless one was applied to this state before.
+
+    Raises FileError for one that cannot be used."""
+    here = Path.cwd() / "trinity.yaml"
+    if file is None and here.is_file() and not (paths.state_dir / here.name).is_file():
+        file = here
+    if file is not None:
+        from backend.config.fleet_file import read_fleet_file
+
+        read_fleet_file(file)
+    return file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import aclosing
 from typing import Any
 
 import click
@@ -62,9 +63,10 @@ def logs(
         if not follow:
             return
         last = window.rows[-1].ts if window.rows else time.time()
-        async for batch in client.follow_logs(chosen, since_ts=last + 1e-6):
-            for row in batch:
-                show(row)
+        async with aclosing(client.follow_logs(chosen, since_ts=last + 1e-6)) as batches:
+            async for batch in batches:
+                for row in batch:
+                    show(row)
 
     place.run(work)
 
@@ -91,10 +93,11 @@ def events(place: Place, follow: bool, since: str | None, limit: int) -> None:
             seen = max(seen, row.seq)
         if not follow:
             return
-        async for frame in client.stream(0.5):
-            for row in frame.events:
-                if row.seq > seen:
-                    _show_event(place, row)
+        async with aclosing(client.stream(0.5)) as frames:
+            async for frame in frames:
+                for row in frame.events:
+                    if row.seq > seen:
+                        _show_event(place, row)
 
     place.run(work)
 

@@ -82,7 +82,7 @@ class FleetFile(msgspec.Struct, frozen=True, kw_only=True):
     edge: EdgeFile = EdgeFile()
     settings: dict[str, str] = {}
     profiles: dict[str, dict[str, str]] = {}
-    workloads: dict[str, WorkloadFile] = {"llm": WorkloadFile(builtin="llm")}
+    workloads: dict[str, WorkloadFile] = msgspec.field(default_factory=lambda: {"llm": WorkloadFile(builtin="llm")})
 
 
 DEFAULT = FleetFile(trinity=1)

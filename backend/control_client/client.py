@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -84,17 +84,22 @@ class ControlClient:
             query["until_ts"] = str(until_ts)
         return await self._get(f"/v1/logs?{urllib.parse.urlencode(query)}", LogWindow)
 
-    async def follow_logs(self, replicas: list[str] | None, *, since_ts: float = 0.0) -> AsyncIterator[list[LogRow]]:
+    async def follow_logs(
+        self, replicas: list[str] | None, *, since_ts: float = 0.0
+    ) -> AsyncGenerator[list[LogRow], None]:
         """Batches of lines as they are written, from `since_ts` on."""
         query = urllib.parse.urlencode(_log_query(replicas, since_ts))
-        async for line in self._lines(f"/v1/logs/follow?{query}", read_timeout_s=30.0):
-            yield msgspec.json.decode(line, type=list[LogRow])
+        async with aclosing(self._lines(f"/v1/logs/follow?{query}", read_timeout_s=30.0)) as lines:
+            async for line in lines:
+                yield msgspec.json.decode(line, type=list[LogRow])
 
-    async def stream(self, interval_s: float = 1.0) -> AsyncIterator[Frame]:
+    async def stream(self, interval_s: float = 1.0) -> AsyncGenerator[Frame, None]:
         """Frames until the daemon goes away, which raises Unreachable."""
         decoder = msgspec.json.Decoder(Frame)
-        async for line in self._lines(f"/v1/stream?interval_s={interval_s}", read_timeout_s=5 * interval_s + 5):
-            yield decoder.decode(line)
+        url = f"/v1/stream?interval_s={interval_s}"
+        async with aclosing(self._lines(url, read_timeout_s=5 * interval_s + 5)) as lines:
+            async for line in lines:
+                yield decoder.decode(line)
         raise Unreachable("The daemon ended the stream.", _NO_DAEMON)
 
     async def preview(self, request: ActionRequest) -> ActionPreview:
@@ -115,6 +120,10 @@ class ControlClient:
     async def edge(self, what: str) -> str:
         """HAProxy's own words: `stat`, `config` (secrets redacted) or `errors`."""
         return (await self._get(f"/v1/edge/{what}", dict[str, str]))["text"]
+
+    async def record(self, rows: list[RequestRow]) -> None:
+        """Put what a client saw into the ledger."""
+        await self._post("/v1/rows/requests", rows, dict[str, Any])
 
     async def diff(self, yaml_text: str, source: str) -> list[str]:
         """What applying this trinity.yaml would change, a line each."""
@@ -164,7 +173,7 @@ class ControlClient:
                 "Daemon and console may be of different versions: `trinity version`.",
             ) from None
 
-    async def _lines(self, url: str, *, read_timeout_s: float) -> AsyncIterator[bytes]:
+    async def _lines(self, url: str, *, read_timeout_s: float) -> AsyncGenerator[bytes, None]:
         import httpx
 
         limits = httpx.Timeout(self._timeout_s, read=read_timeout_s)

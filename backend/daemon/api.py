@@ -9,6 +9,7 @@
 | GET /v1/replicas/{name} | everything known of one replica |
 | GET /v1/drills, /v1/edge/{stat,config,errors} | drills one can run; HAProxy's own words |
 | POST /v1/actions/preview, /v1/actions | preview and perform an ActionRequest |
+| POST /v1/rows/requests | rows of a load generator outside the daemon (vantage `client` only) |
 | POST /v1/apply/diff, /v1/shutdown | what a trinity.yaml would change; end fleet and daemon |
 
 Every failure is an ErrorInfo. A request's X-Request-ID becomes the correlation id of what is logged for it.
@@ -40,7 +41,7 @@ from backend.contract.control import (
     VersionInfo,
 )
 from backend.contract.errors import TrinityError, UsageError
-from backend.contract.rows import ActionRow, LogRow, Row, Scalar
+from backend.contract.rows import ActionRow, LogRow, RequestRow, Row, Scalar
 
 _log = structlog.get_logger(__name__)
 _MAX_BODY = 2 * 1024 * 1024
@@ -57,6 +58,7 @@ class ControlSurface(Protocol):
     def rows(
         self, table: str, since_ts: float, until_ts: float | None, limit: int, where: dict[str, Scalar] | None
     ) -> Sequence[Row]: ...
+    def take_rows(self, rows: Sequence[RequestRow]) -> None: ...
     async def logs(
         self, replicas: list[str] | None, since_ts: float, until_ts: float | None, limit: int
     ) -> LogWindow: ...
@@ -196,6 +198,10 @@ def control_app(surface: ControlSurface) -> Starlette:
     async def perform(request: Request) -> Response:
         return _json(await surface.perform(await _body(request, ActionRequest)))
 
+    async def take_rows(request: Request) -> Response:
+        surface.take_rows(await _body(request, list[RequestRow]))
+        return _json({})
+
     async def diff(request: Request) -> Response:
         wanted = await _body(request, _DiffRequest)
         return _json(await surface.diff(wanted.yaml, wanted.source))
@@ -219,6 +225,7 @@ def control_app(surface: ControlSurface) -> Starlette:
     post: list[tuple[str, Handler]] = [
         ("/v1/actions/preview", preview),
         ("/v1/actions", perform),
+        ("/v1/rows/requests", take_rows),
         ("/v1/apply/diff", diff),
         ("/v1/shutdown", shutdown),
     ]

@@ -147,6 +147,7 @@ class DaemonDrills:
             name=name,
             title=scenario.title,
             tags=tuple(scenario.tags),
+            description=scenario.about,
             path=compiled.source,
             plan=(*(f"Refused: {why}" for why in plan.refusals), *plan.lines),
             last=self._last.get(scenario.name),
