@@ -94,6 +94,7 @@ class HealthLoop:
         self._answer = answer
         self._open: dict[socket.socket, tuple[bytearray, float]] = {}
         self._running = True
+        self._leave_by: float | None = None
         if listener is not None:
             listener.setblocking(False)
             self.selector.register(listener, selectors.EVENT_READ, self._accept)
@@ -117,11 +118,17 @@ class HealthLoop:
         """End `run` after the present round. To be called from a callback of this loop."""
         self._running = False
 
+    def stop_when_answered(self, within_s: float) -> None:
+        """End `run` once every open connection has had its answer, or after `within_s` seconds."""
+        self._leave_by = time.monotonic() + within_s
+
     def run(self) -> None:
         """Serve until stopped. Sleeps in the kernel while nobody asks."""
         while self._running:
-            # A signal-free, timer-free wait when idle: an idle replica costs no processor time.
-            for key, _ in self.selector.select(1.0 if self._open else None):
+            if self._leave_by is not None and (not self._open or time.monotonic() > self._leave_by):
+                return
+            # A timer-free wait when idle: an idle replica costs no processor time.
+            for key, _ in self.selector.select(0.2 if self._open else None):
                 key.data()
             self._close_late()
 

@@ -19,7 +19,8 @@ from backend.serving.health import HealthLoop
 
 LOADED: Final = b"L"
 MAX_LINE_BYTES: Final = 64 * 1024
-LEAVE_S: Final = 3.0
+LEAVE_S: Final = 1.0
+"""What a health client that has connected but not asked is given."""
 _STAMP: Final = re.compile(r"^[0-9.]+ E +")
 
 
@@ -53,22 +54,27 @@ class StartupCompanion:
         os.close(stderr_write)
 
     def engine_is_up(self) -> None:
-        """The engine was built: take stderr back, let the companion finish what it is answering and wait for it."""
+        """The engine was built: take stderr back. The companion takes no more connections, answers those it has and
+        leaves; `wait` for it once others answer on the socket."""
         with contextlib.suppress(OSError):
             os.write(self._control, LOADED)
-        self._leave()
+        self._take_back()
 
     def engine_failed(self) -> None:
         """The engine could not be built: the companion writes its cause as the last line of stderr and leaves."""
         # The engine's log thread may still hold lines; they must reach the companion before stderr is taken back.
         time.sleep(0.1)
-        self._leave()
+        self._take_back()
+        self.wait()
 
-    def _leave(self) -> None:
+    def _take_back(self) -> None:
         os.dup2(self._real_stderr, 2)
         os.close(self._real_stderr)
         os.close(self._control)
-        deadline = time.monotonic() + LEAVE_S
+
+    def wait(self) -> None:
+        """Return once the companion is gone; it is ended if it does not leave in time."""
+        deadline = time.monotonic() + 3 * LEAVE_S
         while time.monotonic() < deadline:
             with contextlib.suppress(ChildProcessError):
                 if os.waitpid(self.pid, os.WNOHANG)[0] == 0:
@@ -124,4 +130,4 @@ class _Companion:
     def _stop_if_alone(self) -> None:
         """Both pipes at their end: the engine's process has taken stderr back, or is gone."""
         if not self.source_open and not self.control_open:
-            self.loop.stop()
+            self.loop.stop_when_answered(LEAVE_S)

@@ -17,6 +17,13 @@ DONE = b"data: [DONE]\n\n"
 ANSWER = b'{"choices":[{"text":"a"}],"usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}}'
 
 
+async def until(condition: Callable[[], bool], within_s: float = 20.0) -> None:
+    """Return once the condition holds."""
+    async with asyncio.timeout(within_s):
+        while not condition():  # noqa: ASYNC110 - conditions of other processes and threads have no event
+            await asyncio.sleep(0.01)
+
+
 class Call:
     """One request a target has received, and the ways to answer it."""
 
@@ -84,6 +91,6 @@ async def target(behaviour: Behaviour = answer_well) -> AsyncIterator[tuple[str,
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=512)
     try:
-        yield "http://127.0.0.1:{}".format(server.sockets[0].getsockname()[1]), calls
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", calls
     finally:
         server.close()

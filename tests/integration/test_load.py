@@ -13,7 +13,7 @@ from backend.contract.errors import Unreachable
 from backend.contract.rows import RequestRow
 from backend.contract.words import RequestOutcome, Vantage
 from backend.load import LoadSpec, LoadSummary, ProgressMessage, had_first_byte, run_load, schedule, summarize
-from tests.integration.load_targets import ANSWER, CHUNK, DONE, Behaviour, Call, answer_well, target
+from tests.integration.load_targets import ANSWER, CHUNK, DONE, Behaviour, Call, answer_well, target, until
 
 
 async def _run(spec: LoadSpec, stop: asyncio.Event | None = None) -> tuple[LoadSummary, list[RequestRow]]:
@@ -167,9 +167,7 @@ async def test_arrivals_do_not_wait_for_answers() -> None:
     async with target(stalled) as (url, calls):
         spec = LoadSpec(url=url, rate=100.0, count=50, seed=9)
         run = asyncio.create_task(_run(spec))
-        async with asyncio.timeout(10):
-            while len(calls) < 50:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(calls) >= 50)
         released.set()
         summary, rows = await run
     assert summary.max_in_flight == 50
@@ -192,9 +190,7 @@ async def test_the_cap_is_counted_and_marks_the_run() -> None:
     async with target(stalled) as (url, calls):
         rows: list[RequestRow] = []
         run = asyncio.create_task(run_load(LoadSpec(url=url, rate=500.0, count=30, concurrency=4), rows.append))
-        async with asyncio.timeout(10):
-            while len(rows) < 26:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(rows) >= 26)
         released.set()
         summary = await run
     assert len(calls) == 4
@@ -212,9 +208,7 @@ async def test_stop_ends_arrivals_and_lets_requests_finish() -> None:
 
     async with target(slow) as (url, calls):
         run = asyncio.create_task(_run(LoadSpec(url=url, rate=100.0), stop))
-        async with asyncio.timeout(10):
-            while len(calls) < 5:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(calls) >= 5)
         stop.set()
         await asyncio.sleep(0)
         release.set()
@@ -227,9 +221,7 @@ async def test_what_outlives_the_grace_is_cancelled_and_no_failure() -> None:
     stop = asyncio.Event()
     async with target(_hang) as (url, calls):
         run = asyncio.create_task(_run(LoadSpec(url=url, rate=100.0, count=3, grace_s=0.2), stop))
-        async with asyncio.timeout(10):
-            while len(calls) < 3:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(calls) >= 3)
         stop.set()
         summary, rows = await run
     assert (summary.total, summary.cancelled, summary.failed) == (3, 3, 0)

@@ -16,7 +16,7 @@ import pytest
 
 from backend.contract.errors import InternalError, Unreachable, UsageError
 from backend.load import LoadProcess, LoadSpec, ProgressMessage, RowMessage, SummaryMessage
-from tests.integration.load_targets import Call, answer_well, target
+from tests.integration.load_targets import Call, answer_well, target, until
 
 
 async def test_messages_come_in_order_and_the_summary_is_last() -> None:
@@ -41,9 +41,7 @@ async def test_stop_is_graceful_and_idempotent() -> None:
 
     async with target(slow) as (url, calls):
         process = await LoadProcess.start(LoadSpec(url=url, rate=50.0))
-        async with asyncio.timeout(20):
-            while len(calls) < 5:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(calls) >= 5)
         stopping = asyncio.create_task(process.stop())
         await asyncio.sleep(0.2)  # the stop must be on its way before the answers are
         release.set()
@@ -97,9 +95,7 @@ async def test_the_generator_dies_with_its_parent() -> None:
             child = psutil.Process(int(await parent.stdout.readline()))
         parent.kill()
         await parent.wait()
-        async with asyncio.timeout(5):
-            while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-                await asyncio.sleep(0.02)
+        await until(lambda: not (child.is_running() and child.status() != psutil.STATUS_ZOMBIE))
 
 
 async def test_the_program_reads_a_file_or_stdin_and_stops_on_sigterm() -> None:
@@ -119,9 +115,7 @@ async def test_the_program_reads_a_file_or_stdin_and_stops_on_sigterm() -> None:
         stdin.write(msgspec.json.encode(LoadSpec(url=url, rate=50.0)))
         stdin.close()
         seen = len(calls)
-        async with asyncio.timeout(20):
-            while len(calls) < seen + 3:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(calls) >= seen + 3)
         endless.terminate()
         out, _ = await asyncio.wait_for(endless.communicate(), 20)
         assert json.loads(out.splitlines()[-1])["summary"]["interrupted"] is True

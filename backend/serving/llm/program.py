@@ -63,11 +63,12 @@ def main() -> NoReturn:
     replica.say(model.note)
     for clamp in sizing.clamps:
         replica.say(clamp, "W")
-    engine = _load(replica, listener, settings, model, sizing)
+    engine, companion = _load(replica, listener, settings, model, sizing)
     wakeup = _listen_for_signals()
     if listener is not None:
         threading.Thread(target=HealthLoop(listener, replica.answer).run, name="health", daemon=True).start()
     replica.state = ServingState.SERVING
+    companion.wait()
     replica.say(
         f"Ready: {model.alias} on {settings.host}:{settings.port}, {sizing.slots} slots of "
         f"{sizing.context_per_slot} tokens, {sizing.threads} thread(s)."
@@ -119,7 +120,7 @@ def _bind(settings: LlmSettings) -> socket.socket | None:
 
 def _load(
     replica: Replica, listener: socket.socket | None, settings: LlmSettings, model: ResolvedModel, sizing: LlmSizing
-) -> Engine:
+) -> tuple[Engine, StartupCompanion]:
     """Build the engine with a companion beside it. Exits with 1, the cause on stderr's last line, if it fails."""
     # Until the engine is up a stop signal simply ends the process: there is no request to wait for.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -143,7 +144,7 @@ def _load(
         companion.engine_failed()
         os._exit(exit_codes.FAILED)
     companion.engine_is_up()
-    return engine
+    return engine, companion
 
 
 def _listen_for_signals() -> int:

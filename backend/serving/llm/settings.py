@@ -50,8 +50,8 @@ def read_settings(environ: Mapping[str, str]) -> LlmSettings:
         context=_whole(environ, "CONTEXT", 64, 10_000_000),
         batch=_whole(environ, "BATCH", 8, 8_192) or defaults.batch,
         stop_grace_s=_seconds(environ, "STOP_GRACE", defaults.stop_grace_s),
-        max_batch_size=_whole(environ, "MAX_BATCH_SIZE", 1, 1_024) or defaults.max_batch_size,
-        num_threads=_whole(environ, "NUM_THREADS", 1, 1_024) or defaults.num_threads,
+        max_batch_size=_whole(environ, "MAX_BATCH_SIZE", 1, 1_000_000) or defaults.max_batch_size,
+        num_threads=_whole(environ, "NUM_THREADS", 1, 1_000_000) or defaults.num_threads,
         max_sequence_length=_whole(environ, "MAX_SEQUENCE_LENGTH", 64, 10_000_000) or defaults.max_sequence_length,
     )
 
