@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import contextlib
 import zlib
 from collections.abc import Callable, Mapping
 
 import msgspec
 
 from backend.contract.clock import Clock
-from backend.contract.errors import InternalError, Refused, Unreachable
+from backend.contract.errors import InternalError, Refused, TrinityError, Unreachable
 from backend.contract.rows import RequestRow
 from backend.drills.ports import LoadOrder
 from backend.drills.records import DrillRow, LoadSummary
@@ -97,6 +98,11 @@ class GeneratedLoad:
             raise InternalError(f"Load {self._order.name} ended before it began.")
 
     async def _read(self, process: LoadProcess) -> None:
+        """Until its last message. A failed generator is told by `begin` and `stop`, which wait for its end too."""
+        with contextlib.suppress(TrinityError):
+            await self._messages(process)
+
+    async def _messages(self, process: LoadProcess) -> None:
         async for message in process:
             if isinstance(message, RowMessage):
                 row = drill_row(self._order.name, message.row)
@@ -138,6 +144,8 @@ class GeneratedLoad:
     async def kill(self) -> None:
         if self._process is not None:
             await self._process.kill()
+        if self._reader is not None:
+            await asyncio.wait({self._reader})
 
 
 def _index(row: RequestRow) -> int:

@@ -55,10 +55,13 @@ def scan_dirty(drills_dir: Path) -> list[DirtyRun]:
     return found
 
 
-async def recover(host: DrillHost, clock: Clock, drills_dir: Path) -> list[Recovered]:
-    """Undo what dead controllers left behind. For the daemon's start and `trinity drill recover`."""
+async def recover(host: DrillHost, clock: Clock, drills_dir: Path, *, running: str = "") -> list[Recovered]:
+    """Undo what dead controllers left behind, except in the run `running`, which has a live one.
+
+    For the daemon's start and `trinity drill recover`.
+    """
     dirty = await asyncio.to_thread(scan_dirty, drills_dir)
-    return [await _recover_one(host, clock, run) for run in dirty]
+    return [await _recover_one(host, clock, run) for run in dirty if run.run_id != running]
 
 
 async def _recover_one(host: DrillHost, clock: Clock, run: DirtyRun) -> Recovered:

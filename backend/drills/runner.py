@@ -50,6 +50,7 @@ class DrillRunner:
         self._task: asyncio.Task[Report] | None = None
         self._view: DrillView | None = None
         self._phases: list[str] = []
+        self._gate = asyncio.Lock()
         self.blocked = ""
         """Why no run may start (after a panic); empty when one may."""
 
@@ -66,6 +67,12 @@ class DrillRunner:
 
     async def start(self, compiled: Compiled, *, actor: str) -> str:
         """Start a run and return its id. Raises Refused when a guard, a panic or another run is in the way."""
+        if self._gate.locked():
+            raise Refused("Another drill is starting, or an earlier one is being recovered.", "Try again in a moment.")
+        async with self._gate:
+            return await self._start(compiled, actor)
+
+    async def _start(self, compiled: Compiled, actor: str) -> str:
         if self.blocked:
             raise Refused(f"Drills are blocked: {self.blocked}.", "Allow them again with `trinity drill allow`.")
         if self._task is not None and not self._task.done():
@@ -198,8 +205,10 @@ class DrillRunner:
         self.blocked = ""
 
     async def recover(self) -> list[recovery.Recovered]:
-        """Undo what earlier daemons left behind; to be called at the daemon's start, before any run."""
-        return await recovery.recover(self._host, self._clock, self._dir)
+        """Undo what earlier daemons left behind, for the daemon's start. The running drill is left alone."""
+        async with self._gate:
+            running = "" if self._run is None or self._task is None or self._task.done() else self._run.run_id
+            return await recovery.recover(self._host, self._clock, self._dir, running=running)
 
     def view(self) -> DrillView | None:
         """The present or last run, for consoles."""
