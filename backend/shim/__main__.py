@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import msgspec
@@ -37,12 +38,17 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         report = _failure(spec, error)
     os.write(1, encode_line(report))
+    if report.record is None:
+        os._exit(1)  # the launcher reads to the end, so it knows by then that nothing of ours is left
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    if report.record is None:
-        return 1
-    supervisor.run()
+    try:
+        supervisor.run()
+    except Exception:
+        # Nobody reads our standard error any more; the program ends with us, and this says why.
+        (Path(spec.log_dir) / "shim-error.txt").write_text(traceback.format_exc())
+        raise
     os._exit(0)  # at once: a restart waits for this process to be gone
 
 

@@ -109,9 +109,9 @@ class ShimClient:
     async def stop(self, grace_s: float) -> ExitRecord:
         """Stop signal, SIGKILL after `grace_s`; shim and program are gone on return."""
         exit_record: ExitRecord | None = None
-        with contextlib.suppress(Unreachable):
-            exit_record = (await self._ask("stop", grace_s=grace_s, timeout_s=grace_s + _ANSWER_S)).exit
-        if not await wait_gone(self.record.shim_pid, self.record.shim_start, _END_S):
+        with contextlib.suppress(Unreachable):  # it ended meanwhile or it hangs: what is left is ended below
+            exit_record = (await self._ask("stop", grace_s=grace_s, timeout_s=grace_s + _END_S)).exit
+        if not await wait_gone(self.record.shim_pid, self.record.shim_start, _END_S if exit_record else 0.0):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.record.shim_pid, signal.SIGKILL)
             await wait_gone(self.record.shim_pid, self.record.shim_start, _END_S)

@@ -99,6 +99,7 @@ class ReplicaProcess:
 
     def _died(self) -> None:
         self.pid = None
+        self.probes.stop()
         self._forget_pidfd()
         self._stuck = asyncio.get_running_loop().call_later(_SHIM_STUCK_S, self._kill_shim)
         self._on_death()
