@@ -31,6 +31,8 @@ RATE_WINDOW_S: Final = 10
 RETRY_WINDOW_S: Final = 30
 STALE_S: Final = 60.0
 """Rows that come later than this after their end are history: totals only."""
+_EXPIRE_EVERY: Final = 16
+"""Rows between two clean-ups of the windows."""
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +153,7 @@ class TrafficMeter:
         self._workloads: dict[str, _Scope] = {}
         self._replicas: dict[str, _Scope] = {}
         self._histograms: dict[str, Histogram] = {}
+        self._taken = 0
 
     def attach(self, source: RowSource) -> Callable[[], None]:
         """Follow a ledger's request rows from now on; returns what ends it."""
@@ -192,6 +195,11 @@ class TrafficMeter:
             scope.totals = scope.totals.plus(counted(row))
         if now - ended <= STALE_S:
             self._count(row, ended, second_of(ended, now))
+        self._taken += 1
+        if self._taken % _EXPIRE_EVERY == 0:
+            # In small pieces: at a thousand streams a second a whole second's worth would hold the loop for 25 ms.
+            for scope in self._scopes(row):
+                scope.ttft.expire(now)
         if counts_for_ttft(row) and row.ttft_s is not None:
             self._histograms.setdefault(row.workload, Histogram(TTFT_BUCKETS_S)).observe(row.ttft_s)
 
