@@ -25,9 +25,16 @@ class HotRows:
         self._times: list[float] = []
         self._rows: list[Row] = []
         self._actions: dict[str, float] = {}
+        self._left_out_ts = 0.0
 
     def __len__(self) -> int:
         return min(len(self._rows), self._limit)
+
+    @property
+    def complete_since_ts(self) -> float:
+        """All rows later than this are held; 0 while none was ever left out."""
+        surplus = len(self._rows) - self._limit
+        return self._left_out_ts if surplus <= 0 else max(self._left_out_ts, self._times[surplus - 1])
 
     def add(self, row: Row) -> None:
         if isinstance(row, ActionRow):
@@ -43,17 +50,26 @@ class HotRows:
         if len(times) > self._limit + _TRIM_SLACK:
             self._trim()
 
-    def load(self, rows: Sequence[Row]) -> None:
-        """Take many rows at once, oldest appended first; only for a fresh instance."""
+    def load(self, rows: Sequence[Row], *, complete: bool = True) -> None:
+        """Take many rows at once, oldest appended first; only for a fresh instance.
+
+        `complete` says whether these are all the table ever had.
+        """
         if rows and isinstance(rows[0], ActionRow):
             latest = {row.id: row for row in rows if isinstance(row, ActionRow)}
             rows = list(latest.values())
             self._actions = {row.id: row.ts for row in latest.values()}
-        self._rows = sorted(rows, key=lambda row: row.ts)[-self._limit :]
+        self._rows = sorted(rows, key=lambda row: row.ts)
         self._times = [row.ts for row in self._rows]
+        if not complete and self._times:
+            self._left_out_ts = self._times[0]
+        self._trim()
 
     def _trim(self) -> None:
         surplus = len(self._rows) - self._limit
+        if surplus <= 0:
+            return
+        self._left_out_ts = max(self._left_out_ts, self._times[surplus - 1])
         for row in self._rows[:surplus]:
             if isinstance(row, ActionRow):
                 self._actions.pop(row.id, None)
@@ -77,7 +93,7 @@ class HotRows:
     ) -> Sequence[Row]:
         """The newest `limit` rows with since_ts <= ts < until_ts and equal columns, oldest first.
 
-        Raises AttributeError for a column the table has not.
+        The columns must exist.
         """
         oldest = max(0, len(self._rows) - self._limit)
         start = max(oldest, bisect_left(self._times, since_ts))

@@ -19,7 +19,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     pending_rows: int = 100_000
     """Rows of a table that may wait in memory while its journal cannot be written; the oldest are dropped."""
     segment_bytes: int = 32 * 1024 * 1024
-    segment_age_s: float = 3600.0
+    segment_age_s: float = 6 * 3600.0
     """A journal is closed at this size or when its first row is this old."""
     retention_s: float = 14 * 86400.0
     """Closed segments older than this are deleted."""

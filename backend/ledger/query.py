@@ -109,7 +109,8 @@ async def run_query(
     ledger_dir: Path, sql: str, *, limit: int = 1000, logs_dir: Path | None = None, timeout_s: float = 30.0
 ) -> QueryResult:
     """`query` in a niced process. Raises what `query` raises, and TrinityError after `timeout_s`."""
-    argv = [sys.executable, "-m", "backend.ledger.query", str(ledger_dir), "--limit", str(limit)]
+    # -P: a `backend` package in the user's working directory is not ours.
+    argv = [sys.executable, "-P", "-m", "backend.ledger.query", str(ledger_dir), "--limit", str(limit)]
     if logs_dir is not None:
         argv += ["--logs", str(logs_dir)]
     process = await asyncio.create_subprocess_exec(

@@ -19,6 +19,8 @@ class Rebuilt(msgspec.Struct):
     open_journal_ts: float | None
     """`ts` of the first readable row of the newest journal."""
     unreadable_lines: int
+    complete: bool = True
+    """Whether `rows` are all the table ever had here."""
 
 
 def rebuild_table(files: Sequence[LedgerFile], limit: int) -> Rebuilt:
@@ -27,6 +29,7 @@ def rebuild_table(files: Sequence[LedgerFile], limit: int) -> Rebuilt:
     `files` are one table's, by ordinal. Raises OSError.
     """
     rebuilt = Rebuilt(rows=[], next_ordinal=1, open_journal_ts=None, unreadable_lines=0)
+    rebuilt.complete = not files or files[0].first == 1
     if files and files[-1].parquet:
         rebuilt.next_ordinal = (files[-1].last or files[-1].first) + 1
     newest_first: list[list[Row]] = []
@@ -34,12 +37,15 @@ def rebuild_table(files: Sequence[LedgerFile], limit: int) -> Rebuilt:
     for file in reversed(files):
         is_open = file is files[-1] and not file.parquet
         if file.parquet or (room <= 0 and not is_open):
+            rebuilt.complete = False
             break
         try:
             lines = read_lines(file.path).lines
         except FileNotFoundError:
+            rebuilt.complete = False
             break  # the segments program of a daemon that died is still at work: it is a segment now
         wanted = lines[max(0, len(lines) - room) :]
+        rebuilt.complete = rebuilt.complete and len(wanted) == len(lines)
         rows = [row for line in wanted if (row := decode_line(file.table, line)) is not None]
         rebuilt.unreadable_lines += len(wanted) - len(rows)
         newest_first.append(rows)

@@ -19,8 +19,8 @@ from pathlib import Path
 import msgspec
 
 from backend.contract.clock import Clock
-from backend.contract.errors import InternalError, TrinityError
-from backend.contract.rows import EventRow, Row, Scalar, table_of
+from backend.contract.errors import InternalError, TrinityError, UsageError
+from backend.contract.rows import TABLES, EventRow, Row, Scalar, table_of
 from backend.contract.words import Severity
 from backend.ledger.hot import HotRows
 from backend.ledger.journal import JOURNALED, JournalWriter, journal_name, list_files
@@ -181,15 +181,26 @@ class Ledger:
     ) -> Sequence[Row]:
         """The newest `limit` hot rows with since_ts <= ts < until_ts and equal columns, oldest first.
 
-        Of an action only its latest row. Raises InternalError for an unknown table or column, and for `logs`.
+        Of an action only its latest row. Raises UsageError for an unknown table or column, and for `logs`.
         """
+        unknown = (
+            [name for name in where or () if name not in TABLES[table].__struct_fields__] if table in TABLES else []
+        )
+        if unknown:
+            columns = ", ".join(TABLES[table].__struct_fields__)
+            raise UsageError(f"{table} has no column {unknown[0]}.", f"Its columns are {columns}.")
+        return self._hot_rows(table).select(since_ts=since_ts, until_ts=until_ts, limit=limit, where=where)
+
+    def complete_since(self, table: str) -> float:
+        """`recent` knows every row of a table later than this instant (0: all there ever were); older ones may
+        be only in the files, for `query`. Raises UsageError for an unknown table."""
+        return self._hot_rows(table).complete_since_ts
+
+    def _hot_rows(self, table: str) -> HotRows:
         hot = self._hot.get(table)
         if hot is None:
-            raise InternalError(f"{table} has no hot rows.", f"Ask for one of {', '.join(self._hot)}.")
-        try:
-            return hot.select(since_ts=since_ts, until_ts=until_ts, limit=limit, where=where)
-        except AttributeError as error:
-            raise InternalError(f"{table} has no column {error.name}.", "See backend/contract/rows.py.") from error
+            raise UsageError(f"{table} has no hot rows.", f"Ask for one of {', '.join(self._hot)}.")
+        return hot
 
     def subscribe(self, table: str, listener: Listener) -> Callable[[], None]:
         """Call `listener` on the loop for each appended row of a table; returns what ends it."""
@@ -254,5 +265,5 @@ def _load(directory: Path, limits: Limits) -> _Loaded:
             name=name, journal=journal, next_ordinal=found.next_ordinal, first_row_ts=found.open_journal_ts
         )
         loaded.hot[name] = HotRows(limits.hot_rows.get(name, 0))
-        loaded.hot[name].load(found.rows)
+        loaded.hot[name].load(found.rows, complete=found.complete)
     return loaded

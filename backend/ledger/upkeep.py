@@ -58,7 +58,8 @@ class Upkeep:
             self._wanted.wait(self._limits.upkeep_period_s)
 
     def _run(self) -> None:
-        argv = [sys.executable, "-m", "backend.ledger.segments", str(self._directory)]
+        # -P: a `backend` package in the user's working directory is not ours.
+        argv = [sys.executable, "-P", "-m", "backend.ledger.segments", str(self._directory)]
         argv += ["--retention-s", str(self._limits.retention_s), "--disk-bytes", str(self._limits.disk_bytes)]
         with self._guard:
             if self._stopping.is_set():

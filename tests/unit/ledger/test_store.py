@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from backend.contract.clock import SystemClock
-from backend.contract.errors import InternalError, TrinityError
+from backend.contract.errors import InternalError, TrinityError, UsageError
 from backend.contract.ledger import RowSink, RowSource
 from backend.contract.rows import ActionRow, EventRow, LogRow, RequestRow, Row
 from backend.contract.words import ActionOutcome
@@ -240,15 +240,32 @@ async def test_rows_from_other_threads_arrive_on_the_loop(tmp_path: Path) -> Non
     await ledger.close()
 
 
+async def test_it_says_how_far_back_memory_reaches(tmp_path: Path) -> None:
+    ledger = await opened(tmp_path, hot_rows={"requests": 100})
+    assert ledger.complete_since("requests") == 0.0
+    for n in range(5_000):
+        ledger.append(request(float(n), str(n)))
+    assert ledger.complete_since("requests") == 4_899.0
+    held = ledger.recent("requests", limit=10**6)
+    assert len(held) == 100
+    await ledger.close()
+    ledger = await opened(tmp_path, hot_rows={"requests": 100})
+    assert ledger.complete_since("requests") == 4_900.0
+    assert ledger.complete_since("events") == 0.0
+    await ledger.close()
+
+
 async def test_misuse_is_named(tmp_path: Path) -> None:
     ledger = await opened(tmp_path)
     with pytest.raises(InternalError, match="logs"):
         ledger.append(LogRow(ts=1.0, replica="a", message="x"))
-    with pytest.raises(InternalError, match="no hot rows"):
+    with pytest.raises(UsageError, match="no hot rows"):
         ledger.recent("logs")
     ledger.append(request(1.0))
-    with pytest.raises(InternalError, match="no column nope"):
+    with pytest.raises(UsageError, match="no column nope"):
         ledger.recent("requests", where={"nope": 1})
+    with pytest.raises(UsageError, match="no hot rows"):
+        ledger.recent("nope", where={"nope": 1})
     with pytest.raises(TrinityError, match="another process"):
         await opened(tmp_path)
     await ledger.close()
