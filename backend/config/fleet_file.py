@@ -23,8 +23,8 @@ class ProbeFile(msgspec.Struct, frozen=True, kw_only=True):
     tcp: bool = False
     command: tuple[str, ...] | None = None
     port: Literal["main", "health"] = "main"
-    period: Duration = Duration(1.0)
-    timeout: Duration = Duration(1.0)
+    period: Duration = 1.0
+    timeout: Duration = 1.0
     failure_threshold: int = 3
     success_threshold: int = 1
 
@@ -56,9 +56,9 @@ class WorkloadFile(msgspec.Struct, frozen=True, kw_only=True):
     probes: ProbesFile | None = None
     resources: ResourcesFile = ResourcesFile()
     engine: Literal["llamacpp", "vllm", "none"] | None = None
-    stop_grace: Duration = Duration(10.0)
-    drain_deadline: Duration = Duration(600.0)
-    request_deadline: Duration = Duration(600.0)
+    stop_grace: Duration = 10.0
+    drain_deadline: Duration = 600.0
+    request_deadline: Duration = 600.0
     max_replicas: int = 16
 
 
@@ -68,8 +68,8 @@ class EdgeFile(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     stats_port: int | None = None
     retries: bool = True
-    max_body: ByteSize = ByteSize(1024 * 1024)
-    memory: ByteSize = ByteSize(512 * 1024 * 1024)
+    max_body: ByteSize = 1024 * 1024
+    memory: ByteSize = 512 * 1024 * 1024
     snippet: str | None = None
 
 

@@ -143,7 +143,7 @@ def _llm(name: str, workload: WorkloadFile, settings: Settings) -> tuple[Workloa
         "SLOTS": str(sizing.slots),
         "THREADS": str(sizing.threads),
         "CONTEXT": str(sizing.context_per_slot),
-        "STOP_GRACE": str(float(workload.stop_grace)),
+        "STOP_GRACE": str(workload.stop_grace),
     }
     health = {
         which: ProbeSpec(path=f"/health/{path}", port="health", period_s=period, timeout_s=1.0, failure_threshold=count)
@@ -168,9 +168,9 @@ def _llm(name: str, workload: WorkloadFile, settings: Settings) -> tuple[Workloa
         model_alias=model.alias,
         memory_limit_bytes=workload.resources.memory,
         nice=workload.resources.nice,
-        stop_grace_s=float(workload.stop_grace),
-        drain_deadline_s=float(workload.drain_deadline),
-        request_deadline_s=float(workload.request_deadline),
+        stop_grace_s=workload.stop_grace,
+        drain_deadline_s=workload.drain_deadline,
+        request_deadline_s=workload.request_deadline,
         max_replicas=workload.max_replicas,
     )
     return spec, sizing.memory_per_replica_bytes, sizing.clamps
@@ -199,9 +199,9 @@ def _command(name: str, workload: WorkloadFile) -> WorkloadSpec:
         engine=workload.engine or "none",
         memory_limit_bytes=workload.resources.memory,
         nice=workload.resources.nice,
-        stop_grace_s=float(workload.stop_grace),
-        drain_deadline_s=float(workload.drain_deadline),
-        request_deadline_s=float(workload.request_deadline),
+        stop_grace_s=workload.stop_grace,
+        drain_deadline_s=workload.drain_deadline,
+        request_deadline_s=workload.request_deadline,
         max_replicas=workload.max_replicas,
     )
 
@@ -220,8 +220,8 @@ def _probe(probe: ProbeFile | None) -> ProbeSpec | None:
         path=probe.http or "/",
         port=probe.port,
         command=probe.command or (),
-        period_s=float(probe.period),
-        timeout_s=float(probe.timeout),
+        period_s=probe.period,
+        timeout_s=probe.timeout,
         failure_threshold=probe.failure_threshold,
         success_threshold=probe.success_threshold,
     )

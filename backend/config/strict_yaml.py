@@ -13,7 +13,7 @@ import math
 import re
 import types
 import typing
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import yaml
@@ -43,28 +43,45 @@ _INT = re.compile(r"[-+]?\d+")
 _FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
-class Duration(float):
-    """Seconds; written `250ms`, `15s`, `1m`, `1h30m`. A bare number is refused, it has no unit."""
+Duration = Annotated[
+    float,
+    msgspec.Meta(
+        extra_json_schema={
+            "type": "string",
+            "pattern": r"^(\d+(\.\d+)?(us|ms|s|m|h|d))+$",
+            "description": "a duration with its unit, e.g. 250ms, 15s, 1m30s",
+        }
+    ),
+]
+"""Seconds, as a float; written `250ms`, `15s`, `1m`, `1h30m`. A bare number is refused, it has no unit."""
+
+ByteSize = Annotated[
+    int,
+    msgspec.Meta(
+        extra_json_schema={
+            "type": ["string", "integer"],
+            "pattern": r"^\d+(\.\d+)?\s*([KMGT]i?B?|B)?$",
+            "description": "a size, e.g. 512MiB, 2GiB, or bytes",
+        }
+    ),
+]
+"""Bytes, as an int; written `512MiB`, `2GiB`, `1GB` or a plain number of bytes."""
 
 
-class ByteSize(int):
-    """Bytes; written `512MiB`, `2GiB`, `1GB` or a plain number of bytes."""
-
-
-def parse_duration(text: str) -> Duration:
+def parse_duration(text: str) -> float:
     """Seconds of `1m30s`, `250ms`, ... Raises ValueError."""
     parts = list(_DURATION.finditer(text))
     if not parts or "".join(p.group(0) for p in parts) != text:
         raise ValueError("a duration is written with its unit, e.g. 250ms, 15s, 1m30s")
-    return Duration(sum(float(p.group(1)) * _DURATION_UNITS[p.group(2)] for p in parts))
+    return sum(float(p.group(1)) * _DURATION_UNITS[p.group(2)] for p in parts)
 
 
-def parse_size(text: str) -> ByteSize:
+def parse_size(text: str) -> int:
     """Bytes of `2GiB`, `512MiB`, `1048576`, ... Raises ValueError."""
     match = _SIZE.fullmatch(text)
     if match is None:
         raise ValueError("a size is written like 512MiB, 2GiB or as a number of bytes")
-    return ByteSize(int(float(match.group(1)) * _SIZE_UNITS[match.group(2) or "B"]))
+    return int(float(match.group(1)) * _SIZE_UNITS[match.group(2) or "B"])
 
 
 def decode(text: str, source: str, kind: type[T]) -> T:
@@ -124,7 +141,7 @@ class _Converter:
 
     def convert(self, node: yaml.Node, kind: Any, path: str, depth: int) -> Any:
         origin = typing.get_origin(kind)
-        if origin is typing.Annotated:
+        if origin is typing.Annotated and kind not in (Duration, ByteSize):
             return self.convert(node, typing.get_args(kind)[0], path, depth)
         if origin in (typing.Union, types.UnionType):
             return self._union(node, typing.get_args(kind), path, depth)
@@ -240,9 +257,9 @@ def _read_scalar(text: str, plain: bool, kind: Any) -> Any:
             return kind(text)
         except ValueError:
             raise ValueError(f"allowed: {', '.join(str(m.value) for m in kind)}") from None
-    if kind is Duration:
+    if kind == Duration:
         return parse_duration(text)
-    if kind is ByteSize:
+    if kind == ByteSize:
         return parse_size(text)
     if kind is bool:
         if plain and text in ("true", "false"):

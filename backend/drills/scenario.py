@@ -25,11 +25,6 @@ LoadKind = Literal["chat-stream", "chat-plain", "chat-mixed", "embeddings"]
 ReportFormat = Literal["json", "junit", "md"]
 
 
-def _after(seconds: float, name: str | None = None) -> Duration:
-    """A default duration (as a factory: msgspec cannot encode our float subclass into the JSON Schema)."""
-    return msgspec.field(default_factory=lambda: Duration(seconds), name=name)
-
-
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A pool (all replicas of a workload) or one replica out of a pool (`from`)."""
 
@@ -59,8 +54,8 @@ class BlastRadius(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Lease(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The warden's lease: it undoes everything when heartbeats stop for `expires`."""
 
-    heartbeat: Duration = _after(0.25)
-    expires: Duration = _after(1.0)
+    heartbeat: Duration = 0.25
+    expires: Duration = 1.0
     on_controller_loss: Literal["rollback"] = "rollback"
 
 
@@ -69,10 +64,10 @@ class Safety(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     environments: tuple[str, ...] = ("dev", "staging")
     blast_radius: BlastRadius = msgspec.field(default_factory=BlastRadius)
-    max_runtime: Duration = _after(300.0)
-    fault_ttl: Duration = _after(60.0)
+    max_runtime: Duration = 300.0
+    fault_ttl: Duration = 60.0
     lease: Lease = msgspec.field(default_factory=Lease)
-    max_generator_lag: Duration = _after(0.01)
+    max_generator_lag: Duration = 0.01
     """A load whose lateness (p99 over the run) is above this makes the run inconclusive."""
 
 
@@ -88,7 +83,7 @@ class RequestMix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     max_tokens: int = 32
     stream_share: float = 0.5
-    deadline: Duration = _after(20.0)
+    deadline: Duration = 20.0
     slow_over: Duration | None = None
     temperature: float = 0.0
     prompt_tokens_min: int = 10
@@ -110,14 +105,14 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     id: str
     expr: str
-    grace: Duration = _after(0.0)
+    grace: Duration = 0.0
 
 
 class AbortRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Ends the run with a rollback when it has been true for `for`."""
 
     expr: str
-    sustained: Duration = _after(0.0, name="for")
+    sustained: Duration = msgspec.field(default=0.0, name="for")
     do: Literal["rollback"] = "rollback"
 
 
@@ -130,7 +125,7 @@ class Injection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     signal: SignalName = "KILL"
     respawn: Respawn = "natural"
     when: str | None = None
-    within: Duration = _after(20.0)
+    within: Duration = 20.0
     verify: tuple[VerifyName, ...] = ()
 
 
@@ -197,27 +192,11 @@ def read(text: str, source: str) -> Scenario:
 
 def scenario_digest(scenario: Scenario) -> str:
     """SHA-256 (hex) of the scenario's canonical JSON: comments, order and quoting of the file do not matter."""
-    plain = msgspec.to_builtins(scenario, order="deterministic", enc_hook=_plain)
+    plain = msgspec.to_builtins(scenario, order="deterministic")
     return hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).hexdigest()
-
-
-def _plain(value: Any) -> float:
-    if isinstance(value, float):
-        return float(value)
-    raise TypeError(type(value).__name__)
 
 
 def schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a scenario file, for editors."""
-    shape: dict[str, Any] = msgspec.json.schema(Scenario, schema_hook=_schema_of)
+    shape: dict[str, Any] = msgspec.json.schema(Scenario)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Trinity drill", **shape}
-
-
-def _schema_of(kind: type) -> dict[str, Any]:
-    if kind is Duration:
-        return {
-            "type": "string",
-            "pattern": r"^(\d+(\.\d+)?(us|ms|s|m|h|d))+$",
-            "description": "a duration with its unit, e.g. 250ms, 15s, 1m30s",
-        }
-    raise NotImplementedError(kind.__name__)
