@@ -58,7 +58,13 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
 }
 _ROW_FUNCTIONS: Final = frozenset({*_COUNTS, "latency", "ttft", "service", "p50", "p95", "p99", "max", "min"})
 _OPTION_KINDS: Final[Mapping[str, Kind | Literal["fault"]]] = {"last": TIME, "spans": "fault", "replicas": NUMBER}
-_KIND_NAMES: Final[dict[int | str, str]] = {"series": "a set of times (take p50, p95, p99, min or max of it)"}
+_KIND_NAMES: Final[Mapping[int | str, str]] = {
+    NUMBER: "a number",
+    TIME: "a time",
+    RATE: "a rate (/s)",
+    "bool": "true or false",
+    "series": "a set of times (take p50, p95, p99, min or max of it)",
+}
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
