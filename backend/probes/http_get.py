@@ -46,7 +46,7 @@ async def _read_answer(reader: asyncio.StreamReader, max_body_bytes: int) -> Htt
     except asyncio.LimitOverrunError as error:
         raise NotHttp("its header is larger than 64 KiB") from error
     words = head[0].split(" ", 2)
-    if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdigit():
+    if len(words) < 2 or not words[0].startswith("HTTP/") or not _is_number(words[1]):
         raise NotHttp(f"it answered {head[0][:60]!r}")
     if not max_body_bytes:
         return HttpAnswer(int(words[1]), b"")
@@ -55,8 +55,12 @@ async def _read_answer(reader: asyncio.StreamReader, max_body_bytes: int) -> Htt
         body = await _read_chunks(reader, max_body_bytes)
     else:
         length = headers.get("content-length", "")
-        body = await _read_up_to(reader, min(int(length), max_body_bytes) if length.isdigit() else max_body_bytes)
+        body = await _read_up_to(reader, min(int(length), max_body_bytes) if _is_number(length) else max_body_bytes)
     return HttpAnswer(int(words[1]), body)
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdigit()
 
 
 async def _read_up_to(reader: asyncio.StreamReader, count: int) -> bytes:
@@ -69,11 +73,12 @@ async def _read_up_to(reader: asyncio.StreamReader, count: int) -> bytes:
 async def _read_chunks(reader: asyncio.StreamReader, max_body_bytes: int) -> bytes:
     body = b""
     while len(body) < max_body_bytes:
-        size_line = (await reader.readline()).split(b";")[0].strip()
         try:
-            size = int(size_line, 16)
-        except ValueError as error:
+            size = int((await reader.readline()).split(b";")[0], 16)
+        except ValueError as error:  # no number, or a line over the limit
             raise NotHttp("a chunk has no size") from error
+        if size < 0:
+            raise NotHttp("a chunk has a negative size")
         if size == 0:
             break
         body += await _read_up_to(reader, min(size, max_body_bytes - len(body)))

@@ -7,6 +7,7 @@ Linux only, single-threaded only.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import re
@@ -81,12 +82,21 @@ def first_start_number(counter: Path, files: tuple[InheritedFile, ...]) -> int:
 
 
 def open_files(files: tuple[InheritedFile, ...], start_number: int) -> dict[int, int]:
-    """Open each for appending; keyed by the descriptor number it is passed as. Raises OSError."""
+    """Open each for appending; keyed by the descriptor number it is passed as. Raises OSError.
+
+    On a full disk the program gets /dev/null instead: it must run all the same.
+    """
     opened: dict[int, int] = {}
     for file in files:
         path = Path(file.path.replace("{start}", f"{start_number:08d}"))
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        opened[file.fd] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            opened[file.fd] = os.open(path, flags | os.O_CREAT, 0o600)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            opened[file.fd] = os.open(os.devnull, flags)
     return opened
 
 

@@ -20,7 +20,7 @@ from backend.contract.shim import ShimSpec
 from backend.shim import spawn
 from backend.shim.child import Child
 from backend.shim.control import Connection, ControlSocket
-from backend.shim.memory import CHECK_PERIOD_S, MemoryCgroup
+from backend.shim.memory import CHECK_PERIOD_S, MemoryCgroup, descendants
 from backend.shim.output import LogWriter
 from backend.shim.protocol import Message, Request
 from backend.shim.record import ShimRecord, start_ticks, write_atomic
@@ -211,6 +211,15 @@ class Supervisor:
         assert self._control is not None
         self._control.push(Message(event="exited", exit=record, record=self._write_record()))
 
+    def _end_descendants(self) -> None:
+        """End what left its process group or session: as subreaper we are its parent by now."""
+        while leftover := descendants(os.getpid())[1:]:
+            for pid in leftover:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-1, 0)
+
     # -- requests
 
     def _request(self, connection: Connection, request: Request) -> None:
@@ -299,6 +308,7 @@ class Supervisor:
 
     def _finish(self) -> None:
         assert self._control is not None
+        self._end_descendants()
         if self._last_exit is None:
             self._last_exit = ExitRecord(ts=self._clock.now(), reason="Stopped")
         for connection, request_id in self._stopping or []:

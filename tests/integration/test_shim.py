@@ -255,6 +255,20 @@ async def test_stop_ends_what_ignores_it_after_the_grace(base: Path) -> None:
     assert not (base / "r-1.sock").exists()
 
 
+@pytest.mark.parametrize("ends_by", ["itself", "stop"])
+async def test_descendants_that_left_the_session_are_ended_too(base: Path, ends_by: str) -> None:
+    script = "setsid sleep 1000 & (setsid sh -c 'sleep 1001 & sleep 1002' &) ; echo forked; "
+    script += "exit 3" if ends_by == "itself" else "exec sleep 1003"
+    client = await ShimClient.launch(spec(base, "sh", "-c", script))
+    await until(lambda: "forked" in log_text(base), "it forked")
+    if ends_by == "stop":
+        await until(lambda: len(processes_about(base)) == 6, "all run")
+        await client.stop(1.0)
+    else:
+        await asyncio.wait_for(client.closed(), 5.0)
+    assert processes_about(base) == []
+
+
 async def test_a_frozen_program_can_be_stopped(base: Path) -> None:
     client = await ShimClient.launch(spec(base, *server()))
     await until(lambda: "serving" in log_text(base), "the program serves")

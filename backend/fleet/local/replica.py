@@ -36,6 +36,8 @@ from backend.shim.record import ShimRecord
 
 UNHEALTHY_GRACE_S: Final = 1.0
 """From the stop signal to SIGKILL for a process whose liveness or startup probe gave it up."""
+_LAUNCH_S: Final = 15.0
+"""For a shim to execute its program; a tenth of a second on an idle machine."""
 _OWN_SIGNAL_S: Final = 10.0
 """How long after our own signal an exit is put down to it."""
 _SIGNALS_THAT_SPARE: Final = frozenset({0, 17, 18, 19, 20, 21, 22, 23, 28})
@@ -246,7 +248,9 @@ class Replica:
         self._set(Phase.STARTING, self._reason)
         try:
             self.seed = await settled(self.seed, self._context.ports)
-            client = await ShimClient.launch(launching.shim_spec(self.seed, self._context.paths), clock=self._clock)
+            client = await ShimClient.launch(
+                launching.shim_spec(self.seed, self._context.paths), timeout_s=_LAUNCH_S, clock=self._clock
+            )
         except (TrinityError, OSError) as error:
             self._not_started(error, asked)
             return
