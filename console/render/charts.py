@@ -68,7 +68,7 @@ def _labels(top: float, rows: int, label: Callable[[float], str]) -> list[str]:
     labels[0] = label(top)
     labels[-1] = label(0.0) if rows > 1 else labels[-1]
     if rows >= 5:
-        labels[(rows - 1) // 2] = label(top * (1 - ((rows - 1) // 2 + 0.5) / rows))
+        labels[rows // 2] = label(top / 2)
     return labels
 
 

@@ -112,8 +112,8 @@ def quantile_legend(points: Sequence[SeriesPoint], width: int = 80) -> Line:
         (words[1], "text"),
         (f"{gap}p99 ", "series3"),
         (words[2], "text"),
-        (" ms" if tight else "", "muted"),
-        (f"{gap}n {units.count(ttft.count)}", "faint"),
+        ("ms" if tight else "", "muted"),
+        (f" n{units.count(ttft.count)}" if tight else f"  n {units.count(ttft.count)}", "faint"),
     )
 
 
@@ -155,7 +155,9 @@ def scaling_lines(views: Iterable[ScalingView], width: int, now: float) -> list[
             (f"  {view.maximum_note}" if view.maximum_note else "", "faint"),
         )
         out.append(fit_line(head, width))
-        out.append(fit_line(join(_inputs(view), ("  ", "text")), width))
+        inputs = _inputs(view)
+        together = join(inputs, ("  ", "text"))
+        out += [fit_line(line, width) for line in ([together] if line_width(together) <= width else inputs)]
         when = f"{units.age(now - view.last_decision_ts)} ago  " if view.last_decision_ts else ""
         if view.cooldown_left_s > 0:
             when = f"cooling down {max(10, round(view.cooldown_left_s / 10) * 10)} s  "

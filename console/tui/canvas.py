@@ -106,6 +106,7 @@ class Canvas(Widget):
 class Panel(Canvas):
     """A canvas with a title line. Subclasses name themselves and paint a body."""
 
+    can_focus = True
     heading: ClassVar[str] = ""
 
     def info(self) -> Line:

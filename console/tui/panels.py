@@ -123,7 +123,6 @@ class Feed(Panel):
 class LogPane(Panel):
     """Lines of a ring, newest at the bottom; scrolls back without losing what arrives meanwhile."""
 
-    can_focus = True
     heading = "Logs"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "scroll_by(1)", "back", id="log.up", show=False),

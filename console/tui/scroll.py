@@ -15,7 +15,6 @@ from console.tui.canvas import Panel
 class ScrollPanel(Panel):
     """`write(width)` gives all lines; the panel shows a window of them."""
 
-    can_focus = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "scroll_by(1)", "down", id="scroll.down", show=False),
         Binding("up,k", "scroll_by(-1)", "up", id="scroll.up", show=False),

@@ -24,7 +24,6 @@ GAP = 2
 class VTable(Panel, Generic[T]):
     """A focusable table over a model. Posts `Moved` when the cursor changes row and `Opened` on enter."""
 
-    can_focus = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "move(1)", "next row", id="table.down", show=False),
         Binding("up,k", "move(-1)", "row before", id="table.up", show=False),

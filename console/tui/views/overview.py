@@ -96,9 +96,7 @@ class OverviewView(View):
         if one_pane(width, height):
             self.pane = PANES[(PANES.index(self.pane) + step) % len(PANES)]
             self._arrange()
-            panel = self._panels[self.pane]
-            if panel.can_focus:
-                panel.focus()
+            self._panels[self.pane].focus()
             self.call_after_refresh(self.update)
             return
         logs, table = self._panels["logs"], self._panels["table"]

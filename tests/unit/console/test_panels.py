@@ -1,0 +1,256 @@
+"""The words of the overview: health first, staleness never hidden, states readable without colour."""
+
+from __future__ import annotations
+
+import pytest
+
+from backend.contract.control import DrillInfo, DrillView, Frame, LoadView, Quantiles, ScalingView
+from backend.contract.fleet import ExitRecord, ProbeStatus
+from backend.contract.rows import LogRow, RequestRow
+from backend.contract.words import (
+    ActionOutcome,
+    DrillOutcome,
+    Phase,
+    RequestOutcome,
+    Severity,
+    Vantage,
+)
+from console.render import detail, panels, words
+from console.render.columns import REPLICAS, WORKLOADS
+from console.render.ledger_columns import ACTION_COLUMNS, DRILL_COLUMNS, EVENT_COLUMNS, REQUEST_COLUMNS
+from console.render.spans import line_width
+from console.render.theme import Shape
+from console.state.store import FleetState
+
+from .sample import action, event, point, replica, snapshot
+
+
+def text(lines):
+    return "\n".join("".join(part for part, _ in line) for line in lines)
+
+
+def one(line):
+    return text([line])
+
+
+def live(**parts):
+    state = FleetState()
+    state.apply(Frame(seq=1, snapshot=snapshot(**parts)))
+    return state
+
+
+def test_fleet_line_says_health_readiness_and_rates():
+    line = one(panels.fleet_line(live(), 120, 1000.0))
+    assert "● local ok" in line
+    assert "2/2 ready" in line
+    assert "2.0 req/s" in line
+    assert "80 tok/s" in line
+    assert "0 err/s" in line
+
+
+@pytest.mark.parametrize("width", [10, 20, 40, 80, 120, 200])
+def test_fleet_line_fits_and_keeps_health(width):
+    line = panels.fleet_line(live(), width, 1000.0)
+    assert line_width(line) == width
+    if width >= 20:
+        assert "local ok" in one(line)
+
+
+def test_lost_daemon_is_stale_with_its_age():
+    state = live()
+    state.lost("gone")
+    line = one(panels.fleet_line(state, 80, 1045.0))
+    assert "STALE 40s" in line
+    assert "reconnecting" in line
+
+
+def test_before_the_first_frame_it_says_connecting_and_why_not():
+    state = FleetState()
+    assert "connecting" in one(panels.fleet_line(state, 80, 0.0))
+    state.lost("The daemon does not answer.")
+    assert "does not answer" in one(panels.fleet_line(state, 80, 0.0))
+
+
+def test_alarms_lost_rows_load_and_drill_are_on_the_line():
+    drill = DrillView(
+        run_id="r", name="kill", outcome=DrillOutcome.RUNNING, phase="recovery", phase_index=2, phases=3, started_ts=1
+    )
+    state = live(dropped_rows=4, load=LoadView(running=True, rate=4, failed=2), drill=drill, edge_up=False)
+    state.load_history([], [event(5, Severity.ERROR)], [])
+    line = one(panels.fleet_line(state, 240, 1000.0))
+    for words_ in ("1 alarm", "4 rows lost", "load 4.0/s 2 failed", "drill recovery 3/3", "edge down"):
+        assert words_ in line
+
+
+def test_titles_follow_the_theme():
+    assert one(panels.title("Queue", (("5", "text"),), 20, Shape(rule="━", title="upper"))).startswith("QUEUE ━━")
+    assert one(panels.title("Queue", (), 20, Shape(title="bracket"))).startswith("[queue] ──")
+    for width in (3, 8, 20):
+        assert line_width(panels.title("Queue", (("much too long", "text"),), width, Shape())) == width
+
+
+def test_quantiles_come_with_their_count_or_say_idle():
+    assert "n 3" in one(panels.quantile_legend([point()]))
+    assert "n3" in one(panels.quantile_legend([point()], 38))
+    assert "idle, n 0" in one(panels.quantile_legend([point(ttft=Quantiles())]))
+    assert "no data" in one(panels.quantile_legend([]))
+    assert "waiting 0" in one(panels.queue_legend([point()]))
+    assert "80 tok/s" in one(panels.rate_legend([point()]))
+
+
+def test_scaling_marks_a_breach_and_an_idle_input():
+    view = ScalingView(
+        workload="llm",
+        policy="threshold",
+        enabled=True,
+        current=2,
+        minimum=1,
+        maximum=4,
+        maximum_note="memory holds 4",
+        cooldown_left_s=42,
+        last_decision="up: queue",
+        inputs={"cpu_percent": 90.0, "cpu_percent_target": 70.0, "queue_depth": 0, "ttft_p99_ms": None},
+    )
+    shown = text(panels.scaling_lines([view], 70, 1000.0))
+    for part in (
+        "llm on",
+        "2 of 1–4",
+        "memory holds 4",
+        "cpu ▲90/70%",
+        "queue 0",
+        "ttft p99 idle",
+        "cooling down 40 s",
+    ):
+        assert part in shown
+    assert len(panels.scaling_lines([view], 24, 1000.0)) == 5, "narrow: an input a line"
+    assert "no workload" in text(panels.scaling_lines([], 40, 0.0))
+
+
+def test_feed_mixes_events_and_actions_newest_first():
+    shown = panels.feed_lines([event(1, Severity.ERROR), event(9)], [action("a", ActionOutcome.OK, ts=1005.0)], 60, 5)
+    assert [("event 9" in one(line), "scale llm" in one(line), "✗" in one(line)) for line in shown] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+    ]
+    assert "nothing has happened" in text(panels.feed_lines([], [], 40, 3))
+
+
+def test_log_line_marks_what_was_searched():
+    row = LogRow(ts=0.0, replica="llm-0", level="error", message="prompt DONE, done")
+    line = panels.log_line(row, 60, name_width=6, find="done")
+    assert [part for part, style in line if style.endswith(" r")] == ["DONE", "done"]
+    assert " E " in one(line)
+
+
+@pytest.mark.parametrize("width", [10, 24, 60])
+def test_wrapping_loses_no_word(width):
+    said = "a killed replica loses no request at all"
+    lines = panels.wrapped(said, width)
+    assert " ".join(one(line).strip() for line in lines) == said
+
+
+@pytest.mark.parametrize(
+    "table", [words.PHASES, words.SEVERITIES, words.ACTIONS, words.REQUESTS, words.DRILLS, words.HEALTH]
+)
+def test_every_word_has_a_glyph_so_that_colour_is_never_alone(table):
+    kinds = {type(key) for key in table} - {str}
+    for kind in kinds:
+        assert set(table) == set(kind)
+    assert all(len(glyph) == 1 for glyph, _ in table.values())
+
+
+def test_describe_tells_probes_last_exit_requests_and_logs():
+    view = replica(
+        phase=Phase.NOT_READY,
+        reason="readiness fails",
+        last_exit=ExitRecord(ts=990.0, signal=9, reason="Killed", pid=41, last_lines=("out of luck",)),
+        probes=(ProbeStatus(name="readiness", ok=False, detail="503", failures=3, last_ts=999.0, latency_s=0.01),),
+    )
+    request = RequestRow(
+        ts=998.0,
+        vantage=Vantage.EDGE,
+        request_id="abc-1",
+        fleet="local",
+        workload="llm",
+        replica="llm-0",
+        route="/v1/completions",
+        status=200,
+        outcome=RequestOutcome.OK,
+        ttft_s=0.1,
+        retries=1,
+    )
+    lines = detail.replica_lines(
+        view,
+        requests=[request],
+        events=[event(1)],
+        logs=[LogRow(ts=1.0, replica="llm-0", message="hi")],
+        now=1000.0,
+        width=100,
+    )
+    shown = text(lines)
+    for part in ("◑ NotReady", "readiness fails", "✗ fails", "503", "3 failures", "Killed", "signal 9", "out of luck"):
+        assert part in shown
+    for part in ("abc-1", "1 retry", "event 1", "hi", "p50 50 ms"):
+        assert part in shown
+
+
+def test_any_row_can_be_described_and_shown_raw():
+    row = event(3, attributes={"pid": 4})
+    assert "pid=4" in text(detail.row_lines(row, 60))
+    raw = text(detail.raw_lines({"a": {"b": [1, True]}, "c": None, "d": {}}, 40))
+    for part in ("a:", "b:", "- 1: true", "c: null", "d: {}"):
+        assert part in raw
+
+
+def test_a_drill_says_what_would_happen_and_how_it_went():
+    last = DrillView(
+        run_id="run-1", name="kill", outcome=DrillOutcome.PASS, started_ts=900.0, ended_ts=930.0, detail="0 failed"
+    )
+    shown = text(
+        detail.drill_lines(DrillInfo(name="kill", title="Kills", plan=("Refused: too few",), last=last), 1000.0, 60)
+    )
+    for part in ("Kills", "Refused: too few", "pass", "30 s", "0 failed", "run-1"):
+        assert part in shown
+    assert "never been run" in text(detail.drill_lines(DrillInfo(name="x", title="X"), 0.0, 60))
+
+
+@pytest.mark.parametrize(
+    ("columns", "item"),
+    [
+        (REPLICAS, replica()),
+        (WORKLOADS, snapshot().workloads[0]),
+        (EVENT_COLUMNS, event(1)),
+        (ACTION_COLUMNS, action("a")),
+        (DRILL_COLUMNS, DrillInfo(name="kill", title="Kills")),
+    ],
+)
+def test_every_column_renders_and_sorts(columns, item):
+    for column in columns:
+        cell, style = column.cell(item, 1000.0)
+        assert isinstance(cell, str)
+        assert style
+        column.sort(item)
+
+
+def test_request_columns_show_missing_values_as_missing():
+    row = RequestRow(
+        ts=1.0,
+        vantage=Vantage.EDGE,
+        request_id="x",
+        fleet="l",
+        workload="w",
+        replica=None,
+        route="/",
+        status=-1,
+        outcome=RequestOutcome.FAILED,
+    )
+    cells = {column.key: column.cell(row, 2.0)[0] for column in REQUEST_COLUMNS}
+    assert (cells["status"], cells["outcome"], cells["ttft"], cells["tokens"]) == ("none", "✗ failed", "–", "–")  # noqa: RUF001
+
+
+def test_replica_columns_without_an_edge_or_metrics():
+    view = replica(phase=Phase.PENDING)
+    cells = {column.key: column.cell(view, 1000.0)[0] for column in REPLICAS}
+    assert cells["phase"] == "○ Pending"
+    assert cells["cpu"] == "–"  # noqa: RUF001
