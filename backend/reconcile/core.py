@@ -20,7 +20,7 @@ from backend.contract.ledger import RowSink
 from backend.contract.rows import EventRow, Scalar
 from backend.contract.words import Phase, Severity
 from backend.reconcile.leases import Leases
-from backend.reconcile.plan import Situation, has_died, in_service
+from backend.reconcile.plan import Situation, in_service
 from backend.reconcile.wanted import WantedState, WantedStore, WorkloadWanted
 
 DRAIN_POLL_S: Final = 0.05
@@ -164,7 +164,7 @@ class Core:
         self.event("edge.marked-down", Severity.WARNING, replica, f"{replica} died; the edge no longer chooses it.")
 
     async def fill(self, workload: str, replica: str) -> None:
-        """Give a Ready replica its slot; takes it back at once where it died in the meantime."""
+        """Give a Ready replica its slot. One that died in the meantime is known by its pid in the next pass."""
         async with self.lock(replica):
             status = self.find(replica)
             if status is None or status.phase != Phase.READY or status.port is None or replica in self.leaving:
@@ -183,10 +183,6 @@ class Core:
             self.down.discard(replica)
             if status.pid is not None:
                 self.filled[replica] = status.pid
-        now = self.find(replica)
-        if now is None or has_died(now, status.pid):
-            await self.mark_down(workload, replica)
-            return
         self.event("edge.filled", Severity.INFO, replica, f"{replica} takes requests.", port=status.port)
 
     async def drain_until_idle(self, workload: str, replica: str, deadline_s: float) -> bool:

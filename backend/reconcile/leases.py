@@ -75,8 +75,6 @@ class Leases:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._pass_on(workload)  # the turn came in the same instant: hand it to the next
-            elif turn in queue:
-                queue.remove(turn)
             raise
 
     def _pass_on(self, workload: str) -> None:

@@ -275,8 +275,6 @@ def _rollout_steps(workload: _Workload, wanted: int, targets: frozenset[str]) ->
     missing = wanted + surge - len(workload.alive)
     if missing > 0:
         return _creates(workload, missing)
-    if any(status.workload == spec.name and status.name in situation.leaving for status in situation.replicas):
-        return []  # one at a time
     fresh = [status for status in workload.alive if status.name not in targets]
     if not all(workload.in_service(status) or status.name in workload.drained for status in fresh):
         return []

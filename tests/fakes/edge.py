@@ -15,7 +15,11 @@ from backend.contract.words import SlotState
 
 
 class FakeEdge:
-    """Obeys Edge. `begin` and `end` are a client's request; `calls` is what was asked of it, in order."""
+    """Obeys Edge. `begin` and `end` are a client's request; `calls` is what was asked of it, in order.
+
+    A replica that was marked down keeps its slot and is not chosen before `recheck` (HAProxy's own check) or a
+    slot that was emptied and filled anew; filling a slot with what it holds already changes nothing.
+    """
 
     def __init__(self) -> None:
         self.declared: dict[str, WorkloadSpec] = {}
@@ -23,6 +27,7 @@ class FakeEdge:
         self.requests: Counter[str] = Counter()
         self.calls: list[tuple[str, str]] = []
         self.error: Exception | None = None
+        self.unhealthy: set[str] = set()
         self.retries_on = True
         self.reloads = 0
 
@@ -37,6 +42,14 @@ class FakeEdge:
 
     def end(self, replica: str) -> None:
         self.requests[replica] -= 1
+
+    def recheck(self, replica: str) -> None:
+        """HAProxy's own check passed."""
+        self.unhealthy.discard(replica)
+
+    def chosen(self, replica: str) -> bool:
+        """Whether it would get a request now."""
+        return any(slot.replica == replica and self._chosen(slot) for slot in self.table.values())
 
     def state(self, replica: str) -> SlotState | None:
         """Its slot's state; None where it has none."""
@@ -123,18 +136,19 @@ class FakeEdge:
 
     async def mark_down(self, workload: str, replica: str) -> None:
         self._called("mark_down", replica)
-        self._set(workload, replica, SlotState.MAINT)
+        self.unhealthy.add(replica)
         self.requests.pop(replica, None)
 
     async def clear(self, workload: str, replica: str) -> None:
         self._called("clear", replica)
         self.table.pop((workload, replica), None)
+        self.unhealthy.discard(replica)
 
     async def set_retries(self, *, on: bool) -> None:
         self.retries_on = on
 
     def _chosen(self, slot: SlotAssignment) -> bool:
-        return slot.state == SlotState.READY
+        return slot.state == SlotState.READY and slot.replica not in self.unhealthy
 
     def _called(self, what: str, replica: str) -> None:
         self.calls.append((what, replica))

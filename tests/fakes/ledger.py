@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from backend.contract.rows import ActionRow, EventRow, Row, Scalar, table_of
@@ -25,6 +26,7 @@ class MemoryLedger:
     async def append_durable(self, row: Row) -> None:
         if self.fail_with is not None:
             raise self.fail_with
+        await asyncio.sleep(0)  # an fsync lets others run
         self.durable.append(row)
         self.append(row)
 

@@ -131,9 +131,10 @@ async def test_a_death_reaches_the_edge_at_once_and_the_replica_is_filled_again(
         world.fleet.die("llm-0")
         await asyncio.sleep(0)  # one turn of the loop: far less than its tick
         assert ("mark_down", "llm-0") in world.edge.calls
-        assert world.edge.state("llm-0") == SlotState.MAINT
+        assert not world.edge.chosen("llm-0") and reconciler.serving("llm") == ("llm-1",)
         await world.until(lambda: "llm-0" in reconciler.serving("llm"))
         assert world.edge.calls[-1] == ("fill", "llm-0")
+        assert world.edge.chosen("llm-0"), "it need not wait for the edge's own check"
         assert world.names() == ["llm-0", "llm-1"]
         assert world.edge.calls.count(("mark_down", "llm-0")) == 1
 
@@ -143,17 +144,17 @@ async def test_a_replica_that_dies_while_it_is_filled_is_taken_back(world: World
     died = asyncio.Event()
 
     async def slow_fill(workload: str, replica: str, **where: object) -> object:
-        made = await real_fill(workload, replica, **where)  # type: ignore[arg-type]  # passed through
         if replica == "llm-0" and not died.is_set():
             died.set()
             world.fleet.held.add("llm-0")
             world.fleet.die("llm-0")
-        return made
+        return await real_fill(workload, replica, **where)  # type: ignore[arg-type]  # passed through
 
     world.edge.fill = slow_fill  # type: ignore[method-assign,assignment]  # the race, made certain
     async with world.daemon(ready=False):
         await died.wait()
-        await world.until(lambda: world.edge.state("llm-0") == SlotState.MAINT)
+        await world.until(lambda: ("mark_down", "llm-0") in world.edge.calls)
+        assert not world.edge.chosen("llm-0")
 
 
 async def test_scaling_under_load_loses_nothing(world: World) -> None:
@@ -296,6 +297,7 @@ async def test_a_failing_edge_is_reported_once_and_retried(world: World) -> None
         await world.until(lambda: len(world.ledger.events("reconcile.step-failed")) >= 2)
         with pytest.raises(TrinityError, match="the runtime API does not answer"):
             await reconciler.wait_ready(timeout_s=0.3)
+        await world.until(lambda: world.edge.calls.count(("fill", "llm-0")) >= 2)
         assert len(world.ledger.events("reconcile.step-failed")) == 2, "one for each replica"
         world.edge.error = None
         await reconciler.wait_ready(timeout_s=5)

@@ -39,6 +39,10 @@ def test_a_name_that_is_still_leaving_is_not_given_again() -> None:
         )
     )
     assert steps == (Create("llm", "llm-1"),)
+    gone = Situation(specs=(spec(),), wanted=wanted(1), leaving=frozenset({"llm-0"}))
+    assert plan(gone) == (Create("llm", "llm-1"),), "its slot may yet have to be emptied"
+    orphan = Situation(specs=(spec(),), wanted=wanted(1), slots=(slot("llm-0"),))
+    assert plan(orphan) == (Clear("llm", "llm-0"), Create("llm", "llm-1"))
 
 
 @dataclass
@@ -127,6 +131,12 @@ def test_scale_down_takes_the_one_that_is_not_ready_first() -> None:
     assert removed(situation) == ["llm-0"]
 
 
+def test_scale_down_takes_what_starts_before_what_is_ready_and_not_yet_filled() -> None:
+    replicas = (replica("llm-0", Phase.STARTING), replica("llm-1", created=1), replica("llm-2", created=2))
+    situation = Situation(specs=(spec(),), wanted=wanted(2), replicas=replicas, slots=(slot("llm-1"),))
+    assert removed(situation) == ["llm-0"]
+
+
 def test_scale_down_takes_the_idle_one_then_the_youngest() -> None:
     busy = Situation(**three(wanted=wanted(2), in_flight={"llm-0": 0, "llm-1": 3, "llm-2": 3}))  # type: ignore[arg-type]  # keyword table
     assert removed(busy) == ["llm-0"]
@@ -161,6 +171,40 @@ def test_a_rollout_surges_first_and_removes_only_when_the_new_one_serves() -> No
     assert removed(Situation(**four)) == ["llm-2"]  # type: ignore[arg-type]  # keyword table
     four["leaving"] = frozenset({"llm-2"})
     assert plan(Situation(**four)) == (Create("llm", "llm-4"),)  # type: ignore[arg-type]  # keyword table
+
+
+def test_a_rollout_removes_not_even_a_dead_old_one_before_the_new_one_serves() -> None:
+    situation = Situation(
+        specs=(spec(),),
+        wanted=wanted(2),
+        replicas=(replica("llm-0"), replica("llm-1", Phase.CRASH_LOOP), replica("llm-2", Phase.STARTING)),
+        slots=(slot("llm-0"),),
+        rolling={"llm": frozenset({"llm-0", "llm-1"})},
+    )
+    assert removed(situation) == []
+
+
+def test_a_rollout_keeps_as_many_serving_as_are_wanted() -> None:
+    situation = Situation(
+        specs=(spec(),),
+        wanted=wanted(2),
+        replicas=(replica("llm-0"), replica("llm-1", Phase.NOT_READY), replica("llm-2")),
+        slots=(slot("llm-0"), slot("llm-2", number=1)),
+        rolling={"llm": frozenset({"llm-0", "llm-1"})},
+        protected=frozenset({"llm-1"}),
+    )
+    assert removed(situation) == []
+
+
+def test_a_rollout_goes_on_where_a_new_replica_was_drained_by_name() -> None:
+    situation = Situation(
+        specs=(spec(),),
+        wanted=wanted(2, drained=["llm-2"]),
+        replicas=(replica("llm-0"), replica("llm-1", created=1), replica("llm-2", created=2)),
+        slots=(slot("llm-0"), slot("llm-1", number=1), slot("llm-2", SlotState.DRAIN, number=2)),
+        rolling={"llm": frozenset({"llm-0", "llm-1"})},
+    )
+    assert removed(situation) == ["llm-1"]
 
 
 def test_a_fixed_port_is_replaced_without_surge() -> None:
