@@ -372,7 +372,7 @@ async def test_a_lost_shim_is_a_death_like_any_other(rig: Rig) -> None:
 
 
 async def test_a_frozen_shim_does_not_hide_a_death(rig: Rig) -> None:
-    await rig.fleet.create(workload(rig.base), "w-1")
+    await rig.fleet.create(workload(rig.base, probes=ProbesSpec()), "w-1")
     before = await rig.phase(Phase.READY)
     os.kill(before.shim_pid or 0, signal.SIGSTOP)
     os.kill(before.pid or 0, signal.SIGKILL)

@@ -125,6 +125,14 @@ async def test_a_killed_shim_takes_its_program_with_it(base: Path) -> None:
     assert [path.name for path in base.iterdir()] == ["logs"]
 
 
+async def test_a_killed_shim_takes_its_program_with_it_even_if_nobody_watches(base: Path) -> None:
+    client = await ShimClient.launch(spec(base, *server("--ignore-term")))
+    await until(lambda: "serving" in log_text(base), "the program serves")
+    await client.close()
+    os.kill(client.record.shim_pid, signal.SIGKILL)
+    await until(lambda: not alive(client.record.pid), "the program is gone", 2.0)
+
+
 LAUNCHER = """
 import asyncio, sys, msgspec
 from backend.contract.shim import ShimSpec
@@ -180,12 +188,12 @@ async def test_memory_over_the_limit_is_oom_killed(base: Path) -> None:
 
 async def test_output_is_rotated_by_the_shim(base: Path) -> None:
     port = free_port()
-    client = await ShimClient.launch(spec(base, *server("--port", str(port)), log_max_bytes=20_000, log_backups=3))
+    client = await ShimClient.launch(spec(base, *server("--port", str(port)), log_max_bytes=20_000, log_backups=1))
     await until(lambda: "serving" in log_text(base), "the program serves")
     await get(port, "/say?lines=2000&size=40")
     await until(lambda: "1999 " + "x" * 40 in log_text(base), "the last line is written")
     files = list((base / "logs" / "r-1").glob("*.log"))
-    assert len(files) == 4
+    assert len(files) == 2
     assert all(path.stat().st_size <= 20_000 + 65_536 * 2 for path in files)
     numbers = [int(line.split(" ")[3]) for line in log_text(base).splitlines() if "xxx" in line]
     assert numbers == list(range(numbers[0], 2000))
