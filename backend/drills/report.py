@@ -256,7 +256,7 @@ def junit(report: Report) -> str:
         "testsuite",
         name=f"drill.{report.name}",
         tests=str(len(cases) + 1),
-        failures=str(failures + (report.exit_code == 1 and not failures)),
+        failures=str(failures + (report.exit_code == 1)),
         errors=str(errors + (report.exit_code not in (0, 1))),
         time=f"{seconds:.3f}",
     )
