@@ -9,8 +9,6 @@ import os
 import signal
 from pathlib import Path
 
-import psutil
-
 _PROC = Path("/proc/self/stat").exists()
 
 
@@ -19,6 +17,8 @@ def start_mark(pid: int) -> str | None:
     if _PROC:
         fields = _stat(pid)
         return None if fields is None else fields[19]
+    import psutil  # slow to load, and only needed where there is no /proc
+
     try:
         return repr(psutil.Process(pid).create_time())
     except psutil.Error:
@@ -30,6 +30,8 @@ def state(pid: int) -> str | None:
     if _PROC:
         fields = _stat(pid)
         return None if fields is None else fields[0]
+    import psutil
+
     try:
         status = psutil.Process(pid).status()
     except psutil.Error:

@@ -94,7 +94,7 @@ def test_a_failure_within_the_grace_is_forgiven() -> None:
     ],
 )
 def test_each_ending(changes: dict[str, object], wanted: str) -> None:
-    assert outcome(**changes) == wanted
+    assert outcome(None, **changes) == wanted
 
 
 def test_too_few_requests_are_inconclusive() -> None:
