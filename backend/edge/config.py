@@ -290,6 +290,7 @@ def _outer(settings: EdgeSettings, files: EdgeFiles, backend: EdgeBackend, fille
     return f"""\
 backend {backend.workload}
   balance leastconn
+  http-reuse always
 {retry}  timeout queue {_ms(backend.deadline_s)}
   timeout server {deadline}
   http-response set-var(txn.t1) date(0,us)
@@ -316,7 +317,7 @@ listen {name}
   option logasap
   log-format '{INNER_LOG}'
 {check}  http-reuse never
-  option http-server-close
+  timeout http-keep-alive 2s
   timeout server {deadline}
   http-request set-var(txn.t0) date(0,us)
   http-request set-var(txn.u) req.hdr(x-trinity-uid)

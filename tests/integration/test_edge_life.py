@@ -117,7 +117,10 @@ async def test_drain_counts_requests_on_a_replaced_process_too() -> None:
         assert b.edge.adopted
         assert await b.edge.in_flight("llm", "llm-0") == 1
         assert (await running).text.endswith("data: [DONE]\n\n")
-        assert await b.edge.in_flight("llm", "llm-0") == 0
+        deadline = time.monotonic() + 5  # an idle connection to the replica is kept for two seconds
+        while await b.edge.in_flight("llm", "llm-0"):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
 
 
 async def test_drained_replica_gets_nothing_new_and_keeps_what_it_has() -> None:
