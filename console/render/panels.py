@@ -150,7 +150,7 @@ def scaling_lines(views: Iterable[ScalingView], width: int, now: float) -> list[
             (f"{view.workload} ", "text b"),
             state,
             (f"  {view.current}", "text"),
-            (f" of {view.minimum}–{view.maximum}", "muted"),  # noqa: RUF001 - a range
+            (f" of {view.minimum}-{view.maximum}", "muted"),
             (f"  {view.policy}", "muted"),
             (f"  {view.maximum_note}" if view.maximum_note else "", "faint"),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import logging
+import os
 from typing import Any, ClassVar
 
 from rich.console import RenderableType
@@ -69,7 +70,8 @@ class TrinityApp(App[int]):
         bell: bool = True,
         user: str | None = None,
     ) -> None:
-        super().__init__()
+        # Textual then takes its filter that removes colours, not the one that makes them grey.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.source = source
         self.read_only = read_only
         self.interval_s = interval_s
@@ -103,6 +105,7 @@ class TrinityApp(App[int]):
         yield Strip()
 
     def on_mount(self) -> None:
+        self.app_resume_signal.subscribe(self, self._resumed)
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
@@ -220,8 +223,12 @@ class TrinityApp(App[int]):
         for canvas in self.screen.query("Canvas"):
             canvas.refresh()
 
-    def on_resize(self, _: events.Resize) -> None:
-        self.frames.differ.drop()
+    def on_resize(self, event: events.Resize) -> None:
+        self.frames.resized(event.size.width, event.size.height)
+
+    def _resumed(self, _: object) -> None:
+        """Back from ctrl-z: the terminal shows something else."""
+        self.action_redraw()
 
     def action_theme(self) -> None:
         names = list(self.themes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rich.style import Style
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 from console.render.theme import ThemeSpec
 
@@ -61,6 +61,7 @@ def textual_theme(spec: ThemeSpec) -> Theme:
             accent="ansi_cyan",
             dark=spec.dark,
             ansi=True,
+            variables=BUILTIN_THEMES["ansi-dark"].variables,
         )
     colors = spec.colors
     return Theme(

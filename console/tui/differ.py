@@ -163,6 +163,7 @@ class FrameGovernor:
         self._app = app
         self._held = False
         self._cursor: tuple[int, int] | None = None
+        self._size = (0, 0)
 
     def display(self, renderable: object) -> bool:
         """Take a frame and send what changed. False where the app must send it in its own way."""
@@ -181,6 +182,14 @@ class FrameGovernor:
             app.screen.refresh(layout=True)
             return False
         return True
+
+    def resized(self, width: int, height: int) -> None:
+        """Another size: nothing is known of the screen. The same size again: send it all again."""
+        if (width, height) == self._size:
+            self.differ.forget()
+        else:
+            self.differ.drop()
+        self._size = (width, height)
 
     def redraw(self) -> None:
         """The terminal may show anything: the next frames are sent whole."""

@@ -44,7 +44,7 @@ class ScrollPanel(Panel):
         shown = max(1, self.size.height - 1)
         if self._total <= shown:
             return EMPTY
-        return ((f"{self.top + 1}–{min(self._total, self.top + shown)} of {self._total}", "faint"),)  # noqa: RUF001
+        return ((f"{self.top + 1}-{min(self._total, self.top + shown)} of {self._total}", "faint"),)
 
     def body(self, width: int, height: int) -> Sequence[Line]:
         lines = self.write(width)

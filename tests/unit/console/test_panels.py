@@ -114,7 +114,7 @@ def test_scaling_marks_a_breach_and_an_idle_input():
     shown = text(panels.scaling_lines([view], 70, 1000.0))
     for part in (
         "llm on",
-        "2 of 1–4",
+        "2 of 1-4",
         "memory holds 4",
         "cpu ▲90/70%",
         "queue 0",

@@ -1,0 +1,92 @@
+"""A program on a pseudo terminal with a terminal emulator at the other end, for end-to-end tests of the console."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+
+import pyte
+
+KITTY = (b"\x1b[>9u", b"\x1b[>25u", b"\x1b[>1u", b"\x1b[<u")
+
+
+class Console:
+    """Starts Python code on a pty of `size`; `screen` is what a person sees, `raw` every byte that came."""
+
+    def __init__(self, code: str, *, size: tuple[int, int] = (80, 24), env: dict[str, str] | None = None) -> None:
+        width, height = size
+        self.screen = pyte.Screen(width, height)
+        self._stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+        self.master, slave = os.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+        self.modes_before = termios.tcgetattr(slave)
+        self.slave = slave
+        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
+        environment.pop("NO_COLOR", None) if not (env or {}).get("NO_COLOR") else None
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment,
+            start_new_session=True,
+        )
+
+    def pump(self, seconds: float = 0.05) -> bytes:
+        """Read what comes within `seconds`."""
+        ready, _, _ = select.select([self.master], [], [], seconds)
+        if not ready:
+            return b""
+        try:
+            data = os.read(self.master, 1 << 16)
+        except OSError:
+            return b""
+        self.raw += data
+        for sequence in KITTY:
+            data = data.replace(sequence, b"")
+        self._stream.feed(data)
+        return data
+
+    def until(self, met: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
+        """Read until `met`; fails with the screen's text."""
+        end = time.monotonic() + timeout
+        while not met():
+            if time.monotonic() > end:
+                raise AssertionError(f"never: {what}\n" + "\n".join(self.screen.display))
+            self.pump()
+
+    def shows(self, text: str) -> bool:
+        return any(text in line for line in self.screen.display)
+
+    def press(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
+    def wait(self, timeout: float = 10.0) -> int:
+        """Read to the end of the process; returns its exit code."""
+        end = time.monotonic() + timeout
+        while self.process.poll() is None and time.monotonic() < end:
+            self.pump()
+        while self.pump():
+            pass
+        return self.process.wait(0.1)
+
+    def modes_restored(self) -> bool:
+        """The terminal driver's settings are as they were."""
+        return termios.tcgetattr(self.slave)[:4] == self.modes_before[:4]
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for fd in (self.master, self.slave):
+            os.close(fd)

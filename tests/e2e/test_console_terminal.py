@@ -1,0 +1,164 @@
+"""The console on a real terminal: whatever ends it, the terminal is as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.console_pty import Console
+
+RUN = """
+import sys
+from pathlib import Path
+from console.tui.run import run_console
+{before}
+def factory():
+    from console.state.simulator import SimulatorSource
+    return SimulatorSource(replicas=2)
+sys.exit(run_console(factory, log_path=Path({log!r}){extra}))
+"""
+
+Start = Callable[..., Console]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    opened: list[Console] = []
+
+    def begin(before: str = "", extra: str = "", size: tuple[int, int] = (80, 24), **env: str) -> Console:
+        code = RUN.format(before=before, log=str(tmp_path / "console.log"), extra=extra)
+        console = Console(code, size=size, env=env)
+        opened.append(console)
+        console.until(lambda: console.shows("llm-1"), "the replicas are shown")
+        return console
+
+    yield begin
+    for console in opened:
+        console.close()
+
+
+def assert_terminal_is_back(console: Console) -> None:
+    tail = console.raw[console.raw.rindex(b"\x1b[?1049h") :]
+    for mode in (b"?1049", b"?1000", b"?1003", b"?2004"):
+        assert b"\x1b[" + mode + b"l" in tail, f"{mode!r} was left on"
+    assert b"\x1b[?25h" in tail, "the cursor was left hidden"
+    assert console.modes_restored(), "the terminal driver was left in raw mode"
+
+
+def test_quitting_restores_the_terminal_and_says_that_the_fleet_goes_on(start: Start) -> None:
+    console = start()
+    console.press("q")
+    assert console.wait() == 0
+    assert_terminal_is_back(console)
+    assert b"The fleet goes on running. Stop it with: trinity down" in console.raw
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)], ids=["term", "hup", "int"]
+)
+def test_signals_restore_the_terminal(start: Start, number: signal.Signals, code: int) -> None:
+    console = start()
+    os.kill(console.process.pid, number)
+    assert console.wait() == code
+    assert_terminal_is_back(console)
+
+
+def test_a_crash_restores_the_terminal_and_is_one_sentence(start: Start, tmp_path: Path) -> None:
+    console = start(
+        before="from console.tui.app import TrinityApp\n"
+        "def broken(self):\n    raise RuntimeError('the moon fell down')\n"
+        "TrinityApp.action_redraw = broken"
+    )
+    console.press("\x0c")
+    assert console.wait() == 70
+    assert_terminal_is_back(console)
+    after = console.raw[console.raw.rindex(b"\x1b[?1049l") :]
+    assert b"RuntimeError: the moon fell down" in after
+    assert b"Traceback" not in after
+    assert "the moon fell down" in (tmp_path / "console.log").read_text()
+    assert "Traceback" in (tmp_path / "console.log").read_text()
+
+
+def test_a_busy_loop_cannot_keep_the_terminal(start: Start) -> None:
+    """SIGTERM while the event loop hangs: the last resort restores and ends it."""
+    console = start(
+        before="import time\nfrom console.tui.app import TrinityApp\n"
+        "async def hang(*args):\n    time.sleep(600)\n"
+        "TrinityApp._shutdown = hang"
+    )
+    os.kill(console.process.pid, signal.SIGTERM)
+    assert console.wait(15) == 143
+    assert_terminal_is_back(console)
+
+
+def test_suspend_and_continue_draw_the_screen_again(start: Start) -> None:
+    console = start()
+    os.kill(console.process.pid, signal.SIGTSTP)
+
+    def stopped() -> bool:
+        status = Path(f"/proc/{console.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return status == "T"
+
+    console.until(stopped, "the process is stopped")
+    while console.pump():
+        pass
+    assert_terminal_is_back(console)
+    console.screen.reset()
+    os.kill(console.process.pid, signal.SIGCONT)
+    console.until(lambda: console.shows("llm-1") and console.shows("Overview"), "everything is drawn again")
+    console.press("q")
+    assert console.wait() == 0
+
+
+def test_nothing_changes_nothing_is_sent(start: Start) -> None:
+    """A still fleet costs no byte: no clock, no blinking, ages in coarse steps."""
+    console = start(
+        before="from console.state import sim_world\n"
+        "from console.state.simulator import SimulatorSource\n"
+        "SimulatorSource._advance = lambda self: None"
+    )
+    console.until(lambda: console.shows("prompt done"), "logs are shown")
+    quiet = 0
+    for _ in range(200):
+        quiet = 0 if console.pump(0.1) else quiet + 1
+        if quiet >= 30:
+            break
+    assert quiet >= 30, "3 s without a byte never came"
+
+
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (120, 40), (200, 60), (20, 5)])
+def test_every_size_draws(start: Start, size: tuple[int, int]) -> None:
+    console = Console(
+        RUN.format(before="", log="/dev/null", extra=""),
+        size=size,
+    )
+    try:
+        console.until(lambda: console.shows("local ok"), "health is shown at every size")
+        console.press("q")
+        assert console.wait() == 0
+    finally:
+        console.close()
+
+
+def test_no_color_sends_no_colour(start: Start) -> None:
+    console = start(NO_COLOR="1")
+    console.until(lambda: console.shows("● Ready"), "phases are words and glyphs")
+    console.press("q")
+    console.wait()
+    import re
+
+    codes = {code for found in re.findall(rb"\x1b\[([0-9;]*)m", console.raw) for code in found.split(b";")}
+    assert codes <= {b"", b"0", b"1", b"2", b"4", b"7", b"39", b"49"}, codes
+
+
+def test_without_a_terminal_it_says_so() -> None:
+    import subprocess
+
+    code = RUN.format(before="", log="/dev/null", extra="")
+    done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert "needs a terminal" in done.stderr

@@ -1,0 +1,438 @@
+"""The console driven by its keys over a simulated fleet: every key of the help does what it says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from backend.contract.words import Phase, Verb
+from console.render.layout import PANES
+from console.state.simulator import SimulatorSource
+from console.tui.app import TrinityApp
+from console.tui.dialogs import AskDialog, ConfirmDialog, PickDialog
+from console.tui.keys import KEYS
+from console.tui.panels import LogPane
+from console.tui.scroll import ScrollPanel
+from console.tui.strip import Strip
+from console.tui.views.detail import DetailView
+from console.tui.vtable import VTable
+
+
+class Screen:
+    """An app under test, its source, and ways to wait."""
+
+    def __init__(self, app: TrinityApp, source: SimulatorSource, pilot: Pilot[int]) -> None:
+        self.app, self.source, self.pilot = app, source, pilot
+
+    @property
+    def text(self) -> str:
+        return "\n".join(strip.text for strip in self.app.screen._compositor.render_strips())
+
+    async def until(self, met: Callable[[], Any], what: str) -> None:
+        for _ in range(400):
+            if met():
+                return
+            await self.pilot.pause(0.02)
+        raise AssertionError(f"never: {what}\n{self.text}")
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def shows(self, words: str) -> None:
+        await self.until(lambda: words in self.text, f"shows {words!r}")
+
+    def verbs_done(self) -> list[str]:
+        return [row.verb for row in self.source.world.actions]
+
+    @property
+    def message(self) -> str:
+        return "".join(text for text, _ in self.app.screen_stack[0].query_one(Strip).message)
+
+
+@asynccontextmanager
+async def console(*, size: tuple[int, int] = (120, 40), replicas: int = 2, **parts: Any) -> AsyncIterator[Screen]:
+    source = SimulatorSource(replicas=replicas)
+    app = TrinityApp(source, user="ada", interval_s=0.05, **parts)
+    async with app.run_test(size=size) as pilot:
+        screen = Screen(app, source, pilot)
+        await screen.until(lambda: app.state.link == "live" and len(app.state.points) > 200, "live with history")
+        await screen.until(app.view.replicas, "a replica is selected")
+        yield screen
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("2", "Workloads"),
+        ("3", "Requests"),
+        ("4", "Logs"),
+        ("l", "Logs"),
+        ("5", "Actions"),
+        ("6", "LAST RUN"),
+        ("7", "Rolling restart of the workload"),
+        ("question_mark", "Rolling restart of the workload"),
+        ("d", "Last exit"),
+        ("enter", "Last exit"),
+        ("y", "shim_pid: "),
+    ],
+)
+async def test_keys_that_show_something(key: str, words: str) -> None:
+    async with console() as screen:
+        await screen.press(key)
+        await screen.shows(words)
+        await screen.press("escape")
+        await screen.until(lambda: screen.app.view_name == "overview", "esc goes back")
+        await screen.press("2", "1")
+        await screen.until(lambda: screen.app.view_name == "overview", "1 is the overview")
+
+
+@pytest.mark.parametrize(
+    ("key", "confirm", "verb"),
+    [
+        ("r", "y", Verb.RESTART),
+        ("R", "y", Verb.ROLLOUT),
+        ("D", "y", Verb.DRAIN),
+        ("a", "y", Verb.AUTOSCALE),
+        ("m", "y", Verb.MAINTENANCE),
+        ("minus", "y", Verb.SCALE),
+        ("plus", "", Verb.SCALE),
+        ("K", "llm-0", Verb.KILL),
+    ],
+)
+async def test_keys_that_act(key: str, confirm: str, verb: Verb) -> None:
+    async with console() as screen:
+        await screen.press(key)
+        if confirm:
+            await screen.until(lambda: isinstance(screen.app.screen, ConfirmDialog), "asks first")
+            assert screen.verbs_done() == []
+            await screen.press(*("minus" if c == "-" else c for c in confirm))
+            if len(confirm) > 1:
+                await screen.press("enter")
+        await screen.until(lambda: verb in screen.verbs_done(), f"{verb} is performed")
+        assert screen.source.world.actions[-1].actor == "console:ada"
+        await screen.until(lambda: "✓" in screen.message, "says that it is done")
+
+
+@pytest.mark.parametrize("leave", ["escape", "n", "enter"])
+async def test_cancel_is_the_default(leave: str) -> None:
+    async with console() as screen:
+        await screen.press("r")
+        await screen.until(lambda: isinstance(screen.app.screen, ConfirmDialog), "asks first")
+        await screen.press(leave)
+        await screen.until(lambda: "Cancelled" in screen.message, "says that nothing was done")
+        assert screen.verbs_done() == []
+
+
+async def test_choosing_the_verb_and_enter_performs_it() -> None:
+    async with console() as screen:
+        await screen.press("r")
+        await screen.until(lambda: isinstance(screen.app.screen, ConfirmDialog), "asks first")
+        await screen.press("right", "enter")
+        await screen.until(lambda: Verb.RESTART in screen.verbs_done(), "restart is performed")
+
+
+async def test_a_high_risk_wants_the_name_typed() -> None:
+    async with console() as screen:
+        await screen.press("K")
+        await screen.until(lambda: isinstance(screen.app.screen, ConfirmDialog), "asks first")
+        await screen.press(*"llm-1", "enter", "y", "enter")
+        await screen.pilot.pause(0.1)
+        assert screen.verbs_done() == []
+        await screen.press("escape")
+        await screen.until(lambda: "Cancelled" in screen.message, "nothing was done")
+
+
+async def test_marked_rows_are_previewed_together() -> None:
+    async with console(replicas=3) as screen:
+        await screen.press("space", "space", "D")
+        await screen.until(lambda: isinstance(screen.app.screen, ConfirmDialog), "asks first")
+        assert "drain 2 targets" in screen.text
+        assert "llm-0 gets no new" in screen.text
+        assert "llm-1 gets no new" in screen.text
+        await screen.press("y")
+        await screen.until(lambda: screen.verbs_done().count("drain") == 2, "both are drained")
+        await screen.press("escape")
+        await screen.until(lambda: not screen.app.view.table().model.marks, "esc clears the marks")
+
+
+async def test_draining_again_takes_it_back() -> None:
+    async with console() as screen:
+        screen.source.world.drain("llm-0", on=True)
+        await screen.until(lambda: screen.app.state.replica("llm-0").status.phase == Phase.DRAINING, "it drains")
+        await screen.press("D")
+        await screen.until(lambda: Verb.UNDRAIN in screen.verbs_done(), "undrain")
+
+
+async def test_scale_to_a_number_checks_it_and_undo_takes_it_back() -> None:
+    async with console() as screen:
+        await screen.press("s")
+        await screen.until(lambda: isinstance(screen.app.screen, AskDialog), "asks how many")
+        await screen.press("x", "enter")
+        await screen.shows("A whole number")
+        await screen.press("backspace", "4", "enter")
+        await screen.until(lambda: screen.source.world.wanted["llm"] == 4, "scaled to 4")
+        await screen.until(screen.app.state.last_undoable, "it can be undone")
+        await screen.press("u")
+        await screen.until(lambda: isinstance(screen.app.screen, ConfirmDialog), "asks first")
+        await screen.press("y")
+        await screen.until(lambda: screen.source.world.wanted["llm"] == 2, "back to 2")
+
+
+async def test_load_starts_and_stops() -> None:
+    async with console() as screen:
+        await screen.press("g")
+        await screen.until(lambda: isinstance(screen.app.screen, AskDialog), "asks the rate")
+        await screen.press("enter")
+        await screen.until(lambda: screen.app.state.snapshot.load.running, "load runs")
+        await screen.press("g")
+        await screen.until(lambda: not screen.app.state.snapshot.load.running, "load stops")
+
+
+async def test_note_and_acknowledge() -> None:
+    async with console() as screen:
+        await screen.press("n")
+        await screen.until(lambda: isinstance(screen.app.screen, AskDialog), "asks the note")
+        await screen.press(*"deploy", "enter")
+        await screen.shows("deploy")
+        await screen.press("A")
+        await screen.until(lambda: "nothing to acknowledge" in screen.message, "no alarm yet")
+        screen.source.world.kill("llm-1", by="test")
+        await screen.shows("1 alarm")
+        await screen.press("A")
+        await screen.until(lambda: not screen.app.state.unacknowledged(), "acknowledged")
+
+
+async def test_a_drill_is_picked_confirmed_and_run() -> None:
+    async with console() as screen:
+        await screen.press("f")
+        await screen.until(lambda: isinstance(screen.app.screen, PickDialog), "lists the drills")
+        await screen.shows("Baseline: 10 s")
+        await screen.press("enter")
+        await screen.until(lambda: isinstance(screen.app.screen, ConfirmDialog), "asks first")
+        await screen.press("y")
+        await screen.until(lambda: Verb.DRILL_RUN in screen.verbs_done(), "the drill runs")
+        await screen.shows("drill baseline")
+
+
+async def test_read_only_refuses_every_verb() -> None:
+    async with console(read_only=True) as screen:
+        for key in KEYS:
+            if key.group == "Act" and key.id not in ("act.undo", "act.acknowledge", "act.drill"):
+                await screen.press(key.keys)
+                await screen.until(lambda: "ead-only" in screen.message, f"{key.id} is refused")
+                screen.app.screen_stack[0].query_one(Strip)._silence()
+        assert screen.verbs_done() == []
+
+
+async def test_filter_narrows_as_typed_and_escape_clears_it() -> None:
+    async with console(replicas=12) as screen:
+        await screen.press("slash", *"llm-11")
+        await screen.until(lambda: len(screen.app.view.table().model) == 1, "one row is left")
+        await screen.press("enter")
+        await screen.until(lambda: screen.app.view.replicas() == ["llm-11"], "and is selected")
+        await screen.press("escape")
+        await screen.until(lambda: len(screen.app.view.table().model) == 12, "all are back")
+
+
+async def test_sort_keys_and_header_clicks() -> None:
+    async with console(replicas=4) as screen:
+        model = screen.app.view.table().model
+        await screen.press("o")
+        assert model.sort_key == "name"
+        await screen.press("O")
+        assert model.descending
+        assert model.keys[0] == "llm-3"
+        await screen.pilot.click("#replicas", offset=(24, 1))
+        assert model.sort_key == "phase"
+        await screen.pilot.click("#replicas", offset=(5, 4))
+        await screen.until(lambda: model.cursor == 2, "a click selects a row")
+        await screen.pilot.click("#replicas", offset=(5, 4), times=2)
+        await screen.until(lambda: screen.app.view_name == "detail", "a double click describes it")
+
+
+async def test_cursor_keys() -> None:
+    async with console(replicas=30) as screen:
+        model = screen.app.view.table().model
+        for key, at in (("down", 1), ("j", 2), ("up", 1), ("k", 0), ("end", 29), ("home", 0), ("G", 29)):
+            await screen.press(key)
+            assert model.cursor == at, key
+        await screen.press("home", "pagedown")
+        assert 1 < model.cursor < 29
+        await screen.press("pageup")
+        assert model.cursor == 0
+
+
+async def test_palette_runs_commands_and_goes_to_replicas() -> None:
+    async with console() as screen:
+        await screen.press("colon")
+        await screen.until(lambda: isinstance(screen.app.screen, PickDialog), "the palette opens")
+        await screen.press(*"go to llm-1", "enter")
+        await screen.until(lambda: screen.app.view.replicas() == ["llm-1"], "the cursor is there")
+        await screen.press("colon")
+        await screen.until(lambda: isinstance(screen.app.screen, PickDialog), "the palette opens")
+        await screen.press(*"hacker", "enter")
+        await screen.until(lambda: screen.app.theme_spec.name == "hacker", "the theme is switched")
+        assert screen.app.theme == "hacker"
+
+
+async def test_themes_cycle_and_every_one_draws() -> None:
+    async with console() as screen:
+        seen = set()
+        for _ in screen.app.themes:
+            await screen.press("T")
+            await screen.pilot.pause(0.05)
+            seen.add(screen.app.theme_spec.name)
+            assert "llm-0" in screen.text
+        assert seen == set(screen.app.themes)
+
+
+async def test_tab_walks_the_panes_of_a_small_terminal() -> None:
+    async with console(size=(40, 12)) as screen:
+        seen = []
+        for _ in PANES:
+            visible = [panel for panel in screen.app.view.canvases() if panel.display]
+            assert len(visible) == 1
+            seen.append(visible[0].id)
+            await screen.press("tab")
+            await screen.pilot.pause(0.05)
+        assert len(set(seen)) == len(PANES)
+        await screen.press("shift+tab")
+        await screen.until(lambda: "Logs" in screen.text, "back to the last pane")
+
+
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (120, 40), (200, 60), (24, 6)])
+async def test_every_view_draws_at_every_size(size: tuple[int, int]) -> None:
+    async with console(size=size) as screen:
+        for key in "2345671":
+            await screen.press(key)
+            await screen.pilot.pause(0.05)
+            failed = [panel for panel in screen.app.view.canvases() if panel.failure]
+            assert not failed, f"view {key}: {[panel.failure for panel in failed]}"
+            assert "failed:" not in screen.text
+        await screen.press("d")
+        await screen.pilot.pause(0.05)
+        assert screen.app.view_name == "detail"
+
+
+async def test_resizing_lays_out_again() -> None:
+    async with console(size=(120, 40)) as screen:
+        await screen.pilot.resize_terminal(60, 14)
+        await screen.until(lambda: sum(p.display for p in screen.app.view.canvases()) == 1, "one pane")
+        await screen.pilot.resize_terminal(200, 60)
+        await screen.until(lambda: all(p.display for p in screen.app.view.canvases()), "all panes")
+
+
+async def test_a_lost_daemon_is_stale_and_comes_back_by_itself() -> None:
+    async with console() as screen:
+        screen.source.reachable = False
+        await screen.shows("STALE")
+        assert "llm-0" in screen.text
+        screen.source.reachable = True
+        await screen.until(lambda: "STALE" not in screen.text, "live again")
+
+
+async def test_a_failing_panel_shows_its_error_and_the_rest_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with console() as screen:
+        panel = screen.app.query_one("#queue")
+
+        def broken(width: int, height: int) -> list[Any]:
+            raise ValueError("no such number")
+
+        monkeypatch.setattr(panel, "body", broken)
+        await screen.shows("ValueError")
+        assert "llm-0" in screen.text
+        await screen.press("2")
+        await screen.shows("Workloads")
+
+
+async def test_alarms_ring_the_bell_unless_muted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with console() as screen:
+        rung: list[int] = []
+        monkeypatch.setattr(screen.app, "bell", lambda: rung.append(1))
+        screen.source.world.kill("llm-0", by="test")
+        await screen.until(lambda: rung, "the bell rings")
+        await screen.app.run_action("mute")
+        rung.clear()
+        screen.source.world.kill("llm-1", by="test")
+        await screen.until(lambda: len(screen.app.state.unacknowledged()) == 2, "a second alarm")
+        assert not rung
+
+
+async def test_logs_follow_the_selection_and_filter() -> None:
+    async with console() as screen:
+        await screen.press("4")
+        await screen.shows("prompt done")
+        pane = screen.app.view.query_one(LogPane)
+        assert pane.shown == ["llm-0"]
+        await screen.press("0")
+        await screen.until(lambda: "all replicas" in screen.text, "all replicas")
+        await screen.press("slash", *"slot 1", "enter")
+        await screen.until(lambda: "/slot 1" in screen.text, "the filter is shown")
+        lines = [row.message for row in pane.ring.matching(50)]
+        assert lines
+        assert all("slot 1" in line for line in lines)
+        await screen.press("escape", "up")
+        await screen.until(lambda: pane.back == 1, "scrolled back")
+        await screen.shows("paused")
+        await screen.press("end", "w")
+        assert (pane.back, pane.wrap) == (0, True)
+        await screen.press("pageup", "pagedown", "home", "G", "down", "k", "j")
+        assert pane.back == 0
+
+
+async def test_rows_can_be_described_and_shown_raw() -> None:
+    async with console() as screen:
+        await screen.press("3")
+        await screen.until(lambda: len(screen.app.view.table().model), "requests are listed")
+        await screen.press("enter")
+        await screen.shows("request_id")
+        await screen.press("y")
+        await screen.shows("request raw")
+        await screen.press("y")
+        await screen.press("d")
+        detail = screen.app.view
+        assert isinstance(detail, DetailView)
+        panel = detail.query_one(ScrollPanel)
+        await screen.press("down", "up", "pagedown", "pageup", "end", "home")
+        assert panel.top == 0
+        await screen.press("escape")
+        await screen.until(lambda: screen.app.view_name == "requests", "back to the requests")
+
+
+async def test_second_tables_get_the_focus_by_tab() -> None:
+    async with console() as screen:
+        await screen.press("2", "tab")
+        await screen.until(lambda: screen.app.query_one("#fleet-workloads", VTable).has_focus, "workloads")
+        assert screen.app.chosen_workload() == "llm"
+        await screen.press("5", "tab")
+        await screen.until(lambda: screen.app.query_one("#actions", VTable).has_focus, "actions")
+        await screen.press("6", "tab")
+        await screen.until(lambda: screen.app.query_one("#drill-plan", ScrollPanel).has_focus, "the plan")
+
+
+async def test_redraw_and_quit() -> None:
+    async with console() as screen:
+        await screen.press("ctrl+l")
+        await screen.shows("llm-0")
+        await screen.press("q")
+        await screen.until(lambda: not screen.app.is_running, "it ends")
+        assert screen.app.return_value == 0
+
+
+async def test_an_unknown_theme_is_said_and_the_default_taken() -> None:
+    async with console(theme="sepia") as screen:
+        await screen.until(lambda: "no theme 'sepia'" in screen.message, "says so")
+        assert screen.app.theme_spec.name == "minimalist"
+
+
+def test_every_key_has_its_own_id_and_no_key_is_bound_twice() -> None:
+    ids = [key.id for key in KEYS]
+    assert len(ids) == len(set(ids))
+    keys = [one for key in KEYS for one in key.keys.split(",")]
+    assert len(keys) == len(set(keys))
+    destructive = {key.keys for key in KEYS if key.group == "Act"}
+    assert not any("ctrl" in key for key in destructive), "no destructive control chord"
