@@ -29,6 +29,8 @@ _NAME = re.compile(r"(?P<table>[a-z]+)-(?P<first>\d{16})(?:-(?P<last>\d{16}))?\.
 _DECODERS: Final = {name: msgspec.json.Decoder(TABLES[name]) for name in JOURNALED}
 _LISTINGS: Final = 10
 _ENCODER: Final = msgspec.json.Encoder()
+UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
+"""What encoding a row raises where a column holds something that is no JSON (a caller's mistake)."""
 _SYNC: Final = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
 
 
@@ -83,7 +85,7 @@ def _all_files(directory: Path) -> list[LedgerFile]:
 
 
 def encode_rows(rows: Iterable[Row]) -> bytes:
-    """Rows as the bytes of a journal."""
+    """Rows as the bytes of a journal. Raises one of UNENCODABLE."""
     buffer = bytearray()
     for row in rows:
         _ENCODER.encode_into(row, buffer, -1)

@@ -96,7 +96,10 @@ class LogReader:
         until_ts: float | None = None,
         ignore_case: bool = True,
     ) -> list[LogRow]:
-        """Lines whose message matches a regular expression, newest first. Raises UsageError for a bad pattern."""
+        """Lines whose message matches a regular expression, newest first. Raises UsageError for a bad pattern.
+
+        A pattern can be slow, and matching holds the interpreter: a daemon runs this in a process, not a thread.
+        """
         try:
             wanted = re.compile(pattern.encode(), re.IGNORECASE if ignore_case else 0)
         except re.error as error:

@@ -23,7 +23,15 @@ from backend.contract.errors import InternalError, TrinityError, UsageError
 from backend.contract.rows import TABLES, EventRow, Row, Scalar, table_of
 from backend.contract.words import Severity
 from backend.ledger.hot import HotRows
-from backend.ledger.journal import JOURNALED, JournalWriter, journal_name, list_files
+from backend.ledger.journal import (
+    JOURNALED,
+    UNENCODABLE,
+    JournalWriter,
+    encode_rows,
+    journal_name,
+    list_files,
+    sync_directory,
+)
 from backend.ledger.limits import Limits
 from backend.ledger.rebuild import rebuild_table
 from backend.ledger.upkeep import Upkeep
@@ -137,6 +145,10 @@ class Ledger:
         """
         if self._closed:
             raise InternalError("The ledger is closed.", "Start the daemon again.")
+        try:
+            encode_rows([row])
+        except UNENCODABLE as error:
+            raise InternalError(f"A row cannot be recorded: {str(error)!a}.", "Report this.") from error
         waiter: Future[None] = Future()
         self._take(row, waiter)
         await asyncio.wrap_future(waiter)
@@ -266,4 +278,5 @@ def _load(directory: Path, limits: Limits) -> _Loaded:
         )
         loaded.hot[name] = HotRows(limits.hot_rows.get(name, 0))
         loaded.hot[name].load(found.rows, complete=found.complete)
+    sync_directory(directory)
     return loaded

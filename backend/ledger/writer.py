@@ -19,9 +19,9 @@ import msgspec
 
 from backend.contract.clock import Clock
 from backend.contract.errors import TrinityError
-from backend.contract.rows import EventRow, Row
+from backend.contract.rows import EventRow, Row, Scalar
 from backend.contract.words import Severity
-from backend.ledger.journal import JournalWriter, encode_rows, journal_name, sync_directory
+from backend.ledger.journal import UNENCODABLE, JournalWriter, encode_rows, journal_name, sync_directory
 from backend.ledger.limits import Limits
 
 _RETRY_PERIOD_S: Final = 1.0
@@ -107,6 +107,7 @@ class JournalThreads:
         self._armed.set()
         self._flusher.join()
         for table in self._tables.values():
+            table.dropped += len(table.pending)  # only on a disk that is still full
             self._sync_jobs.put(_SyncJob(table.journal, [], close=True))
         self._sync_jobs.put(None)
         self._syncer.join()
@@ -181,12 +182,13 @@ class JournalThreads:
         done = 0
         try:
             while done < len(rows):
-                batch = rows[done : done + _BATCH_ROWS]
+                end = done + _BATCH_ROWS
+                rows[done:end], text = self._encode(table, rows[done:end])
                 self._rotate_if_due(table, first + done)
-                table.journal.append(encode_rows(batch))
+                table.journal.append(text)
                 if table.first_row_ts is None:
                     table.first_row_ts = self._clock.now()
-                done += len(batch)
+                done += text.count(b"\n")
         except OSError as error:
             self._failed(table, rows[done:], first + done, error)
             release([*durable, *written], _cannot_write(table, error))
@@ -197,6 +199,29 @@ class JournalThreads:
         if rows and (table.failing or table.dropped > table.dropped_reported):
             self._recovered(table)
 
+    def _encode(self, table: TableState, rows: list[Row]) -> tuple[list[Row], bytes]:
+        """Rows and their bytes; one that has none (a lone surrogate, a foreign type) is dropped, counted and told."""
+        try:
+            return rows, encode_rows(rows)
+        except UNENCODABLE:
+            kept: list[Row] = []
+        for row in rows:
+            try:
+                encode_rows([row])
+            except UNENCODABLE as error:
+                table.dropped += 1
+                table.dropped_reported += 1
+                self._tell(
+                    table,
+                    "ledger.row_refused",
+                    Severity.ERROR,
+                    f"A row of {table.name} was dropped, it has no JSON form: {str(error)!a}",
+                    {"error": type(error).__name__},
+                )
+            else:
+                kept.append(row)
+        return kept, encode_rows(kept)
+
     def _failed(self, table: TableState, rows: list[Row], first: int, error: OSError) -> None:
         with self._lock:
             table.pending = rows + table.pending
@@ -206,32 +231,39 @@ class JournalThreads:
         if table.failing:
             return
         table.failing = True
-        self._report(
-            EventRow(
-                ts=self._clock.now(),
-                mono_s=self._clock.mono(),
-                kind="ledger.write_failed",
-                severity=Severity.ERROR,
-                subject=table.name,
-                message=f"{table.name} cannot be written to {self._directory}: {error.strerror or error}; "
-                f"up to {self._limits.pending_rows} rows wait in memory. Free disk space there.",
-                attributes={"table": table.name, "errno": error.errno, "waiting": len(rows)},
-            )
+        self._tell(
+            table,
+            "ledger.write_failed",
+            Severity.ERROR,
+            f"{table.name} cannot be written to {self._directory}: {error.strerror or error}; "
+            f"up to {self._limits.pending_rows} rows wait in memory. Free disk space there.",
+            {"errno": error.errno, "waiting": len(rows)},
         )
 
     def _recovered(self, table: TableState) -> None:
         lost = table.dropped - table.dropped_reported
         table.failing = False
         table.dropped_reported = table.dropped
+        self._tell(
+            table,
+            "ledger.write_recovered",
+            Severity.WARNING if lost else Severity.INFO,
+            f"{table.name} is written again; {lost} rows were lost meanwhile.",
+            {"lost": lost},
+        )
+
+    def _tell(
+        self, table: TableState, kind: str, severity: Severity, message: str, attributes: dict[str, Scalar]
+    ) -> None:
         self._report(
             EventRow(
                 ts=self._clock.now(),
                 mono_s=self._clock.mono(),
-                kind="ledger.write_recovered",
-                severity=Severity.WARNING if lost else Severity.INFO,
+                kind=kind,
+                severity=severity,
                 subject=table.name,
-                message=f"{table.name} is written again; {lost} rows were lost meanwhile.",
-                attributes={"table": table.name, "lost": lost},
+                message=message,
+                attributes={"table": table.name, **attributes},
             )
         )
 
@@ -243,9 +275,9 @@ class JournalThreads:
             return
         table.journal = JournalWriter(self._directory / journal_name(table.name, next_first), table.name, next_first)
         table.first_row_ts = None
-        sync_directory(self._directory)
         self._sync_jobs.put(_SyncJob(journal, [], close=True))
         self._on_segment_closed()
+        sync_directory(self._directory)
 
     def _sync_loop(self) -> None:
         while (job := self._sync_jobs.get()) is not None:

@@ -106,25 +106,43 @@ async def appending(base: Path, rows: list[RequestRow], rounds: int) -> None:
 
 
 async def durable(base: Path, count: int) -> None:
+    """One durable append, then one plain write with a sync, in turns: other programs' syncs hit both alike."""
     ledger = await Ledger.open(base / "durable", SystemClock(), upkeep=False)
-    singles = []
+    descriptor = os.open(base / "plain-sync", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    singles, floors = [], []
     for number in range(count):
         began = time.perf_counter()
         await ledger.append_durable(row(number))
         singles.append((time.perf_counter() - began) * 1e3)
-    await ledger.close()
-    path, floors = base / "plain-sync", []
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    line = encode_rows([row(1)])
-    for _ in range(count):
-        began = time.perf_counter()
-        os.write(descriptor, line)
-        os.fdatasync(descriptor)
-        floors.append((time.perf_counter() - began) * 1e3)
+        floors.append(timed(partial(plain_sync, descriptor, encode_rows([row(number)]))) * 1e3)
     os.close(descriptor)
+    await ledger.close()
     ratio = statistics.median(singles) / statistics.median(floors)
     tell("append_durable, one at a time", singles, "ms", f"{ratio:.2f} x the floor")
     tell("append_durable, floor: write + fdatasync", floors, "ms")
+
+
+def plain_sync(descriptor: int, line: bytes) -> None:
+    os.write(descriptor, line)
+    os.fdatasync(descriptor)
+
+
+async def loop_lag(base: Path, rate: int, seconds: float) -> None:
+    """How late the loop is while rows come at a rate and are written; the floor is the same loop without a ledger."""
+    ledger = await Ledger.open(base / "lag", SystemClock(), upkeep=False)
+    for name, sink in (("with the ledger", ledger.append), ("without", lambda _: None)):
+        lags: list[float] = []
+        number, began = 0, time.perf_counter()
+        while (now := time.perf_counter()) - began < seconds:
+            while number < (now - began) * rate:
+                sink(row(number))
+                number += 1
+            wanted = time.perf_counter() + 0.005
+            await asyncio.sleep(0.005)
+            lags.append((time.perf_counter() - wanted) * 1e3)
+        lags.sort()
+        tell(f"loop lag p99 at {rate:,} rows/s, {name}", [lags[int(len(lags) * 0.99)]], "ms", f"{len(lags)} looks")
+    await ledger.close()
 
 
 async def reading_back(base: Path, rounds: int) -> None:
@@ -185,6 +203,7 @@ async def main() -> None:
         rows = [row(number) for number in range(min(100_000, options.rows))]
         await appending(base, rows, options.rounds)
         await durable(base, 100)
+        await loop_lag(base, 5_000, 4.0)
         await reading_back(base, options.rounds)
         await querying(base, options.rows, options.rounds)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from backend.contract.clock import SystemClock
 from backend.contract.errors import InternalError, TrinityError, UsageError
@@ -17,7 +18,7 @@ from backend.contract.ledger import RowSink, RowSource
 from backend.contract.rows import ActionRow, EventRow, LogRow, RequestRow, Row
 from backend.contract.words import ActionOutcome
 from backend.ledger import Ledger, Limits
-from backend.ledger.journal import JournalWriter, list_files, read_lines
+from backend.ledger.journal import JournalWriter, decode_line, list_files, read_lines
 from tests.unit.ledger.rows import SettableClock, action, event, request, sample
 
 
@@ -200,6 +201,28 @@ async def test_a_full_disk_keeps_rows_counts_drops_and_recovers(
 
 def _kinds(ledger: Ledger, kind: str) -> list[EventRow]:
     return [row for row in ledger.recent("events", where={"kind": kind}) if isinstance(row, EventRow)]
+
+
+@pytest.mark.parametrize("value", ["lone \udcff surrogate", object(), Path("p")])
+async def test_a_row_without_a_json_form_stops_nothing(tmp_path: Path, value: object) -> None:
+    ledger = await opened(tmp_path)
+    bad = replace(event(2.0), attributes={"x": value})
+    ledger.append(event(1.0))
+    ledger.append(bad)
+    ledger.append(event(3.0))
+    with pytest.raises(InternalError, match="cannot be recorded"):
+        await ledger.append_durable(bad)
+    await ledger.flush()
+    await until(lambda: len(_kinds(ledger, "ledger.row_refused")) == 1)
+    assert ledger.dropped == 1
+    ledger.append(event(4.0))
+    await ledger.close()
+    assert [decode_line("events", line).ts for line in lines_on_disk(tmp_path, "events")][:2] == [1.0, 3.0]  # type: ignore[union-attr]  # whole lines
+    ledger = await opened(tmp_path)
+    numbers = [row.seq for row in ledger.recent("events") if isinstance(row, EventRow)]
+    assert sorted(set(numbers)) == sorted(numbers)
+    assert len(numbers) == 4
+    await ledger.close()
 
 
 async def test_a_failing_subscriber_is_removed_and_told(tmp_path: Path) -> None:
