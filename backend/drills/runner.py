@@ -114,7 +114,7 @@ class DrillRunner:
             phases=len(self._phases),
             started_ts=self._clock.now(),
         )
-        self._task = asyncio.create_task(self._whole(self._run, compiled, run_dir, rows, kept))
+        self._task = asyncio.create_task(self._whole(self._run, compiled, run_dir, rows, kept), name=f"drill {run_id}")
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return run_id
 

@@ -56,12 +56,12 @@ class Watch:
         self._chosen[target] = replica
 
     def stamp(self, fault: str, **changes: Any) -> FaultStamps:
-        """Change the stamps of a fault; known instants of detection and readiness are never overwritten."""
+        """Change the stamps of a fault; the earliest known instant of detection and of readiness stays."""
         held = self.stamps[fault]
-        kept = {k: v for k, v in changes.items() if not (k in ("t_detected", "t_ready") and getattr(held, k))}
+        kept = {name: value for name, value in changes.items() if _is_news(name, getattr(held, name), value)}
         self.stamps[fault] = msgspec.structs.replace(held, **kept)
         for name in ("t_detected", "t_ready"):
-            if name in kept:
+            if name in kept and getattr(held, name) is None:
                 self._mark(name, self.stamps[fault])
         return self.stamps[fault]
 
@@ -114,8 +114,9 @@ class Watch:
         return str(ready[0].name)
 
     def _look_after(self, fault: FaultStamps, now: float) -> None:
-        if fault.t_detected is None:
-            servers = [s for s in self._host.edge().servers if s.replica == fault.replica]
+        edge = self._host.edge()
+        if fault.t_detected is None and edge.up:
+            servers = [s for s in edge.servers if s.replica == fault.replica]
             if all(not s.up or s.state != SlotState.READY for s in servers):
                 self.stamp(fault.id, t_detected=now)
         if fault.t_ready is None and self._is_back(fault):
@@ -182,3 +183,7 @@ class Watch:
             phase=phase,
             now_s=now if live else None,
         )
+
+
+def _is_news(name: str, held: Any, value: Any) -> bool:
+    return name not in ("t_detected", "t_ready") or held is None or value < held

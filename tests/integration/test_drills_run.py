@@ -6,9 +6,10 @@ import asyncio
 from pathlib import Path
 from xml.etree import ElementTree
 
+import psutil
 import pytest
 
-from backend.contract.errors import Refused
+from backend.contract.errors import InternalError, Refused
 from backend.contract.rows import RequestRow
 from backend.contract.words import DrillOutcome
 from backend.drills import faults, processes, store, undo_log
@@ -221,3 +222,47 @@ async def test_only_one_run_at_a_time_and_leaving_the_wait_does_nothing(tmp_path
         assert view.outcome == DrillOutcome.RUNNING
         assert (await runner.wait(run_id)).outcome == "pass"
         assert (await DrillRunner(host, FakeLoads(host), CLOCK, tmp_path).wait(run_id)).outcome == "pass"
+
+
+async def test_a_run_that_loses_its_warden_is_rolled_back(tmp_path: Path) -> None:
+    async with FakeHost() as host:
+        runner = DrillRunner(host, FakeLoads(host), CLOCK, tmp_path)
+        run_id = await runner.start(load_scenario(STOP.replace("700ms", "20s"), "t.yaml"), actor="cli:test")
+        await until(lambda: "drill.effective" in host.kinds())
+        (warden,) = [p for p in psutil.Process().children() if "backend.drills.warden" in p.cmdline()]
+        warden.kill()
+        report = await runner.wait(run_id)
+        assert all(processes.state(member.pid or 0) != "T" for member in host.members)
+    assert (report.outcome, report.exit_code) == ("aborted-clean", 3)
+    assert "warden" in report.reasons[0]
+
+
+async def test_a_broken_engine_of_ours_is_rolled_back_and_told(tmp_path: Path) -> None:
+    async with FakeHost() as host:
+        loads = FakeLoads(host)
+
+        async def broken(*_: object) -> float:
+            raise ZeroDivisionError("a bug")
+
+        loads.calibrate = broken  # type: ignore[method-assign]  # the bug of the test
+        runner = DrillRunner(host, loads, CLOCK, tmp_path)
+        run_id = await runner.start(load_scenario(KILL, "t.yaml"), actor="cli:test")
+        with pytest.raises(InternalError, match="a bug"):
+            await runner.wait(run_id)
+        assert "drill.broke" in host.kinds()
+        assert not host.leased_by
+    report = store.read_report(tmp_path / run_id)
+    assert report.outcome == "inconclusive"
+    assert undo_log.is_closed(undo_log.read(tmp_path / run_id))
+
+
+async def test_a_cancelled_daemon_task_still_rolls_back(tmp_path: Path) -> None:
+    async with FakeHost() as host:
+        runner = DrillRunner(host, FakeLoads(host), CLOCK, tmp_path)
+        run_id = await runner.start(load_scenario(STOP.replace("700ms", "20s"), "t.yaml"), actor="cli:test")
+        await until(lambda: "drill.effective" in host.kinds())
+        (task,) = [t for t in asyncio.all_tasks() if t.get_name() == f"drill {run_id}"]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert all(processes.state(member.pid or 0) != "T" for member in host.members)
+    assert undo_log.pending(undo_log.read(tmp_path / run_id)) == []
