@@ -52,7 +52,7 @@ class DrillHost(Protocol):
         ...
 
     def on_event(self, listener: Callable[[EventRow], None]) -> Callable[[], None]:
-        """Call `listener` for each event. `edge.marked_down` (subject: replica, mono_s: when the edge had stopped
+        """Call `listener` for each event. `edge.marked-down` (subject: replica, mono_s: when the edge had stopped
         choosing it) gives t_detected; without it t_detected is when `edge()` first shows the replica not up."""
         ...
 

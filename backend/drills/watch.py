@@ -22,7 +22,7 @@ from backend.drills.ports import DrillHost, LoadRun
 from backend.drills.records import DrillRow, FaultStamps, Observation, PhaseSpan
 
 PERIOD_S = 0.02
-DETECTION_EVENTS = frozenset({"edge.marked_down", "edge.ejected"})
+DETECTION_EVENTS = frozenset({"edge.marked-down", "edge.ejected"})
 
 
 class Watch:

@@ -81,7 +81,7 @@ class FakeHost:
             member.phase, member.up = Phase.READY, True
             await member.process.wait()
             member.phase, member.up = Phase.FAILED, False
-            self._tell("edge.marked_down", member.name)
+            self._tell("edge.marked-down", member.name)
             await until(lambda: not member.held, timeout_s=60.0)
             await asyncio.sleep(self.respawn_s)
             member.restarts += 1
