@@ -169,6 +169,7 @@ def _global(settings: EdgeSettings, files: EdgeFiles) -> str:
 global
   nbthread {settings.threads}
   maxconn {2 * requests + 128}
+  no strict-limits
   tune.bufsize {buffer_bytes(settings)}
   tune.memory.hot-size 33554432
   stats socket {files.admin_socket} mode 600 level admin

@@ -19,9 +19,9 @@ from backend.contract.edge import EdgeObservation, SlotAssignment
 from backend.contract.errors import TrinityError, Unreachable
 from backend.contract.fleet import ExitRecord, WorkloadSpec
 from backend.contract.ledger import RowSink
-from backend.contract.rows import EventRow, Scalar
-from backend.contract.words import Severity, SlotState
+from backend.contract.words import SlotState
 from backend.edge import slots
+from backend.edge.events import EdgeEvents
 from backend.edge.oldprocess import OldProcesses
 from backend.edge.process import NAME, EdgeMemory, EdgeStore, choose_port, last_words, living_processes
 from backend.edge.reader import POLL_S, LogReader
@@ -46,6 +46,8 @@ from backend.shim.record import ShimRecord
 OBSERVE_S: Final = 0.25
 _UP_S: Final = 5.0
 _STEP_S: Final = 0.01
+_SETTLE_S: Final = 0.5
+"""How often to ask whether replaced processes with open requests still live: a walk through /proc."""
 
 
 class HaproxyEdge:
@@ -53,7 +55,7 @@ class HaproxyEdge:
 
     def __init__(self, paths: StatePaths, settings: EdgeSettings, sink: RowSink, clock: Clock, fleet_name: str) -> None:
         require_safe(settings)
-        self._paths, self._settings, self._sink, self._clock = paths, settings, sink, clock
+        self._paths, self._settings, self._clock = paths, settings, clock
         self._store = EdgeStore(paths, settings)
         self._api = RuntimeApi(self._store.admin_socket)
         self._memory = EdgeMemory()
@@ -70,7 +72,8 @@ class HaproxyEdge:
         self._reloading = False
         self._stopping = False
         self._poke = asyncio.Event()
-        self._told: dict[str, str] = {}
+        self._events = EdgeEvents(sink, clock)
+        self._settled_at = 0.0
         self._observation = EdgeObservation(ts=clock.now(), up=False)
         self.reader = LogReader(paths.edge_dir, sink=sink, clock=clock, fleet=fleet_name, replica_of=self._replica_of)
         self.adopted = False
@@ -95,7 +98,12 @@ class HaproxyEdge:
         self._shim = shim
         shim.on_exit(self._exited)
         shim.on_start(self._started)
-        await self._wait_answers()
+        try:
+            await self._wait_answers()
+        except TrinityError:
+            self._stopping = True
+            await shim.stop(0.0)
+            raise
         self._tell_missed(shim.record)
         self._tasks = [
             asyncio.create_task(self._observe_loop(), name="edge-observe"),
@@ -147,7 +155,11 @@ class HaproxyEdge:
             self._snippet = snippet
             before = self._memory
             self._remember(msgspec.structs.replace(before, table=table, structure=structure))
-            await self._reload()
+            try:
+                await self._reload()
+            except TrinityError:
+                self._remember(before)
+                raise
         return True
 
     async def fill(
@@ -171,7 +183,7 @@ class HaproxyEdge:
                 await self._change(table, state_commands(made))
             else:
                 await self._change(table, fill_commands(made, self._store.files.slots_map))
-            self._slot_event(workload, replica, made.slot, "ready")
+            self._events.slot(workload, replica, made.slot, "ready")
             return made
 
     async def drain(self, workload: str, replica: str) -> None:
@@ -210,7 +222,7 @@ class HaproxyEdge:
                 return
             commands = clear_commands(workload, assignment.slot, self._store.files.slots_map)
             await self._change(slots.clear(self._memory.table, workload, replica), commands)
-            self._slot_event(workload, replica, assignment.slot, "empty")
+            self._events.slot(workload, replica, assignment.slot, "empty")
 
     async def set_retries(self, *, on: bool) -> None:
         """The budget's switch: applies to requests that arrive from now on, without a reload."""
@@ -219,7 +231,7 @@ class HaproxyEdge:
                 return
             command = f"set map {self._store.files.switches_map} retries {'on' if on else 'off'}"
             await self._change(msgspec.structs.replace(self._memory.table, retries_on=on), (command,))
-        self._event("edge.retries", Severity.INFO, f"Retries switched {'on' if on else 'off'}.", {"on": on})
+        self._events.retries(on=on)
 
     # -- HAProxy's own words, for the CLI
 
@@ -294,14 +306,14 @@ class HaproxyEdge:
                 await self._old.hold(before, self._store.admin_socket)
             await shim.reload()
             await self._wait_answers(not_pid=before)
+        except TrinityError:
+            self._old.close()
+            raise
         finally:
             self._reloading = False
         self._verify = True
         self._poke.set()
-        attributes: dict[str, Scalar] = {"pid": shim.record.pid, "old_pid": before}
-        self._event(
-            "edge.reloaded", Severity.INFO, "HAProxy reloaded; the old process finishes its requests.", attributes
-        )
+        self._events.reloaded(shim.record.pid, before)
 
     async def _set_state(self, workload: str, replica: str, state: SlotState) -> None:
         async with self._lock:
@@ -310,7 +322,7 @@ class HaproxyEdge:
             if made is None or table == self._memory.table:
                 return
             await self._change(table, state_commands(made))
-            self._slot_event(workload, replica, made.slot, state.value)
+            self._events.slot(workload, replica, made.slot, state.value)
 
     async def _change(self, table: SlotTable, commands: tuple[str, ...]) -> None:
         """Files first, so that a HAProxy that dies in between comes up right; then the running ones."""
@@ -334,7 +346,7 @@ class HaproxyEdge:
                 self._observation = msgspec.structs.replace(self._observation, ts=self._clock.now(), up=False)
                 self._verify = True
             except Exception as error:  # the loop must outlive any answer it cannot read; told once as an event
-                self._trouble("edge.trouble", f"The edge could not be observed: {error!r}")
+                self._events.trouble("edge.trouble", f"The edge could not be observed: {error!r}")
             await self._old.retire()
             self._poke.clear()
             with contextlib.suppress(TimeoutError):
@@ -369,7 +381,7 @@ class HaproxyEdge:
             commands = mend_commands(self._memory.table, await self._api.stats(), self._store.files.slots_map)
             if commands:
                 await self._api.tell(*commands)
-                self._event("edge.mended", Severity.INFO, "Slots were re-applied.", {"commands": len(commands)})
+                self._events.mended(len(commands))
             self._pid_seen, self._verify = pid, False
             self._store.remember(self._with_process(pid))
 
@@ -382,7 +394,8 @@ class HaproxyEdge:
             try:
                 await self.reader.read_all()
                 strange = self.reader.open_pids - {self._pid_seen or 0}
-                if self._settle or strange:
+                if self._settle or (strange and self._clock.mono() - self._settled_at >= _SETTLE_S):
+                    self._settled_at = self._clock.mono()
                     record = self._need_shim().record
                     living = await asyncio.to_thread(living_processes, record)
                     self._settle = False
@@ -391,7 +404,7 @@ class HaproxyEdge:
                     async with self._lock:
                         await self._reload()
             except Exception as error:  # a full disk or one bad file must not end the reading for good
-                self._trouble("edge.log_trouble", f"The access log could not be read: {error!r}")
+                self._events.trouble("edge.log_trouble", f"The access log could not be read: {error!r}")
                 await asyncio.sleep(1.0)
             await asyncio.sleep(POLL_S)
 
@@ -408,56 +421,25 @@ class HaproxyEdge:
         self._died = (self._clock.mono(), lost)
         self._observation = msgspec.structs.replace(last, ts=self._clock.now(), up=False)
         self._verify = True
-        how = f"signal {record.signal}" if record.signal else f"exit code {record.code}"
-        attributes: dict[str, Scalar] = {"pid": record.pid, "signal": record.signal, "code": record.code}
-        self._event("edge.died", Severity.ERROR, f"HAProxy ended ({how}); its shim starts it again.", attributes)
+        self._events.died(record)
 
     def _started(self, record: ShimRecord) -> None:
         self._settle = True
         if self._reloading or self._stopping:
             return
         died_at, lost = self._died or (self._clock.mono(), 0)
-        gap = round(max(0.0, self._clock.mono() - died_at), 4)
+        gap_s = max(0.0, self._clock.mono() - died_at)
         self._died = None
-        self._event(
-            "edge.respawned",
-            Severity.WARNING,
-            f"HAProxy is back after {gap * 1000:.0f} ms; about {lost} requests in flight were cut off.",
-            {"pid": record.pid, "gap_s": gap, "in_flight_lost": lost},
-        )
+        self._events.respawned(record.pid, gap_s, lost)
 
     def _tell_missed(self, record: ShimRecord) -> None:
         """An event for what happened while no daemon ran."""
         if self.adopted and self._memory.pid not in (None, record.pid):
-            self._event(
-                "edge.respawned",
-                Severity.WARNING,
-                "HAProxy was started again while no daemon ran.",
-                {"pid": record.pid, "starts": record.starts - self._memory.starts},
-            )
+            self._events.respawned_unseen(record.pid, record.starts - self._memory.starts)
 
     def _replica_of(self, workload: str, slot: int) -> str | None:
         # Only a daemon changes slots, so an unread record never predates more than what this daemon just did.
         return next((a.replica for a in self._memory.table.filled if a.workload == workload and a.slot == slot), None)
-
-    def _slot_event(self, workload: str, replica: str, slot: int, state: str) -> None:
-        message = f"Slot {slot} of {workload} ({replica}) is {state}."
-        attributes: dict[str, Scalar] = {"workload": workload, "replica": replica, "slot": slot, "state": state}
-        self._event("edge.slot", Severity.DEBUG, message, attributes)
-
-    def _trouble(self, kind: str, message: str) -> None:
-        """An error event, once until another message comes."""
-        if self._told.get(kind) != message:
-            self._told[kind] = message
-            self._event(kind, Severity.ERROR, message, {})
-
-    def _event(self, kind: str, severity: Severity, message: str, attributes: dict[str, Scalar]) -> None:
-        now, mono = self._clock.now(), self._clock.mono()
-        self._sink.append(
-            EventRow(
-                ts=now, mono_s=mono, kind=kind, severity=severity, subject=NAME, message=message, attributes=attributes
-            )
-        )
 
     def _url(self, index: int) -> str:
         if self._shim is None:

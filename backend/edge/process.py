@@ -131,7 +131,7 @@ class EdgeStore:
         return ShimSpec(
             name=NAME,
             workload=NAME,
-            argv=(binary.path, "-db", "-q", "-f", str(self.config_file)),
+            argv=(binary.path, "-db", "-f", str(self.config_file)),
             socket_path=str(self.paths.shim_socket(NAME)),
             record_path=str(self.paths.shim_record(NAME)),
             exit_path=str(self.paths.exit_record(NAME)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -16,25 +17,25 @@ T = 1_800_000_000_000_000
 
 
 # As HAProxy writes them, so that decoding is part of what is tested.
-FIRST = (
-    '{"k":"first","u":"7-1-0","id":"r","t0":"%d","now":"%d","pid":7,"be":"llm:0","rep":"llm-0","p":"/v1",'
-    '"st":200,"ts":"--","sse":"1","eng":"1"}' % (T + 1000, T + 201_000)
-)
-END = (
-    '{"k":"end","u":"7-1-0","id":"r","t0":"%d","t1":"%d","now":"%d","pid":7,"be":"llm","srv":"s0","rep":"llm-0",'
-    '"m":"POST","p":"/v1","st":200,"ts":"--","sse":"1","TR":0,"Tw":3,"Tc":0,"Tr":198,"Ta":500,"rc":"0",'
-    '"bi":10,"bo":99}' % (T, T + 201_000, T + 500_000)
-)
+FIRST = {
+    "k": "first", "u": "7-1-0", "id": "r", "t0": str(T + 1000), "now": str(T + 201_000), "pid": 7, "be": "llm:0",
+    "rep": "llm-0", "p": "/v1", "st": 200, "ts": "--", "sse": "1", "eng": "1",
+}  # fmt: skip
+END = {
+    "k": "end", "u": "7-1-0", "id": "r", "t0": str(T), "t1": str(T + 201_000), "now": str(T + 500_000), "pid": 7,
+    "be": "llm", "srv": "s0", "rep": "llm-0", "m": "POST", "p": "/v1", "st": 200, "ts": "--", "sse": "1", "TR": 0,
+    "Tw": 3, "Tc": 0, "Tr": 198, "Ta": 500, "rc": "0", "bi": 10, "bo": 99,
+}  # fmt: skip
 
 
 def first(**changes: Any) -> FirstRecord:
-    record = parse_line(FIRST.encode())
+    record = parse_line(json.dumps(FIRST).encode())
     assert isinstance(record, FirstRecord)
     return msgspec.structs.replace(record, **changes)
 
 
 def end(**changes: Any) -> EndRecord:
-    record = parse_line(END.encode())
+    record = parse_line(json.dumps(END).encode())
     assert isinstance(record, EndRecord)
     return msgspec.structs.replace(record, **changes)
 
