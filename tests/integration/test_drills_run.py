@@ -77,10 +77,14 @@ async def test_a_changed_ledger_is_noticed(tmp_path: Path) -> None:
     assert "verdict" in verification.differences[0]
 
 
-async def test_a_fault_without_effect_is_inconclusive(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [KILL, STOP], ids=["kill", "stop"])
+async def test_a_fault_without_effect_is_inconclusive(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "VERIFY_TIMEOUT_S", 0.3)
     async with FakeHost() as host:
         host.deaf = True
-        report = await finish(host, tmp_path)
+        report = await finish(host, tmp_path, text)
     assert (report.outcome, report.exit_code) == ("inconclusive", 2)
     assert any("took effect" in reason for reason in report.reasons)
 
