@@ -60,7 +60,7 @@ class Injector:
             pid=victim.pid,
             mark=victim.mark,
             written_ts=self._clock.now(),
-            ttl_s=float(self._compiled.scenario.safety.fault_ttl),
+            ttl_s=self._compiled.scenario.safety.fault_ttl,
         )
         try:
             await asyncio.to_thread(undo_log.append, self._run_dir, undo)

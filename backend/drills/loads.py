@@ -50,9 +50,9 @@ def spec_of(order: LoadOrder) -> LoadSpec:
         max_tokens=mix.max_tokens,
         temperature=mix.temperature,
         stream_fraction=share,
-        deadline_s=float(mix.deadline),
-        slow_over_s=None if mix.slow_over is None else float(mix.slow_over),
-        grace_s=float(mix.deadline) + GRACE_MARGIN_S,
+        deadline_s=mix.deadline,
+        slow_over_s=mix.slow_over,
+        grace_s=mix.deadline + GRACE_MARGIN_S,
         # Loads of one scenario must not arrive in step with each other.
         seed=order.seed + zlib.crc32(order.name.encode()),
         api_key=order.api_key or None,

@@ -14,6 +14,7 @@ from backend.contract.rows import RequestRow
 from backend.contract.words import DrillOutcome
 from backend.drills import faults, processes, store, undo_log
 from backend.drills.check import load_scenario
+from backend.drills.library import library
 from backend.drills.recompute import verify_run
 from backend.drills.report import Report
 from backend.drills.runner import DrillRunner
@@ -270,3 +271,20 @@ async def test_a_cancelled_daemon_task_still_rolls_back(tmp_path: Path) -> None:
         await asyncio.gather(task, return_exceptions=True)
         assert all(processes.state(member.pid or 0) != "T" for member in host.members)
     assert undo_log.pending(undo_log.read(tmp_path / run_id)) == []
+
+
+@pytest.mark.parametrize(("retries", "wanted"), [(True, ("pass", 0)), (False, ("fail", 1))])
+async def test_the_shipped_kill_drill_in_short(tmp_path: Path, retries: bool, wanted: tuple[str, int]) -> None:
+    text = (
+        library()["llm-replica-kill"]
+        .read_text()
+        .replace("{for: 12s, min_requests: {plain: 40, chat: 20}}", "{for: 1s}")
+    )
+    text = text.replace("min(6/s, 0.45 *", "min(20/s, 0.45 *").replace("min(3/s, 0.2 *", "min(8/s, 0.2 *")
+    async with FakeHost(retries=retries) as host:
+        runner = DrillRunner(host, FakeLoads(host, service_s=0.25), CLOCK, tmp_path)
+        compiled = load_scenario(text, "library/llm-replica-kill.yaml")
+        report = await runner.wait(await runner.start(compiled, actor="cli:test"))
+    assert (report.outcome, report.exit_code) == wanted, report.reasons
+    if not retries:
+        assert any("failed_before_first_byte(plain) == 0" in reason for reason in report.reasons)
