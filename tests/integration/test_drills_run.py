@@ -11,7 +11,7 @@ import pytest
 
 from backend.contract.errors import InternalError, Refused
 from backend.contract.rows import RequestRow
-from backend.contract.words import DrillOutcome
+from backend.contract.words import DrillOutcome, Phase
 from backend.drills import faults, processes, store, undo_log
 from backend.drills.check import load_scenario
 from backend.drills.library import library
@@ -288,3 +288,25 @@ async def test_the_shipped_kill_drill_in_short(tmp_path: Path, retries: bool, wa
     assert (report.outcome, report.exit_code) == wanted, report.reasons
     if not retries:
         assert any("failed_before_first_byte(plain) == 0" in reason for reason in report.reasons)
+
+
+async def test_a_fault_waits_for_the_requests_of_earlier_phases(tmp_path: Path) -> None:
+    text = KILL.replace("    gate: true\n", "").replace('when: "in_flight(victim) >= 1", ', "")
+    async with FakeHost() as host:
+        runner = DrillRunner(host, FakeLoads(host, service_s=0.3), CLOCK, tmp_path)
+        report = await runner.wait(await runner.start(load_scenario(text, "t.yaml"), actor="cli:test"))
+    assert report.outcome == "pass", report.reasons
+    assert report.phases[0].loads[0].spanning == 0
+    assert report.phases[1].loads[0].spanning > 0
+
+
+async def test_health_is_checked_again_right_before_the_injection(tmp_path: Path) -> None:
+    async with FakeHost() as host:
+        runner = DrillRunner(host, FakeLoads(host), CLOCK, tmp_path)
+        run_id = await runner.start(load_scenario(KILL, "t.yaml"), actor="cli:test")
+        await until(lambda: "drill.phase" in host.kinds())
+        host.members[0].phase = Phase.NOT_READY
+        report = await runner.wait(run_id)
+        assert [member.restarts for member in host.members] == [0, 0]
+    assert (report.outcome, report.exit_code) == ("refused", 7)
+    assert "keep_healthy" in report.reasons[0]

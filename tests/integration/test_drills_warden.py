@@ -110,15 +110,15 @@ def test_end_of_file_undoes_everything_last_in_first_out(
 
 def test_silence_undoes_and_heartbeats_do_not(tmp_path: Path, stopped: Callable[..., Stopped], warden: Start) -> None:
     one = stopped()
-    process = warden(0.6)
+    process = warden(2.0)
     assert process.stdin is not None
-    until = time.monotonic() + 1.5
+    until = time.monotonic() + 3.0
     while time.monotonic() < until:
         process.stdin.write(b".\n")
         process.stdin.flush()
         assert not one.runs()
         time.sleep(0.1)
-    assert 0.3 < wait_for(one.runs) < 1.5
+    assert 1.0 < wait_for(one.runs) < 6.0
     assert "no heartbeat" in str(undo_log.read(tmp_path)[-1])
 
 
