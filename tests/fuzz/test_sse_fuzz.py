@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 
 from backend.openai_wire import SseError, SseEvent, SseParser, encode_event
 
+LINES = st.tuples(
+    st.sampled_from([b"data: a", b"data:b", b"data", b": c", b"event: e", b"id: 1", b"", b"", b"data: [DONE]", b"x"]),
+    st.sampled_from([b"\n", b"\r", b"\r\n"]),
+).map(b"".join)
+TOKENS = st.sampled_from(
+    [b"data: ", b"data", b":", b"\n", b"\r", b"\r\n", b"x", b"[DONE]", b"id: ", b"\xef", b"\xbb\xbf", b"\0", b" "]
+)
 BYTES = st.one_of(
-    st.binary(max_size=400),
-    st.lists(
-        st.sampled_from([b"data: ", b"data", b":", b"\n", b"\r", b"\r\n", b"x", b"[DONE]", b"id: ", b"event: ", b"\xef",
-                         b"\xbb\xbf", b"\0", b" "]),
-        max_size=60,
-    ).map(b"".join),
-)  # fmt: skip
+    st.binary(max_size=300), st.lists(TOKENS, max_size=60).map(b"".join), st.lists(LINES, max_size=40).map(b"".join)
+)
+PIECES = st.lists(st.integers(1, 30), min_size=1, max_size=20)
 
 
 def _oracle(data: bytes) -> list[bytes]:
@@ -37,15 +40,20 @@ def _oracle(data: bytes) -> list[bytes]:
     return events
 
 
-@settings(max_examples=500, deadline=None)
-@given(BYTES, st.lists(st.integers(0, 400), max_size=12))
-def test_pieces_do_not_matter_and_the_standard_is_kept(data: bytes, cuts: list[int]) -> None:
-    parser = SseParser()
-    got: list[SseEvent] = []
-    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    for start, end in itertools.pairwise(edges):
-        got += parser.feed(data[start:end])
-    assert [event.data for event in got] == _oracle(data)
+@settings(max_examples=600, deadline=None)
+@given(BYTES, PIECES)
+def test_pieces_do_not_matter_and_the_standard_is_kept(data: bytes, sizes: list[int]) -> None:
+    wanted = _oracle(data)
+    for lengths in (sizes, [1]):
+        parser = SseParser()
+        got: list[SseEvent] = []
+        rest = data
+        for size in itertools.cycle(lengths):
+            got += parser.feed(rest[:size])
+            rest = rest[size:]
+            if not rest:
+                break
+        assert [event.data for event in got] == wanted
 
 
 @settings(max_examples=200, deadline=None)

@@ -64,6 +64,17 @@ async def test_a_killed_generator_is_an_error_not_a_hang() -> None:
         await process.kill()
 
 
+async def test_a_generator_that_does_not_obey_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.load.process.STOP_MARGIN_S", 0.3)
+    async with target() as (url, calls):
+        process = await LoadProcess.start(LoadSpec(url=url, rate=50.0))
+        await until(lambda: len(calls) >= 2)
+        os.kill(process.pid, signal.SIGSTOP)
+        with pytest.raises(InternalError, match="did not stop"):
+            await process.stop(grace_s=0.1)
+    assert not psutil.pid_exists(process.pid)
+
+
 async def test_a_wrong_spec_starts_nothing_and_a_bad_host_is_said() -> None:
     with pytest.raises(UsageError, match="rate"):
         await LoadProcess.start(LoadSpec(url="http://x", rate=-1.0))

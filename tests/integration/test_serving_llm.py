@@ -74,6 +74,17 @@ async def test_startup_is_answered_while_the_model_loads() -> None:
         assert psutil.Process(starting.process.pid).children() == []
 
 
+async def test_a_probe_that_connected_while_loading_gets_its_answer() -> None:
+    """The companion leaves when the engine is up, but not before it has answered who connected to it."""
+    async with replica(wait=False) as starting:
+        await starting.until_health("startup", lambda status: status == 503)
+        reader, writer = await asyncio.open_connection("127.0.0.1", starting.health_port)
+        await starting.until_health("startup", lambda status: status == 200)
+        writer.write(b"GET /health/startup HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readline()).startswith((b"HTTP/1.1 503", b"HTTP/1.1 200"))
+        writer.close()
+
+
 async def test_health_and_metrics_answer_while_every_slot_is_busy(running: RunningReplica) -> None:
     spec = LoadSpec(url=running.url, prompt_tokens_min=900, prompt_tokens_max=900, max_tokens=4)
     plan = planner(spec)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from backend.contract.words import RequestOutcome
 from backend.load.outcome import Seen, classify, error_message, usage_of
 
 GOOD = b'{"choices":[{"text":"a"}],"usage":{"prompt_tokens":2,"completion_tokens":1}}'
-STREAM = {"status": 200, "stream": True, "stream_is_sse": True, "stream_events": 3}
+STREAM: dict[str, Any] = {"status": 200, "stream": True, "stream_is_sse": True, "stream_events": 3}
 
 
 @pytest.mark.parametrize(
