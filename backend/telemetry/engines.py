@@ -139,6 +139,7 @@ class EngineScraper:
         self._counters: dict[tuple[str, EngineMetric], CounterMemory] = {}
         self._past: dict[tuple[str, EngineMetric], tuple[float, float]] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
+        self._failure: BaseException | None = None
         self._watching_since = clock.now()
         self._totals: dict[tuple[str, EngineMetric], float] = {}
         self._workload_rates: dict[tuple[str, EngineMetric], SecondCounts] = {}
@@ -162,7 +163,10 @@ class EngineScraper:
         await self._client.aclose()
 
     def tick(self) -> None:
-        """Ask everyone who is not being asked already; forget replicas that are gone."""
+        """Ask everyone who is not being asked already; forget replicas that are gone. Raises what an earlier
+        question ended with if that was a mistake of ours: no scrape dies unseen."""
+        if self._failure is not None:
+            raise self._failure
         targets = {target.replica: target for target in self._targets()}
         for name in [name for name in self._replicas if name not in targets]:
             del self._replicas[name]
@@ -173,7 +177,9 @@ class EngineScraper:
             elif known.target != target:
                 known.begin(target, self._clock.mono())
             if name not in self._asking:
-                self._asking[name] = asyncio.create_task(self._ask(target), name=f"scrape {name}")
+                task = asyncio.create_task(self._ask(target), name=f"scrape {name}")
+                task.add_done_callback(self._ended)
+                self._asking[name] = task
 
     def readings(self) -> dict[str, EngineReading]:
         """The newest reading of each replica, unless it is stale."""
@@ -304,6 +310,10 @@ class EngineScraper:
                 self.take(target, text, latency_s=latency_s, slots=slots)
         finally:
             self._asking.pop(target.replica, None)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self._failure = task.exception() or self._failure
 
     async def _ask_slots(self, target: ScrapeTarget, replica: _Replica) -> SlotsReading | None:
         body = await self._get(target, "/slots")

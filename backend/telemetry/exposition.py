@@ -31,7 +31,7 @@ def parse(text: str) -> Iterator[Sample]:
     A last line without a newline is skipped too: it may be half a number.
     """
     end = text.rfind("\n")
-    for line in text[: max(end, 0)].splitlines():
+    for line in text[: max(end, 0)].split("\n"):
         sample = _parse_line(line.strip())
         if sample is not None:
             yield sample

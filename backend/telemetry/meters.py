@@ -37,7 +37,7 @@ _FLUSH_MARGIN_S: Final = 0.1
 
 
 class Meters:
-    """Build it once the ledger is open, before the edge's log is read; `start` it on the loop; `close` it."""
+    """Build it once the ledger is open and before the edge's log is read, so that no row is missed; `run`, `close`."""
 
     def __init__(
         self,
@@ -57,28 +57,25 @@ class Meters:
         self.machine = machine or MachineMeter(clock)
         self.loop_lag = LoopLagMeter()
         self.series = Series()
-        self._tasks: list[asyncio.Task[None]] = []
         self._written: dict[tuple[str, str], tuple[float, float]] = {}
         self.updated_mono_s = clock.mono()
         """When the newest point was made."""
         self._restore(source)
         self._detach = self.traffic.attach(source)
 
-    def start(self) -> None:
-        """Begin scraping and ticking on the running loop."""
+    async def run(self) -> None:
+        """Scrape, tick and measure the running loop until cancelled. Ends with the error if any of them fails."""
         self.loop_lag.start()
-        self._tasks = [
-            asyncio.create_task(self.engines.run(), name="engine scraper"),
-            asyncio.create_task(self._run(), name="telemetry"),
-        ]
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.engines.run(), name="engine scraper")
+                group.create_task(self._run(), name="telemetry")
+        finally:
+            self.loop_lag.stop()
 
-    async def close(self) -> None:
-        """Stop. The numbers stay readable."""
+    def close(self) -> None:
+        """Let go of the ledger, once `run` has ended. The numbers stay readable."""
         self._detach()
-        self.loop_lag.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def point(self) -> SeriesPoint:
         """The newest second of the fleet, for the snapshot: rates over 10 s, everything else as it is now."""
@@ -107,7 +104,7 @@ class Meters:
         )
 
     def tick(self) -> None:
-        """Close seconds that have ended into points and write samples. Called once a second by `start`."""
+        """Close seconds that have ended into points and write samples. Called once a second by `run`."""
         now = self._clock.now()
         second = closed_second(now)
         self.traffic.prune()

@@ -35,7 +35,7 @@ async def test_history_survives(tmp_path: Path) -> None:
     clock = SystemClock()
     ledger = await Ledger.open(tmp_path, clock)
     before = build(ledger)
-    before.start()
+    running = asyncio.create_task(before.run())
     for index in range(150):
         outcome = RequestOutcome.FAILED if index % 10 == 0 else RequestOutcome.OK
         ledger.append(request(clock.now(), ttft_s=index / 1000, outcome=outcome, retries=index % 2))
@@ -44,7 +44,9 @@ async def test_history_survives(tmp_path: Path) -> None:
     for _ in range(7):
         ledger.append(request(clock.now()))  # Newer than the newest sample.
     seen, points = before.traffic.fleet(), list(before.series.points())
-    await before.close()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    before.close()
     await ledger.close()
     assert before.loop_lag.read().count > 20
 
@@ -56,5 +58,5 @@ async def test_history_survives(tmp_path: Path) -> None:
     assert list(after.series.points())[: len(points)] == points
     ledger.append(request(clock.now()))
     assert after.traffic.fleet().totals.requests == 158
-    await after.close()
+    after.close()
     await ledger.close()

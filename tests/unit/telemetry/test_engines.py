@@ -34,7 +34,9 @@ def scraper(
     fleet: Fleet, clock: SettableClock, *, handler: Any = None, ledger: MemoryLedger | None = None
 ) -> EngineScraper:
     client = httpx.AsyncClient(transport=httpx.MockTransport(handler)) if handler else None
-    return EngineScraper(fleet="local", targets=fleet, clock=clock, sink=ledger, client=client, timeout_s=0.5)
+    return EngineScraper(
+        fleet="local", targets=fleet, clock=clock, sink=ledger, client=client, timeout_s=0.5, period_s=0.02
+    )
 
 
 def feed(
@@ -224,6 +226,16 @@ async def test_answer_of_a_process_that_is_gone_is_dropped() -> None:
     release.set()
     await until(lambda: not engines._asking)
     assert engines.total(EngineMetric.TOKENS_OUT) is None
+    await engines.close()
+
+
+async def test_a_mistake_of_ours_is_not_swallowed() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise RuntimeError("a bug")
+
+    engines = scraper(Fleet(target()), SettableClock(), handler=handler)
+    with pytest.raises(RuntimeError, match="a bug"):
+        await asyncio.wait_for(engines.run(), 5)
     await engines.close()
 
 

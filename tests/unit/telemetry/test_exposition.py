@@ -35,7 +35,7 @@ def test_golden_scrapes_read_as_the_library_reads_them(engine: str) -> None:
             st.from_regex(r"[a-z_:][a-z0-9_:]{0,8}", fullmatch=True),
             st.dictionaries(
                 st.from_regex(r"[a-z_][a-z0-9_]{0,4}", fullmatch=True),
-                st.text(st.sampled_from('ab\\"{},= \n'), max_size=8),
+                st.text(st.sampled_from('ab\\"{},= \n\r\u2028'), max_size=8),
                 max_size=3,
             ),
             st.floats(allow_nan=False),
