@@ -120,7 +120,7 @@ class HaproxyEdge:
         self._tasks = []
         self._old.close()
         await self.reader.read_all()
-        self.reader.save()
+        await self.reader.save()
         if self._shim is not None:
             await self._shim.close()
 
@@ -154,11 +154,11 @@ class HaproxyEdge:
             await self._store.check(self._need_binary(), table, snippet)
             self._snippet = snippet
             before = self._memory
-            self._remember(msgspec.structs.replace(before, table=table, structure=structure))
+            await self._remember(msgspec.structs.replace(before, table=table, structure=structure))
             try:
                 await self._reload()
             except TrinityError:
-                self._remember(before)
+                await self._remember(before)
                 raise
         return True
 
@@ -271,7 +271,7 @@ class HaproxyEdge:
         structure = self._store.structure(table.backends, self._snippet)
         await self._store.check(binary, table, self._snippet)
         await self.reader.settle((), 1 << 62)
-        self._remember(EdgeMemory(table=table, structure=structure))
+        await self._remember(EdgeMemory(table=table, structure=structure))
         port = await asyncio.to_thread(choose_port, settings.host, settings.port, auto=settings.auto_port)
         stats_port = await asyncio.to_thread(
             choose_port, settings.host, settings.stats_port, auto=settings.auto_port, avoid=port
@@ -326,7 +326,7 @@ class HaproxyEdge:
 
     async def _change(self, table: SlotTable, commands: tuple[str, ...]) -> None:
         """Files first, so that a HAProxy that dies in between comes up right; then the running ones."""
-        self._remember(msgspec.structs.replace(self._memory, table=table))
+        await self._remember(msgspec.structs.replace(self._memory, table=table))
         try:
             await self._api.tell(*commands)
         except Unreachable:
@@ -334,9 +334,9 @@ class HaproxyEdge:
         await self._old.tell(commands)
         self._poke.set()
 
-    def _remember(self, memory: EdgeMemory) -> None:
+    async def _remember(self, memory: EdgeMemory) -> None:
         self._memory = memory
-        self._store.write(memory, self._snippet)
+        await asyncio.to_thread(self._store.write, memory, self._snippet)
 
     async def _observe_loop(self) -> None:
         while True:
@@ -383,7 +383,7 @@ class HaproxyEdge:
                 await self._api.tell(*commands)
                 self._events.mended(len(commands))
             self._pid_seen, self._verify = pid, False
-            self._store.remember(self._with_process(pid))
+            await asyncio.to_thread(self._store.remember, self._with_process(pid))
 
     def _with_process(self, pid: int | None) -> EdgeMemory:
         self._memory = msgspec.structs.replace(self._memory, pid=pid, starts=self._need_shim().record.starts)

@@ -84,7 +84,7 @@ class LogReader:
                 await asyncio.sleep(0)
             self._tail.free(path)
         if self._changed and self._clock.mono() - self._saved_at >= _SAVE_EVERY_S:
-            self.save()
+            await self.save()
         return total
 
     async def settle(self, living: Collection[int], current_start: int) -> int:
@@ -102,7 +102,7 @@ class LogReader:
             if list(self._tail.remove_finished(keep)):
                 self._changed = True
         if lost or self._changed:
-            self.save()
+            await self.save()
         return len(lost)
 
     def needs_new_file(self) -> bool:
@@ -112,13 +112,13 @@ class LogReader:
         files = self._tail.files()
         return bool(files) and self._tail.offsets.get(files[-1].name, 0) > _LARGE_BYTES
 
-    def save(self) -> None:
+    async def save(self) -> None:
         """Write the position file. Rows went to the ledger before: a crash repeats nothing."""
         self._tail.forget_missing()
-        memory = ReaderMemory(offsets=self._tail.offsets, open=self._joiner.open)
-        write_atomic(self._path, msgspec.json.encode(memory))
+        data = msgspec.json.encode(ReaderMemory(offsets=self._tail.offsets, open=self._joiner.open))
         self._changed = False
         self._saved_at = self._clock.mono()
+        await asyncio.to_thread(write_atomic, self._path, data)  # a rename may wait for the disk
 
     def _take(self, line: bytes) -> None:
         record = parse_line(line)

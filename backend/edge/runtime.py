@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -137,8 +137,14 @@ def parse_stat(text: str) -> tuple[ServerStat, ...]:
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines or not lines[0].startswith("# pxname"):
         raise TrinityError("HAProxy's statistics could not be read.", "See `trinity edge stat`.")
-    rows = csv.DictReader([lines[0].removeprefix("# "), *lines[1:]])
-    return tuple(_stat(row) for row in rows)
+    rows = csv.reader([lines[0].removeprefix("# "), *lines[1:]])
+    column = {name: index for index, name in enumerate(next(rows))}
+    try:
+        return tuple(_stat(row, column) for row in rows)
+    except (KeyError, IndexError, ValueError) as error:
+        raise TrinityError(
+            f"HAProxy's statistics could not be read ({error!r}).", "See `trinity edge stat`."
+        ) from error
 
 
 def observed_servers(table: SlotTable, stats: tuple[ServerStat, ...]) -> tuple[EdgeServer, ...]:
@@ -257,15 +263,18 @@ def _benign(line: str) -> bool:
     return line.startswith(("IP changed", "port changed")) or any(word in line for word in _BENIGN)
 
 
-def _stat(row: Mapping[str, str | None]) -> ServerStat:
-    def number(name: str) -> int:
-        return int(row.get(name) or 0)
+def _stat(row: Sequence[str], column: Mapping[str, int]) -> ServerStat:
+    def text(name: str) -> str:
+        return row[column[name]]
 
-    last = row.get("lastchg")
+    def number(name: str) -> int:
+        return int(text(name) or 0)
+
+    last, limit = text("lastchg"), text("slim")
     return ServerStat(
-        proxy=row.get("pxname") or "",
-        server=row.get("svname") or "",
-        status=row.get("status") or "",
+        proxy=text("pxname"),
+        server=text("svname"),
+        status=text("status"),
         current=number("scur"),
         queued=number("qcur"),
         total=number("stot"),
@@ -273,9 +282,9 @@ def _stat(row: Mapping[str, str | None]) -> ServerStat:
         retries=number("wretr"),
         redispatched=number("wredis"),
         weight=number("weight"),
-        check=" ".join(word for word in (row.get("check_status"), row.get("last_chk")) if word),
-        address=row.get("addr") or "",
-        maxconn=int(row["slim"] or 0) if row.get("slim") else None,
+        check=" ".join(word for word in (text("check_status"), text("last_chk")) if word),
+        address=text("addr"),
+        maxconn=int(limit) if limit else None,
         last_change_s=float(last) if last else None,
         aborted=number("cli_abrt"),
     )
