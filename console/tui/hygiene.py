@@ -28,6 +28,7 @@ class Terminal:
         self._attributes: list[Any] | None = None
         self._stderr_copy: int | None = None
         self._deadline: threading.Timer | None = None
+        self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Terminal:
         with contextlib.suppress(termios.error, OSError, ValueError):
@@ -36,14 +37,23 @@ class Terminal:
             # Textual draws on stderr; where that is a file, the screen is still stdout's.
             self._stderr_copy = os.dup(2)
             os.dup2(1, 2)
+        for number in SIGNALS:
+            self._handlers[number] = signal.signal(number, self._end_now)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         if self._stderr_copy is not None:
             os.dup2(self._stderr_copy, 2)
             os.close(self._stderr_copy)
+
+    def _end_now(self, number: int, _: object) -> None:
+        """Until the app's event loop listens: restore and end."""
+        self.restore()
+        os._exit(128 + number)
 
     def restore(self) -> None:
         """Write the way back ourselves; for when the app could not. Safe to call from any thread."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import signal
+import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
@@ -15,28 +15,13 @@ from typing import TextIO
 from backend.contract import exit_codes
 from backend.contract.control import Snapshot
 from backend.contract.errors import TrinityError, UsageError
+from console.render.theme import DEFAULT_THEME, load_themes
 from console.state.late_source import LateSource
 from console.state.source import FleetSource
-from console.tui.app import TrinityApp
-from console.tui.hygiene import SIGNALS, Terminal
+from console.tui.first_light import first_frame
+from console.tui.hygiene import Terminal
 
 FAREWELL = "The fleet goes on running. Stop it with: trinity down"
-
-
-class TerminalApp(TrinityApp):
-    """The app on a real terminal: ends in good order on the signals that end programs."""
-
-    terminal: Terminal
-
-    def on_mount(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in SIGNALS:
-            loop.add_signal_handler(number, self._ended_by, number)
-
-    def _ended_by(self, number: signal.Signals) -> None:
-        code = 128 + number
-        self.terminal.deadline(code)
-        self.exit(code, return_code=code)
 
 
 def run_console(
@@ -62,6 +47,9 @@ def run_console(
     terminal = Terminal()
     with terminal:
         try:
+            _paint_first(theme, first_snapshot)
+            from console.tui.terminal_app import TerminalApp
+
             app = TerminalApp(
                 source,
                 read_only=read_only,
@@ -82,6 +70,15 @@ def run_console(
     if code < 128 or code == exit_codes.INTERRUPTED:
         print(FAREWELL)  # noqa: T201 - the one line that quitting says
     return code
+
+
+def _paint_first(theme: str | None, snapshot: Snapshot | None) -> None:
+    """Before the screen library is loaded, which takes longer than anything else here."""
+    themes = load_themes()
+    spec = themes.get(theme or DEFAULT_THEME) or themes[DEFAULT_THEME]
+    columns, rows = shutil.get_terminal_size()
+    frame = first_frame((columns, rows), spec, os.environ, time.time(), snapshot)
+    os.write(2 if os.isatty(2) else 1, frame.encode())
 
 
 def _report_crash(crash: BaseException, place: Path, stream: TextIO) -> int:

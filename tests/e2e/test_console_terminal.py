@@ -68,6 +68,21 @@ def test_signals_restore_the_terminal(start: Start, number: signal.Signals, code
     assert_terminal_is_back(console)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=["term", "hup", "int"])
+def test_signals_before_the_app_runs_restore_the_terminal(number: signal.Signals) -> None:
+    """The first frame is painted before the screen library is loaded: that time is covered too."""
+    slow = "import sys, time\nclass Slow:\n    def find_spec(self, name, *rest):\n"
+    slow += "        time.sleep(60 if name == 'console.tui.terminal_app' else 0)\nsys.meta_path.insert(0, Slow())"
+    console = Console(RUN.format(before=slow, log="/dev/null", extra=""))
+    try:
+        console.until(lambda: console.shows("connecting") and console.shows("Replicas"), "the first frame")
+        os.kill(console.process.pid, number)
+        assert console.wait() == 128 + number
+        assert_terminal_is_back(console)
+    finally:
+        console.close()
+
+
 def test_a_crash_restores_the_terminal_and_is_one_sentence(start: Start, tmp_path: Path) -> None:
     console = start(
         before="from console.tui.app import TrinityApp\n"
