@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,7 @@ class EdgeStore:
 
     def __init__(self, paths: StatePaths, settings: EdgeSettings) -> None:
         self.paths, self.settings = paths, settings
+        self._writing = threading.Lock()  # the thread of a cancelled change still writes
         self.config_file = paths.edge_dir / "haproxy.cfg"
         self.memory_file = paths.edge_dir / "slots.json"
         self.admin_socket = paths.run_dir / "edge-admin.sock"
@@ -68,14 +70,17 @@ class EdgeStore:
 
     def write(self, memory: EdgeMemory, snippet: str) -> None:
         """Make configuration, maps and memory say what `memory` says; each file changes in one step."""
-        write_atomic(self.files.slots_map, config.slots_map(memory.table).encode())
-        write_atomic(self.files.switches_map, config.switches_map(memory.table).encode())
-        write_atomic(self.config_file, config.render(self.settings, self.files, memory.table, snippet).encode())
+        table = memory.table
+        with self._writing:
+            write_atomic(self.files.slots_map, config.slots_map(table).encode())
+            write_atomic(self.files.switches_map, config.switches_map(table).encode())
+            write_atomic(self.config_file, config.render(self.settings, self.files, table, snippet).encode())
         self.remember(memory)
 
     def remember(self, memory: EdgeMemory) -> None:
         """Write the memory alone."""
-        write_atomic(self.memory_file, msgspec.json.encode(memory))
+        with self._writing:
+            write_atomic(self.memory_file, msgspec.json.encode(memory))
 
     def recall(self) -> EdgeMemory:
         """The memory of the last daemon; empty where there is none that can be read."""

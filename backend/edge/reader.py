@@ -7,6 +7,7 @@ Never asks HAProxy anything. Rows are at most one poll (50 ms) behind the log.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -58,6 +59,7 @@ class LogReader:
         self._ended: set[str] = set()
         self._changed = False
         self._saved_at = 0.0
+        self._writing = threading.Lock()
         self.unreadable = 0
         self.rows = 0
 
@@ -118,7 +120,12 @@ class LogReader:
         data = msgspec.json.encode(ReaderMemory(offsets=self._tail.offsets, open=self._joiner.open))
         self._changed = False
         self._saved_at = self._clock.mono()
-        await asyncio.to_thread(write_atomic, self._path, data)  # a rename may wait for the disk
+        await asyncio.to_thread(self._write, data)  # a rename may wait for the disk
+
+    def _write(self, data: bytes) -> None:
+        # The thread of a cancelled save still writes: one at a time, and the later one last.
+        with self._writing:
+            write_atomic(self._path, data)
 
     def _take(self, line: bytes) -> None:
         record = parse_line(line)
