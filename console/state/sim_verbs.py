@@ -11,6 +11,8 @@ from console.state.sim_world import SLOTS, SimWorld
 
 _ON_REPLICAS = (Verb.RESTART, Verb.KILL, Verb.DRAIN, Verb.UNDRAIN)
 
+_Described = tuple[str, tuple[str, ...], Risk, str]
+
 
 class SimVerbs:
     """Preview and perform over a world."""
@@ -60,99 +62,82 @@ class SimVerbs:
             verb=request.verb, target=request.target, summary=why, risk=Risk.NONE, allowed=False, refusal=why
         )
 
-    def _describe(self, request: ActionRequest) -> tuple[str, tuple[str, ...], Risk, str]:
-        world, target, args = self.world, request.target, request.args
-        ready = sum(one.phase == Phase.READY for one in world.replicas)
-        quantiles = world.quantiles(world.replicas)
-        recent = f"p95 TTFT over the last minute {quantiles.p95_s * 1000:.0f} ms" if quantiles.p95_s else "idle now"
+    def _describe(self, request: ActionRequest) -> _Described:
+        """Summary, effects, risk, how to undo it."""
+        target = request.target
         match request.verb:
             case Verb.SCALE:
-                now, then = world.wanted[target], int(args.get("replicas") or 0)
-                return (
-                    f"{target}: {now} → {then} replicas; capacity {now * SLOTS} → {then * SLOTS} slots; {recent}",
-                    ("Replicas that leave finish their requests first.",)
-                    if then < now
-                    else ("New replicas load the model first.",),
-                    Risk.HIGH if then == 0 else Risk.LOW if then < now else Risk.NONE,
-                    f"scale {target} back to {now}",
-                )
-            case Verb.RESTART:
-                return (
-                    f"{target} restarts in place: {ready} → {ready - 1} ready for about 3 s; {recent}",
-                    ("It is drained first; no request is lost.",),
-                    Risk.LOW,
-                    "",
-                )
-            case Verb.KILL:
-                return (
-                    (
-                        f"{target} gets signal {args.get('signal', 9)}: {ready} → {ready - 1} ready until it is back; "
-                        f"{recent}"
-                    ),
-                    (
-                        "Requests without a first byte are retried on another replica.",
-                        "Streams that have begun end visibly.",
-                        "Its supervisor starts it again at once.",
-                    ),
-                    Risk.HIGH,
-                    "",
-                )
+                return self._describe_scale(target, int(request.args.get("replicas") or 0))
+            case Verb.RESTART | Verb.KILL | Verb.DRAIN:
+                return self._describe_outage(request)
             case Verb.ROLLOUT:
-                count = world.wanted[target]
+                count = self.world.wanted[target]
                 return (
                     f"{target}: {count} replicas are replaced one after another, ready count never below {count}",
                     ("Each new replica is Ready before an old one is drained.",),
                     Risk.LOW,
                     "",
                 )
-            case Verb.DRAIN:
-                return (
-                    f"{target} gets no new requests: {ready} → {ready - 1} ready; {recent}",
-                    ("What it has goes on to its end.",),
-                    Risk.LOW,
-                    f"undrain {target}",
-                )
-            case Verb.AUTOSCALE:
-                return (
-                    (
-                        f"{target}: autoscaling is switched {'on' if args.get('on') else 'off'} "
-                        "(policy threshold, 1 to 4 replicas)"
-                    ),
-                    (),
-                    Risk.LOW,
-                    "switch it back",
-                )
-            case Verb.MAINTENANCE:
-                word = "begins" if args.get("on") else "ends"
-                return (
-                    f"{target}: maintenance {word}",
-                    ("No autoscaler, no probes acting, no restarts.",) if args.get("on") else (),
-                    Risk.LOW,
-                    "switch it back",
-                )
+            case Verb.AUTOSCALE | Verb.MAINTENANCE:
+                return self._describe_switch(request)
             case Verb.LOAD_START:
-                return (
-                    f"demo load begins: {args.get('rate')} requests/s until stopped",
-                    (),
-                    Risk.NONE,
-                    "stop the load",
-                )
+                rate = request.args.get("rate")
+                return (f"demo load begins: {rate} requests/s until stopped", (), Risk.NONE, "stop the load")
             case Verb.DRILL_RUN:
                 return (
-                    f"drill {args.get('name')} runs now: about 15 s, one replica is killed",
+                    f"drill {request.args.get('name')} runs now: about 15 s, one replica is killed",
                     ("Load of 4 requests/s is added.", "Faults are undone even when this console goes away."),
                     Risk.LOW,
                     "",
                 )
             case Verb.UNDO:
-                return (f"undo {args.get('id')}", (), Risk.LOW, "")
+                return (f"undo {request.args.get('id')}", (), Risk.LOW, "")
             case _:
-                return (
-                    f"{request.verb} {target}".strip(),
-                    (),
-                    Risk.NONE,
-                    "",
-                )
+                return (f"{request.verb} {target}".strip(), (), Risk.NONE, "")
+
+    def _recent(self) -> str:
+        p95 = self.world.quantiles(self.world.replicas).p95_s
+        return f"p95 TTFT over the last minute {p95 * 1000:.0f} ms" if p95 else "idle now"
+
+    def _describe_scale(self, target: str, then: int) -> _Described:
+        now = self.world.wanted[target]
+        leaves = then < now
+        return (
+            f"{target}: {now} → {then} replicas; capacity {now * SLOTS} → {then * SLOTS} slots; {self._recent()}",
+            ("Replicas that leave finish their requests first.",)
+            if leaves
+            else ("New replicas load the model first.",),
+            Risk.HIGH if then == 0 else Risk.LOW if leaves else Risk.NONE,
+            f"scale {target} back to {now}",
+        )
+
+    def _describe_outage(self, request: ActionRequest) -> _Described:
+        ready = sum(one.phase == Phase.READY for one in self.world.replicas)
+        step, target, recent = f"{ready} → {ready - 1} ready", request.target, self._recent()
+        if request.verb == Verb.KILL:
+            return (
+                f"{target} gets signal {request.args.get('signal', 9)}: {step} until it is back; {recent}",
+                (
+                    "Requests without a first byte are retried on another replica.",
+                    "Streams that have begun end visibly.",
+                    "Its supervisor starts it again at once.",
+                ),
+                Risk.HIGH,
+                "",
+            )
+        if request.verb == Verb.RESTART:
+            effects = ("It is drained first; no request is lost.",)
+            return (f"{target} restarts in place: {step} for about 3 s; {recent}", effects, Risk.LOW, "")
+        effects = ("What it has goes on to its end.",)
+        return (f"{target} gets no new requests: {step}; {recent}", effects, Risk.LOW, f"undrain {target}")
+
+    def _describe_switch(self, request: ActionRequest) -> _Described:
+        on, target = bool(request.args.get("on")), request.target
+        if request.verb == Verb.AUTOSCALE:
+            words = f"{target}: autoscaling is switched {'on' if on else 'off'} (policy threshold, 1 to 4 replicas)"
+            return (words, (), Risk.LOW, "switch it back")
+        effects = ("No autoscaler, no probes acting, no restarts.",) if on else ()
+        return (f"{target}: maintenance {'begins' if on else 'ends'}", effects, Risk.LOW, "switch it back")
 
     # -- doing -----------------------------------------------------------------------------------------------
 
