@@ -366,7 +366,8 @@ class HaproxyEdge:
             ts=self._clock.now(),
             up=True,
             pid=pid,
-            starts=record.starts,
+            # While a reload takes over, the old process may have answered: its count, not the new one's.
+            starts=record.starts if record.pid == pid else self._observation.starts,
             uptime_s=float(info.get("Uptime_sec", "0")),
             servers=observed_servers(table, stats),
             workloads=observed_workloads(table, stats),
