@@ -7,27 +7,36 @@ from collections.abc import Sequence
 import msgspec
 
 from backend.contract.rows import RequestRow
+from backend.contract.words import RequestOutcome, Vantage
 from backend.drills.records import DrillRow, FaultStamps, RunRecord
 
 
 def with_edge_rows(record: RunRecord, rows: Sequence[DrillRow], edge_rows: Sequence[RequestRow]) -> RunRecord:
     """The record with what only the edge knows. Client rows stay the truth for verdicts."""
-    by_id = {row.request_id: row for row in edge_rows}
+    by_id = {row.request_id: row for row in edge_rows if row.vantage == Vantage.EDGE}
+    dead_ends = [row for row in edge_rows if row.outcome == RequestOutcome.FAILED]
     unanswered = [row.request.request_id for row in rows if not row.answered]
     offset = record.started_mono_s - record.started_ts
     return msgspec.structs.replace(
         record,
         causes={request_id: by_id[request_id] for request_id in unanswered if request_id in by_id},
-        faults=tuple(_stamped(fault, rows, by_id, offset) for fault in record.faults),
+        faults=tuple(_stamped(fault, rows, by_id, dead_ends, offset) for fault in record.faults),
     )
 
 
-def _stamped(fault: FaultStamps, rows: Sequence[DrillRow], by_id: dict[str, RequestRow], offset: float) -> FaultStamps:
+def _stamped(
+    fault: FaultStamps,
+    rows: Sequence[DrillRow],
+    by_id: dict[str, RequestRow],
+    dead_ends: Sequence[RequestRow],
+    offset: float,
+) -> FaultStamps:
     effective = fault.t_effective
     if effective is None or not by_id:
         return fault
     until = fault.t_ready if fault.t_ready is not None else float("inf")
-    dispatched = (row.ts + offset + (row.queue_s or 0.0) for row in by_id.values() if row.replica == fault.replica)
+    # Attempts and requests that got no answer from the victim: the new process under its name answers.
+    dispatched = (row.ts + offset + (row.queue_s or 0.0) for row in dead_ends if row.replica == fault.replica)
     late = [at for at in dispatched if effective <= at < until]
     moved = [
         row.ended_s

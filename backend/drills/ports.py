@@ -73,7 +73,7 @@ class DrillHost(Protocol):
         ...
 
     async def edge_rows(self, since_ts: float, until_ts: float) -> Sequence[RequestRow]:
-        """The edge's own rows of that wall time, for causes and for which replica had a request."""
+        """The edge's own rows of that wall time, vantages edge and attempt: causes, and which replica had a request."""
         ...
 
 

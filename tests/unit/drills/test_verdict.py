@@ -160,10 +160,17 @@ def _begun_shed(load: reports.LoadInPhase, rows: list[DrillRow], built: reports.
     return sum(r.request.outcome == RequestOutcome.SHED and r.began for r in inside)
 
 
-def edge_row(request_id: str, at: float, replica: str, retries: int = 0) -> RequestRow:
+def edge_row(
+    request_id: str,
+    at: float,
+    replica: str,
+    retries: int = 0,
+    vantage: Vantage = Vantage.EDGE,
+    outcome: RequestOutcome = RequestOutcome.OK,
+) -> RequestRow:
     return RequestRow(
         ts=1000.0 + at,
-        vantage=Vantage.EDGE,
+        vantage=vantage,
         request_id=request_id,
         fleet="local",
         workload="llm",
@@ -171,7 +178,7 @@ def edge_row(request_id: str, at: float, replica: str, retries: int = 0) -> Requ
         route="/",
         status=200,
         termination="SD",
-        outcome=RequestOutcome.OK,
+        outcome=outcome,
         retries=retries,
     )
 
@@ -186,8 +193,10 @@ def test_edge_rows_give_causes_exposure_and_failover() -> None:
     edge = [
         edge_row("stayed", 11.0, "llm-1"),
         edge_row("moved", 11.5, "llm-1", retries=1),
-        edge_row("cut", 11.9, "llm-0"),
-        edge_row("probe", 12.03, "llm-0"),
+        edge_row("cut", 11.9, "llm-0", outcome=RequestOutcome.FAILED),
+        edge_row("tried", 12.03, "llm-0", vantage=Vantage.ATTEMPT, outcome=RequestOutcome.FAILED),
+        edge_row("tried", 12.02, "llm-1", retries=1),
+        edge_row("new-process", 13.9, "llm-0"),
         edge_row("back", 15.0, "llm-0"),
         edge_row("later", 13.0, "llm-1"),
     ]
