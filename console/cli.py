@@ -135,7 +135,7 @@ def _open_console(
     from backend.control_client import ControlClient
 
     place = Place(state, fleet)
-    chosen = file_to_start_from(place.paths, file)
+    chosen = file_to_start_from(file)
 
     def source() -> ControlClient:
         ensure_daemon(place.paths, file=chosen, auto_port=auto_port)

@@ -29,7 +29,7 @@ from backend.version import VERSION
 @common()
 def up(place: Place, file: Path | None, auto_port: bool, no_wait: bool, timeout: float) -> None:
     """Start the fleet and wait until every replica is Ready."""
-    chosen = file_to_start_from(place.paths, file)
+    chosen = file_to_start_from(file)
     started = ensure_daemon(place.paths, file=chosen, auto_port=auto_port)
     if not started and file is not None:
         narrate("The daemon runs already; to change its workloads use `trinity apply`.")

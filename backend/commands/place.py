@@ -125,8 +125,6 @@ class DaemonStart:
 
 def start_daemon(paths: StatePaths, *, file: Path | None = None, auto_port: bool = False) -> DaemonStart:
     """Spawn a detached trinityd for this state directory. Raises UsageError where its files cannot be made."""
-    if file is not None and not file.is_file():
-        raise UsageError(f"{file}: no such file.", "Name an existing trinity.yaml.")
     try:
         paths.create()
         log = os.open(paths.daemon_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -136,7 +134,7 @@ def start_daemon(paths: StatePaths, *, file: Path | None = None, auto_port: bool
             "Make room or rights there, or choose another with --state.",
         ) from None
     read_fd, write_fd = os.pipe()
-    argv = [sys.executable, "-m", "backend.daemon", "--state", str(paths.state_dir), "--report-fd", str(write_fd)]
+    argv = [sys.executable, "-P", "-m", "backend.daemon", "--state", str(paths.state_dir), "--report-fd", str(write_fd)]
     argv += ["--file", str(file.resolve())] if file else []
     argv += ["--auto-port"] if auto_port else []
     try:
@@ -176,12 +174,12 @@ def ensure_daemon(paths: StatePaths, *, file: Path | None = None, auto_port: boo
     return True
 
 
-def file_to_start_from(paths: StatePaths, file: Path | None) -> Path | None:
-    """The file given, else `trinity.yaml` of the working directory unless one was applied to this state before.
+def file_to_start_from(file: Path | None) -> Path | None:
+    """The file given, else `trinity.yaml` of the working directory where there is one.
 
     Raises FileError for one that cannot be used."""
     here = Path.cwd() / "trinity.yaml"
-    if file is None and here.is_file() and not (paths.state_dir / here.name).is_file():
+    if file is None and here.is_file():
         file = here
     if file is not None:
         from backend.config.fleet_file import read_fleet_file

@@ -88,15 +88,19 @@ class FleetFile(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULT = FleetFile(trinity=1)
 
 
-def read_fleet_file(path: Path) -> FleetFile:
-    """The file at `path`. Raises FileError."""
+def read_text(path: Path) -> str:
+    """The text at `path`. Raises FileError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise FileError(str(path), "no such file.", "Name an existing trinity.yaml, or leave --file away.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(str(path), f"cannot be read: {error}.", "Save it as readable UTF-8 text.") from None
-    return parse_fleet_file(text, str(path))
+
+
+def read_fleet_file(path: Path) -> FleetFile:
+    """The file at `path`. Raises FileError."""
+    return parse_fleet_file(read_text(path), str(path))
 
 
 def parse_fleet_file(text: str, source: str) -> FleetFile:

@@ -35,9 +35,9 @@ class FleetConfig(msgspec.Struct, frozen=True, kw_only=True):
     replica_memory_bytes: dict[str, int]
     """What one replica of a workload is expected to need, where that is known."""
     notes: tuple[str, ...] = ()
-
-    def workload(self, name: str) -> WorkloadSpec | None:
-        return next((w for w in self.workloads if w.name == name), None)
+    text: str = ""
+    """The file's text; empty for the built-in default."""
+    source: str = ""
 
 
 def settings_of(file: FleetFile, source: str, environ: dict[str, str] | None = None) -> Settings:
@@ -143,7 +143,7 @@ def _llm(name: str, workload: WorkloadFile, settings: Settings) -> tuple[Workloa
         "SLOTS": str(sizing.slots),
         "THREADS": str(sizing.threads),
         "CONTEXT": str(sizing.context_per_slot),
-        "STOP_GRACE": str(workload.stop_grace),
+        "STOP_GRACE": str(max(0.5, workload.stop_grace - 1.0)),  # before the driver's SIGKILL
     }
     health = {
         which: ProbeSpec(path=f"/health/{path}", port="health", period_s=period, timeout_s=1.0, failure_threshold=count)
@@ -156,7 +156,7 @@ def _llm(name: str, workload: WorkloadFile, settings: Settings) -> tuple[Workloa
     probes = _probes(workload.probes) if workload.probes else ProbesSpec(**health)
     spec = WorkloadSpec(
         name=name,
-        command=(sys.executable, "-m", "backend.serving.llm"),
+        command=(sys.executable, "-P", "-m", "backend.serving.llm"),
         env=env | workload.env,
         cwd=workload.cwd,
         replicas=wanted,

@@ -96,7 +96,10 @@ class DaemonHost:
         return self._parts.leases.hold(workload, holder, owner=holder)
 
     async def edge_rows(self, since_ts: float, until_ts: float) -> Sequence[RequestRow]:
-        rows = self._parts.ledger.recent("requests", since_ts=since_ts, until_ts=until_ts, limit=200_000)
+        ledger = self._parts.ledger
+        if ledger.complete_since("requests") > since_ts:
+            raise TrinityError("The run made more requests than memory holds.", "Use a shorter drill or a lower rate.")
+        rows = ledger.recent("requests", since_ts=since_ts, until_ts=until_ts, limit=200_000)
         return [r for r in rows if isinstance(r, RequestRow) and r.vantage == "edge"]
 
 

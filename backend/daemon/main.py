@@ -15,7 +15,7 @@ import msgspec
 import structlog
 import uvloop
 
-from backend.config.fleet_file import DEFAULT, FILE_NAME, FleetFile, parse_fleet_file, read_fleet_file
+from backend.config.fleet_file import DEFAULT, parse_fleet_file, read_text
 from backend.config.own_logs import configure
 from backend.config.paths import StatePaths, default_state_dir
 from backend.config.resolve import FleetConfig, resolve
@@ -24,6 +24,7 @@ from backend.contract.errors import InternalError, TrinityError, UsageError
 from backend.daemon.lock import AlreadyRunning, DaemonLock
 from backend.daemon.parts import Parts
 from backend.daemon.trinityd import Trinityd
+from backend.reconcile.wanted import WantedState
 
 _log = structlog.get_logger("trinityd")
 _MIN_FREE_BYTES = 64 * 1024 * 1024
@@ -112,16 +113,25 @@ def _prepare(paths: StatePaths) -> DaemonLock:
 
 
 def _configuration(paths: StatePaths, file: Path | None) -> FleetConfig:
-    """The file given, else the one last applied here, else the built-in default. What is used is kept."""
-    kept = paths.state_dir / FILE_NAME
+    """The file given, else the one this state directory last had, else the built-in default. Raises FileError."""
     if file is not None:
-        fleet_file: FleetFile = read_fleet_file(file)
-        config = resolve(fleet_file, str(file))
-        kept.write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
-        return config
-    if kept.is_file():
-        return resolve(parse_fleet_file(kept.read_text(encoding="utf-8"), str(kept)), str(kept))
-    return resolve(DEFAULT)
+        text, source = read_text(file), str(file)
+    else:
+        text, source = _last_applied(paths.wanted_file)
+    if not text:
+        return resolve(DEFAULT)
+    config = resolve(parse_fleet_file(text, source), source)
+    return msgspec.structs.replace(config, text=text, source=source)
+
+
+def _last_applied(wanted_file: Path) -> tuple[str, str]:
+    """Text and name of the file last applied here; empty where there is none. A damaged wanted state is the
+    reconciler's to report and keep aside."""
+    try:
+        state = msgspec.json.decode(wanted_file.read_bytes(), type=WantedState)
+    except (OSError, msgspec.MsgspecError):
+        return "", ""
+    return state.applied_yaml, state.applied_source
 
 
 async def _serve(paths: StatePaths, config: FleetConfig, auto_port: bool, report: _Report) -> int:

@@ -6,9 +6,14 @@ running; `take_down` ends them. A failure while opening undoes what this call ha
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
+
+import structlog
 
 from backend.actions.executor import ActionState, state_of
 from backend.actions.fleet_verbs import fleet_executors
@@ -17,11 +22,11 @@ from backend.config.fleet_file import parse_fleet_file
 from backend.config.paths import StatePaths
 from backend.config.resolve import FleetConfig, resolve
 from backend.contract.clock import Clock
-from backend.contract.control import ActionRequest, Quantiles, SeriesPoint, Snapshot
+from backend.contract.control import ActionRequest, Quantiles, Snapshot
 from backend.contract.errors import TrinityError
 from backend.contract.fleet import WorkloadSpec
 from backend.contract.rows import EventRow, RequestRow, Row
-from backend.contract.words import Severity, Verb
+from backend.contract.words import Phase, Severity, Verb
 from backend.daemon.deeds import OwnVerbs
 from backend.daemon.demo_load import DemoLoad
 from backend.daemon.drill_desk import DaemonDrills
@@ -39,14 +44,11 @@ from backend.reconcile.leases import Leases
 from backend.reconcile.wanted import WantedStore
 from backend.scaling.controller import Autoscaler
 from backend.scaling.policy import Threshold, ThresholdSettings
-from backend.telemetry.engine_names import EngineMetric
-from backend.telemetry.engines import EngineScraper, targets_of
-from backend.telemetry.exporter import Exposition
-from backend.telemetry.looplag import LoopLagMeter
-from backend.telemetry.machine import MachineMeter
-from backend.telemetry.series import Levels, Series, build_point
-from backend.telemetry.traffic import TrafficMeter
+from backend.telemetry.engines import targets_of
+from backend.telemetry.meters import Meters
+from backend.telemetry.series import Levels
 
+_log = structlog.get_logger(__name__)
 _SNAPSHOT_AGE_S = 0.1
 """Consoles that ask within it share one."""
 _PREVIEW_WINDOW_S = 300.0
@@ -61,19 +63,16 @@ class Parts:
     reconciler: Reconciler
     gateway: Gateway
     drills: DaemonDrills
+    meters: Meters
 
     def __init__(self, paths: StatePaths, config: FleetConfig, clock: Clock, *, auto_port: bool = False) -> None:
         self.paths, self.config, self.clock, self.auto_port = paths, config, clock, auto_port
         self.started_ts, self.started_mono = clock.now(), clock.mono()
         self.was_ready = False
         self.metrics_url = ""
-        self.series = Series()
-        self.machine = MachineMeter(clock)
-        self.machine_reading = self.machine.read()
-        self.loop_lag = LoopLagMeter()
-        self.traffic = TrafficMeter(config.name, clock)
         self.hub = Hub(self.snapshot)
         self.autoscalers: dict[str, Autoscaler] = {}
+        self._loops: dict[str, asyncio.Task[None]] = {}
         self._snapshot: Snapshot | None = None
         self._snapshot_mono = 0.0
         self._seq = 0
@@ -90,17 +89,18 @@ class Parts:
         self.leases = Leases()
         self.reconciler = Reconciler(self.fleet, self.edge, self.ledger, store, self.leases, clock)
         self.load = DemoLoad(self.ledger, self.hub.nudge)
-        self.scraper = EngineScraper(
+        self.meters = Meters(
             fleet=config.name,
-            targets=lambda: targets_of(self.fleet.observe(), {s.name: s.engine for s in self.specs}),
             clock=clock,
+            source=self.ledger,
             sink=self.ledger,
+            targets=lambda: targets_of(self.fleet.observe(), {s.name: s.engine for s in self.specs}),
+            levels=self._levels,
         )
         self.gateway = Gateway(self.action_state, self.ledger, self.ledger, clock, blocker=self.leases.blocker)
         self.drills = DaemonDrills(self)
         self.ledger.subscribe("events", self.hub.publish)
         self.ledger.subscribe("actions", self.hub.publish)
-        self.traffic.attach(self.ledger)
         self._register_verbs()
         for note in config.notes:
             self.event("config.clamped", Severity.WARNING, config.name, note)
@@ -114,12 +114,13 @@ class Parts:
 
     async def _open_fleet(self) -> None:
         await self.fleet.adopt()
-        await self.reconciler.start(self.config.workloads)
+        await self.reconciler.start(self.config.workloads, yaml=self.config.text, source=self.config.source)
         self.fleet.on_change(lambda _: self.hub.nudge())
         for spec in self.config.workloads:
             self._add_autoscaler(spec)
         await self.gateway.close_interrupted()
         await self.drills.recover()
+        self._run("telemetry", self.meters.run())
 
     async def close(self) -> None:
         """Detach: replicas and edge go on, their next daemon adopts them."""
@@ -145,7 +146,25 @@ class Parts:
         await self.drills.close()
         await self.load.close()
         await self.gateway.stop()
-        await self.scraper.close()
+        for task in self._loops.values():
+            task.cancel()
+        await asyncio.gather(*self._loops.values(), return_exceptions=True)
+        self.meters.close()
+
+    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """A loop of the daemon's. Its death is an event: a daemon must not be half dead in silence."""
+
+        async def watched() -> None:
+            try:
+                await work
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                _log.exception("background loop died", loop=name)
+                words = f"The daemon's {name} loop died: {type(error).__name__}: {error}. Restart trinityd."
+                self.event("daemon.loop_died", Severity.CRITICAL, self.config.name, words)
+
+        self._loops[name] = asyncio.create_task(watched(), name=name)
 
     # -- verbs
 
@@ -211,6 +230,7 @@ class Parts:
             enabled=self.reconciler.wanted.of(spec.name).autoscale,
         )
         self.autoscalers[spec.name] = scaler
+        self._run(f"autoscaler of {spec.name}", scaler.run())
         return scaler
 
     # -- seeing
@@ -230,7 +250,7 @@ class Parts:
         return self._snapshot
 
     def _known(self) -> Known:
-        lag = self.loop_lag.read()
+        lag = self.meters.loop_lag.read()
         names = {spec.name for spec in self.specs}
         return Known(
             ts=self.clock.now(),
@@ -239,9 +259,9 @@ class Parts:
             wanted=self.reconciler.wanted,
             replicas=self.reconciler.observe(),
             edge=self.edge.observe(),
-            point=self._point(),
-            readings=self.scraper.readings(),
-            replica_traffic=self.traffic.replica,
+            point=self.meters.point(),
+            readings=self.meters.engines.readings(),
+            replica_traffic=self.meters.traffic.replica,
             lease=self.leases.holder,
             scaling=tuple(s.view() for name, s in self.autoscalers.items() if name in names),
             load=self.load.view(),
@@ -254,27 +274,14 @@ class Parts:
             metrics_url=self.metrics_url,
         )
 
-    def _point(self) -> SeriesPoint:
-        newest = self.series.points(1)
-        if newest:
-            return newest[-1]
-        return build_point(
-            int(self.clock.now()), ttft=Quantiles(), requests=0.0, errors=0.0, tokens_per_s=None, levels=Levels()
-        )
-
-    def exposition(self) -> Exposition:
-        """All that `/metrics` is made of, now."""
-        traffic, scraper = self.traffic, self.scraper
-        return Exposition(
-            snapshot=self.snapshot(),
-            traffic=traffic.fleet(),
-            workload_traffic=traffic.workloads(),
-            ttft_histograms=traffic.ttft_histograms(),
-            tokens_out_total=scraper.total(EngineMetric.TOKENS_OUT),
-            tokens_in_total=scraper.total(EngineMetric.TOKENS_IN),
-            tokens_out_per_s=scraper.per_second(EngineMetric.TOKENS_OUT),
-            machine=self.machine_reading,
-            loop_lag=self.loop_lag.read(),
+    def _levels(self) -> Levels:
+        """What is counted at this instant."""
+        edge = self.edge.observe()
+        return Levels(
+            queued=sum(w.queued for w in edge.workloads),
+            in_flight=sum(w.in_flight for w in edge.workloads),
+            ready=sum(1 for r in self.fleet.observe() if r.phase == Phase.READY),
+            wanted=sum(self.reconciler.wanted.of(s.name).replicas for s in self.specs),
         )
 
     def action_state(self) -> ActionState:

@@ -21,9 +21,9 @@ class ScalingInputs:
     def observe(self) -> Observation:
         """This instant: machine CPU, edge queue, p99 TTFT over 60 s, and what memory holds."""
         parts, name = self._parts, self._workload
-        edge, machine = parts.edge.observe(), parts.machine_reading
+        edge, machine = parts.edge.observe(), parts.meters.machine.read()
         totals = next((w for w in edge.workloads if w.workload == name), None)
-        ttft = parts.traffic.workload(name).ttft.p99_s
+        ttft = parts.meters.traffic.workload(name).ttft.p99_s
         wanted = parts.reconciler.wanted.of(name)
         running = sum(1 for r in parts.fleet.observe() if r.workload == name)
         maximum, note = None, ""

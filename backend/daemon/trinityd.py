@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
-import structlog
 
 from backend.contract.control import (
     PROTOCOL,
@@ -31,19 +30,16 @@ from backend.contract.rows import ActionRow, LogRow, RequestRow, Row, Scalar
 from backend.contract.words import ActionOutcome, Vantage
 from backend.daemon.api import control_app
 from backend.daemon.parts import Parts
-from backend.daemon.ticker import tick
 from backend.ledger.logs import Follower, LogReader
 from backend.reconcile.diff import diff
 from backend.telemetry.exporter import Exposition
 from backend.telemetry.http import Server, health_app, monitoring_app, serve, serve_on
 from backend.version import VERSION
 
-_log = structlog.get_logger(__name__)
 _QUERYABLE = ("requests", "samples", "events", "actions")
 _PORTS_TRIED = 100
 _FOLLOW_POLL_S = 0.2
 _FOLLOW_BEAT_S = 10.0
-_STREAM_GRACE_S = 2.0
 
 
 class Trinityd:
@@ -55,7 +51,6 @@ class Trinityd:
         self.take_down = False
         self._logs = LogReader(parts.paths.logs_dir)
         self._servers: list[Server] = []
-        self._tasks: list[asyncio.Task[Any]] = []
         parts.request_shutdown = self.shutdown  # type: ignore[method-assign]  # the one who owns the end
 
     # -- life
@@ -72,19 +67,11 @@ class Trinityd:
         except BaseException:
             await self._close_servers()
             raise
-        parts.loop_lag.start()
-        loops = {"ticker": tick(parts), "scraper": parts.scraper.run()}
-        loops |= {f"autoscaler {name}": scaler.run() for name, scaler in parts.autoscalers.items()}
-        self._tasks = [asyncio.create_task(_watched(name, work), name=name) for name, work in loops.items()]
         self._servers.append(await serve_on(control_app(self), self._control_socket(), purpose="control"))
 
     async def run(self) -> None:
         """Until stopped; then detach or take everything down."""
         await self.stopped.wait()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.parts.loop_lag.stop()
         if self.take_down:
             await self.parts.take_down()
         else:
@@ -147,7 +134,7 @@ class Trinityd:
         return self.parts.snapshot()
 
     def series(self, seconds: int) -> Sequence[SeriesPoint]:
-        return self.parts.series.points(max(1, seconds))
+        return self.parts.meters.series.points(max(1, seconds))
 
     def frames(self, interval_s: float) -> AsyncIterator[Frame]:
         return self.parts.hub.frames(interval_s)
@@ -190,7 +177,7 @@ class Trinityd:
         parts = self.parts
         for view in self.snapshot().replicas:
             if view.status.name == replica:
-                reading = parts.scraper.reading(replica)
+                reading = parts.meters.engines.reading(replica)
                 spec = next((s for s in parts.specs if s.name == view.status.workload), None)
                 slot = next((s for s in parts.edge.slots() if s.replica == replica), None)
                 known = {"view": view, "workload": spec, "edge_slot": slot, "engine": reading}
@@ -237,15 +224,4 @@ class Trinityd:
     # -- monitoring
 
     def exposition(self) -> Exposition:
-        return self.parts.exposition()
-
-
-async def _watched(name: str, work: Any) -> None:
-    """A background loop whose death is told: it ends the daemon, which is restarted or noticed, not half dead."""
-    try:
-        await work
-    except asyncio.CancelledError:
-        raise
-    except Exception:
-        _log.exception("background loop died", loop=name)
-        raise
+        return self.parts.meters.exposition(self.snapshot())

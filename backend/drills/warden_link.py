@@ -41,6 +41,7 @@ class WardenLink:
         with (run_dir / "warden.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",
                 "-m",
                 "backend.drills.warden",
                 str(run_dir),

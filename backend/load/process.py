@@ -44,6 +44,7 @@ class LoadProcess:
         check_spec(spec)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "backend.load",
             "--attached",

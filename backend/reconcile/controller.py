@@ -77,12 +77,14 @@ class Reconciler:
 
     # -- life ---------------------------------------------------------------------------------------------------
 
-    async def start(self, specs: Sequence[WorkloadSpec]) -> None:
-        """Read the wanted state, declare the workloads at the edge and begin. Returns before all is Ready."""
+    async def start(self, specs: Sequence[WorkloadSpec], *, yaml: str = "", source: str = "") -> None:
+        """Read the wanted state, declare the workloads at the edge and begin. Returns before all is Ready.
+
+        `yaml` is the file that declares them, kept for the next daemon (see `WantedState.applied_yaml`)."""
         core = self._core
         loaded = await core.store.load()
         core.specs = {spec.name: spec for spec in specs}
-        core.wanted = merge(loaded, specs)
+        core.wanted = msgspec.structs.replace(merge(loaded, specs), applied_yaml=yaml, applied_source=source)
         await core.store.save(core.wanted)
         await core.edge.configure(specs)
         await core.edge.set_retries(on=core.wanted.retries_on)

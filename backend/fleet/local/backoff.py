@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-STABLE_S: Final = 60.0
+STABLE_S: Final = 10.0
 """Ready for this long before its end, and a replica's earlier exits are forgotten."""
 MAX_DELAY_S: Final = 30.0
 
