@@ -23,7 +23,7 @@ from backend.contract.words import SlotState
 from backend.edge import slots
 from backend.edge.events import EdgeEvents
 from backend.edge.oldprocess import OldProcesses
-from backend.edge.process import NAME, EdgeMemory, EdgeStore, choose_port, last_words, living_processes
+from backend.edge.process import NAME, EdgeMemory, EdgeStore, choose_port, last_words, listening_url, living_processes
 from backend.edge.reader import POLL_S, LogReader
 from backend.edge.runtime import (
     BACKENDS_AND_SERVERS,
@@ -129,7 +129,7 @@ class HaproxyEdge:
         self._stopping = True
         if self._shim is not None:
             await self._shim.stop(grace_s)
-        await self.reader.settle((), 1 << 62)
+        await self.reader.settle(_none_lives, 1 << 62)
         await self.close()
         self._store.remember(EdgeMemory())
 
@@ -255,12 +255,12 @@ class HaproxyEdge:
     @property
     def public_url(self) -> str:
         """Base URL of the public port."""
-        return self._url(0)
+        return listening_url(self._shim.record.spec, 0) if self._shim else ""
 
     @property
     def stats_url(self) -> str:
         """URL of the statistics page."""
-        return self._url(1)
+        return listening_url(self._shim.record.spec, 1) if self._shim else ""
 
     # -- inside
 
@@ -270,7 +270,7 @@ class HaproxyEdge:
         table = SlotTable(backends=self._memory.table.backends)
         structure = self._store.structure(table.backends, self._snippet)
         await self._store.check(binary, table, self._snippet)
-        await self.reader.settle((), 1 << 62)
+        await self.reader.settle(_none_lives, 1 << 62)
         await self._remember(EdgeMemory(table=table, structure=structure))
         port = await asyncio.to_thread(choose_port, settings.host, settings.port, auto=settings.auto_port)
         stats_port = await asyncio.to_thread(
@@ -394,13 +394,7 @@ class HaproxyEdge:
         while True:
             try:
                 await self.reader.read_all()
-                strange = self.reader.open_pids - {self._pid_seen or 0}
-                if self._settle or (strange and self._clock.mono() - self._settled_at >= _SETTLE_S):
-                    self._settled_at = self._clock.mono()
-                    record = self._need_shim().record
-                    living = await asyncio.to_thread(living_processes, record)
-                    self._settle = False
-                    await self.reader.settle(living, record.start_number)
+                await self._settle_ended()
                 if self.reader.needs_new_file() and not self._reloading:
                     async with self._lock:
                         await self._reload()
@@ -409,10 +403,22 @@ class HaproxyEdge:
                 await asyncio.sleep(1.0)
             await asyncio.sleep(POLL_S)
 
+    async def _settle_ended(self) -> None:
+        """Look after requests and logs of processes that may have ended: at once after a start, else now and then."""
+        if not self._settle and self._clock.mono() - self._settled_at < _SETTLE_S:
+            return
+        self._settled_at = self._clock.mono()
+        start = self._need_shim().record.start_number
+        others = self.reader.open_pids - {self._pid_seen or 0}
+        if self._settle or others or self.reader.has_old_files(start):
+            self._settle = False
+            await self.reader.settle(self._living_pids, start)
+
+    async def _living_pids(self) -> set[int]:
+        return await asyncio.to_thread(living_processes, self._need_shim().record)
+
     async def _replaced_pids(self) -> set[int]:
-        record = self._need_shim().record
-        living = await asyncio.to_thread(living_processes, record)
-        return living - {record.pid}
+        return await self._living_pids() - {self._need_shim().record.pid or 0}
 
     def _exited(self, record: ExitRecord) -> None:
         if self._stopping:
@@ -442,13 +448,6 @@ class HaproxyEdge:
         # Only a daemon changes slots, so an unread record never predates more than what this daemon just did.
         return next((a.replica for a in self._memory.table.filled if a.workload == workload and a.slot == slot), None)
 
-    def _url(self, index: int) -> str:
-        if self._shim is None:
-            return ""
-        listen = self._shim.record.spec.listen[index]
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(listen.host, listen.host)  # noqa: S104 - shown, not bound
-        return f"http://{f'[{host}]' if ':' in host and host[0] != '[' else host}:{listen.port}"
-
     def _need_shim(self) -> ShimClient:
         if self._shim is None:
             raise Unreachable("The edge is not started.", "Start the fleet (`trinity up`).")
@@ -458,3 +457,7 @@ class HaproxyEdge:
         if self._binary is None:
             raise Unreachable("The edge is not started.", "Start the fleet (`trinity up`).")
         return self._binary
+
+
+async def _none_lives() -> set[int]:
+    return set()

@@ -101,10 +101,10 @@ class Joiner:
             bytes_out=record.bo,
         )
 
-    def lose(self, living: Collection[int]) -> list[RequestRow]:
-        """Rows of requests whose process is gone without an end. Call once its file has been read to the end."""
-        gone = [u for u, request in self.open.items() if request.pid not in living]
-        return [self._lost(self.open.pop(u)) for u in gone]
+    def lose(self, gone: Collection[int]) -> list[RequestRow]:
+        """Rows of requests whose process, one of `gone`, ended without them. Call once its log was read to the end."""
+        lost = [u for u, request in self.open.items() if request.pid in gone]
+        return [self._lost(self.open.pop(u)) for u in lost]
 
     def _by_slot(self, record: EndRecord) -> str | None:
         number = record.srv[1:]

@@ -166,6 +166,13 @@ def living_processes(record: ShimRecord) -> set[int]:
     return set(session_members(record.shim_pid))
 
 
+def listening_url(spec: ShimSpec, index: int) -> str:
+    """Base URL of one of the edge's listening sockets, as reached from this machine."""
+    listen = spec.listen[index]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104 - shown, not bound
+    return f"http://{f'[{host}]' if ':' in host else host}:{listen.port}"
+
+
 def choose_port(host: str, port: int, *, auto: bool, avoid: int = 0) -> int:
     """`port`, or the next free one when `auto`. Raises PortTaken when none of the next 64 is free."""
     if not auto:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -89,23 +89,31 @@ class LogReader:
             await self.save()
         return total
 
-    async def settle(self, living: Collection[int], current_start: int) -> int:
-        """Record as lost what processes not in `living` left open, drop finished files; returns how many were lost.
+    async def settle(self, living: Callable[[], Awaitable[Collection[int]]], current_start: int) -> int:
+        """Record as lost what processes that no longer live left open, drop finished files; returns how many.
 
-        `living` must have been taken before this call: what they wrote is read first.
+        `living` names the HAProxy processes that run; files of starts before `current_start` are finished.
         """
         await self.read_all()
-        lost = self._joiner.lose(living)
+        # Only processes seen before the question are judged by its answer: one that starts meanwhile is not gone.
+        seen = self.open_pids
+        alive = await living()
+        await self.read_all()
+        lost = self._joiner.lose(seen - set(alive))
         for row in lost:
             self._sink.append(row)
         self.rows += len(lost)
-        if len(living) <= 1:
+        if len(alive) <= 1:
             keep = [n for n in self._tail.starts() if n >= current_start]
             if list(self._tail.remove_finished(keep)):
                 self._changed = True
         if lost or self._changed:
             await self.save()
         return len(lost)
+
+    def has_old_files(self, current_start: int) -> bool:
+        """Whether logs of earlier starts are still there."""
+        return any(number < current_start for number in self._tail.starts())
 
     def needs_new_file(self) -> bool:
         """Whether the log grew large where read bytes cannot be given back: a reload opens a new one."""

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from backend.contract.words import SlotState
-from tests.integration.edge_bench import Bench, bench, client, until, workload
+from tests.integration.edge_bench import Bench, bench, client, free_port, until, workload
 from tests.integration.test_edge_failover import Tally, load
 
 
@@ -191,7 +191,7 @@ async def test_other_port_means_a_new_edge_and_stop_frees_everything() -> None:
         await b.up(1)
         await b.edge.close()
         first = b.edge.public_url
-        b.edge = b.new_edge(port=b.settings.port + 1 if b.settings.port < 65000 else b.settings.port - 1)
+        b.edge = b.new_edge(port=free_port())
         await b.edge.start()
         assert not b.edge.adopted and b.edge.public_url != first
         with pytest.raises(httpx.ConnectError):

@@ -86,11 +86,11 @@ def test_process_that_is_gone_leaves_lost_rows_and_others_stay() -> None:
     j = joiner()
     j.first(first(u="7-1-0"))
     j.first(first(u="8-1-0", pid=8))
-    rows = j.lose({8})
+    rows = j.lose({7})
     assert [r.termination for r in rows] == [EDGE_LOST]
     assert rows[0].status == 200 and rows[0].total_s is None and rows[0].outcome is RequestOutcome.FAILED
     assert set(j.open) == {"8-1-0"}
-    assert j.lose({8}) == []
+    assert j.lose({7}) == []
 
 
 def test_attempt_through_a_new_process_belongs_to_the_process_that_named_the_request() -> None:
