@@ -238,7 +238,8 @@ def _is_name(text: str) -> bool:
 
 def _locate(text: str, path: Iterable[str | int], offset: int) -> tuple[int, int]:
     """Line and column (from 1) of the node at `path`, or of the deepest part of it that exists."""
-    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    # The reader that accepted the text: libyaml and PyYAML's own differ in what they take.
+    node: Any = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     place: Any = node
     for step in path:
         found: Any = None

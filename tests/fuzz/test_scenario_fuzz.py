@@ -99,6 +99,13 @@ def test_any_value_in_any_section_is_read_or_refused(section: str, value: object
     outcome(yaml.safe_dump(document))
 
 
+def test_names_only_one_yaml_reader_accepts_are_placed() -> None:
+    found = outcome(TEXT.replace("id: nothing-refused", "id: n?othing-refused"))
+    assert isinstance(found, FileError)
+    assert "not a usable name" in found.message
+    assert found.line > 1
+
+
 @pytest.mark.parametrize("text", ["", "drill", "[]", "drill: 1", "\x00", "a: " * 1000, "[" * 2000, "é" * 10])
 def test_documents_that_are_no_drill(text: str) -> None:
     assert isinstance(outcome(text), FileError)
