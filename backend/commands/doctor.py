@@ -18,6 +18,7 @@ from backend.commands.place import Place, common, daemon_answers
 from backend.contract import exit_codes
 from backend.contract.control import Snapshot
 from backend.contract.errors import TrinityError
+from backend.lean import absent
 
 Grade = Literal["ok", "warning", "failed"]
 _MIN_FREE_BYTES = 512 * 1024 * 1024
@@ -164,7 +165,8 @@ def _fleet(place: Place) -> list[Check]:
 
 
 async def _monitoring(snapshot: Snapshot) -> list[Check]:
-    import httpx
+    with absent("rich"):
+        import httpx
     from prometheus_client.parser import text_string_to_metric_families
 
     if not snapshot.metrics_url:

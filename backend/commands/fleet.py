@@ -96,13 +96,14 @@ def down(place: Place, daemon_only: bool) -> None:
         _end_daemon(place)
         click.echo("The daemon has ended; replicas and edge go on. The next `trinity` adopts them.")
         return
+    pid = _daemon_pid(place)
     if daemon_answers(paths):
         narrate("Draining and stopping…")
         try:
             place.run(lambda client: client.shutdown(), any_version=True)
         except TrinityError as error:
             narrate(f"The daemon did not do it ({error}); stopping its processes directly.")
-        _await_daemon_end(place, 60.0)
+    _await_daemon_end(pid, 60.0)
     stopped = stop_all(paths.run_dir, 10.0) if paths.run_dir.is_dir() else []
     if stopped:
         narrate(f"Stopped without a daemon: {', '.join(stopped)}.")
@@ -131,19 +132,27 @@ def _end_daemon(place: Place) -> None:
     if pid is None:
         raise Unreachable("No daemon runs for this state directory.", "There is nothing to end.")
     os.kill(pid, signal.SIGTERM)
-    _await_daemon_end(place, 15.0)
+    _await_daemon_end(pid, 15.0)
 
 
-def _await_daemon_end(place: Place, timeout_s: float) -> None:
+def _await_daemon_end(pid: int | None, timeout_s: float) -> None:
+    """Until that process is gone; it is killed at the end of the time."""
     import signal
 
-    end = time.monotonic() + timeout_s
-    while (pid := _daemon_pid(place)) is not None:
-        if time.monotonic() > end:
+    import psutil
+
+    if pid is None:
+        return
+    try:
+        process = psutil.Process(pid)
+        try:
+            process.wait(timeout_s)
+        except psutil.TimeoutExpired:
             narrate(f"trinityd ({pid}) does not end; killing it.")
-            os.kill(pid, signal.SIGKILL)
-            end = time.monotonic() + 5.0
-        time.sleep(0.05)
+            process.send_signal(signal.SIGKILL)
+            process.wait(5.0)
+    except psutil.NoSuchProcess:
+        return
 
 
 @click.command()

@@ -12,9 +12,11 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-import structlog
-
 from backend.contract.errors import UsageError
+from backend.lean import absent
+
+with absent("rich"):
+    import structlog
 
 Profile = Literal["development", "production", "testing"]
 _LEVELS: dict[str, str] = {"development": "DEBUG", "production": "INFO", "testing": "WARNING"}
@@ -64,6 +66,13 @@ def configure(profile: Profile, *, level: str = "", log_format: str = "", file: 
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger of ours; configure() decides where its lines go."""
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
+    return logger
+
+
 def bind_correlation(correlation_id: str) -> None:
-    """Every line logged inside this context carries the id."""
+    """Every line logged from here on in this context carries this id, and nothing of an earlier one."""
+    structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(correlation_id=correlation_id)

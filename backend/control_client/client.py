@@ -23,6 +23,7 @@ from backend.contract.control import (
 )
 from backend.contract.errors import InternalError, Unreachable, from_wire
 from backend.contract.rows import TABLES, ActionRow, EventRow, LogRow, RequestRow, SampleRow, Scalar
+from backend.lean import absent
 
 if TYPE_CHECKING:
     import httpx
@@ -148,7 +149,8 @@ class ControlClient:
 
     def _http(self) -> httpx.AsyncClient:
         if self._client is None:
-            import httpx
+            with absent("rich"):
+                import httpx
 
             transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
             self._client = httpx.AsyncClient(transport=transport, base_url="http://trinity", timeout=self._timeout_s)
@@ -174,7 +176,8 @@ class ControlClient:
             ) from None
 
     async def _lines(self, url: str, *, read_timeout_s: float) -> AsyncGenerator[bytes, None]:
-        import httpx
+        with absent("rich"):
+            import httpx
 
         limits = httpx.Timeout(self._timeout_s, read=read_timeout_s)
         async with self._open(url, limits) as answer:
@@ -213,7 +216,8 @@ class _as_unreachable:  # noqa: N801 - reads as a verb at its use
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        import httpx
+        with absent("rich"):
+            import httpx
 
         if isinstance(error, httpx.TimeoutException):
             raise Unreachable("The daemon does not answer in time.", "See `trinity doctor`.") from error

@@ -22,13 +22,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
-import structlog
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from backend.config.own_logs import bind_correlation
+from backend.config.own_logs import bind_correlation, get_logger
 from backend.contract.control import (
     ActionPreview,
     ActionRequest,
@@ -43,7 +42,7 @@ from backend.contract.control import (
 from backend.contract.errors import TrinityError, UsageError
 from backend.contract.rows import ActionRow, LogRow, RequestRow, Row, Scalar
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 _MAX_BODY = 2 * 1024 * 1024
 _STATUS = {"usage": 400, "refused": 409, "unreachable": 503, "internal": 500}
 
@@ -90,7 +89,6 @@ def _guarded(handler: Handler) -> Handler:
 
     async def guarded(request: Request) -> Response:
         correlation = request.headers.get("x-request-id") or uuid.uuid4().hex[:16]
-        structlog.contextvars.clear_contextvars()
         bind_correlation(correlation)
         try:
             answer = await handler(request)

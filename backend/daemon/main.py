@@ -12,11 +12,10 @@ import sys
 from pathlib import Path
 
 import msgspec
-import structlog
 import uvloop
 
 from backend.config.fleet_file import DEFAULT, parse_fleet_file, read_text
-from backend.config.own_logs import configure
+from backend.config.own_logs import configure, get_logger
 from backend.config.paths import StatePaths, default_state_dir
 from backend.config.resolve import FleetConfig, resolve
 from backend.contract.clock import SystemClock
@@ -26,7 +25,7 @@ from backend.daemon.parts import Parts
 from backend.daemon.trinityd import Trinityd
 from backend.reconcile.wanted import WantedState
 
-_log = structlog.get_logger("trinityd")
+_log = get_logger("trinityd")
 _MIN_FREE_BYTES = 64 * 1024 * 1024
 
 

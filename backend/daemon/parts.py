@@ -13,12 +13,11 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from backend.actions.executor import ActionState, state_of
 from backend.actions.fleet_verbs import fleet_executors
 from backend.actions.gateway import Gateway
 from backend.config.fleet_file import parse_fleet_file
+from backend.config.own_logs import get_logger
 from backend.config.paths import StatePaths
 from backend.config.resolve import FleetConfig, resolve
 from backend.contract.clock import Clock
@@ -48,7 +47,7 @@ from backend.telemetry.engines import targets_of
 from backend.telemetry.meters import Meters
 from backend.telemetry.series import Levels
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 _SNAPSHOT_AGE_S = 0.1
 """Consoles that ask within it share one."""
 _PREVIEW_WINDOW_S = 300.0

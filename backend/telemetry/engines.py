@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-import httpx
 import msgspec
 
 from backend.contract.clock import Clock
@@ -22,11 +21,15 @@ from backend.contract.fleet import EngineKind, ReplicaStatus
 from backend.contract.ledger import RowSink
 from backend.contract.rows import SampleRow
 from backend.contract.words import Phase
+from backend.lean import absent
 from backend.telemetry.counters import CounterMemory, Progress
 from backend.telemetry.engine_names import EngineMetric, read_values
 from backend.telemetry.exposition import parse
 from backend.telemetry.llama_slots import SlotsReading, read_slots
 from backend.telemetry.rates import SecondCounts
+
+with absent("rich"):
+    import httpx
 
 PERIOD_S: Final = 1.0
 PHASE_S: Final = 0.2

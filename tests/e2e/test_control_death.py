@@ -1,0 +1,147 @@
+"""kill -9 of what controls and carries: daemon, HAProxy, console. And `trinity down`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+
+from tests.e2e.background_load import BackgroundLoad, chat_load
+from tests.e2e.harness import PORTS, RealFleet, real_fleet, wait_for
+
+
+@pytest.mark.timeout(300)
+def test_killed_daemon_fails_no_request_and_the_next_adopts(fleet: RealFleet) -> None:
+    fleet.trinity("scale", "llm", "3")
+    fleet.until_ready(3)
+    pids = fleet.pids()
+    fleet.trinity("note", "before the kill")
+    load = BackgroundLoad(chat_load(fleet))
+    wait_for(lambda: len(load.rows) >= 10, 60.0, "answers")
+    fleet.kill_daemon()
+    known = len(load.rows)
+    wait_for(lambda: len(load.rows) >= known + 10, 60.0, "answers while no daemon runs")
+    alone = {row.request_id for row in load.rows[known : known + 10]}
+    began = time.monotonic()
+    fleet.trinity("up", "--no-wait")
+    adopted = fleet.pids()
+    took = time.monotonic() - began
+    summary = load.finish()
+    print(f"\nadopted after {took:.2f} s (the command's own start included); {summary.total} requests")
+    assert (summary.failed, summary.shed, summary.wrong) == (0, 0, 0), summary.terminations
+    assert adopted == pids, "the same processes"
+    view = fleet.until_ready(3).workloads[0]
+    assert view.wanted == 3, "what was asked for, not the default"
+    assert any(event.message == "before the kill" for event in fleet.events())
+    started = [e for e in fleet.events() if e.kind == "replica.adopted"]
+    assert len(started) >= 3
+
+    def all_rows() -> bool:
+        return alone <= {row.request_id for row in fleet.requests(vantage="edge")}
+
+    wait_for(all_rows, 10.0, "ledger rows of requests that ended while no daemon ran")
+
+
+def streams_begun(fleet: RealFleet) -> int:
+    """First bytes that the edge saw and whose ends it has not."""
+    rows = fleet.requests()
+    ended = {row.request_id for row in rows if row.vantage == "edge"}
+    return sum(1 for row in rows if row.vantage == "attempt" and row.request_id not in ended)
+
+
+@pytest.mark.timeout(300)
+def test_killed_haproxy_serves_again_and_refuses_nobody(fleet: RealFleet) -> None:
+    fleet.trinity("scale", "llm", "2")
+    before = fleet.until_ready(2)
+    slots = {(r.edge.slot, r.status.name) for r in before.replicas if r.edge}
+    refused, stop = [], threading.Event()
+
+    def knock() -> None:
+        while not stop.is_set():
+            with socket.socket() as probe:
+                probe.settimeout(5.0)
+                try:
+                    probe.connect(("127.0.0.1", int(fleet.env["INFERENCE_PORT"])))
+                except OSError as error:
+                    refused.append(error)
+
+    knocker = threading.Thread(target=knock)
+    load = BackgroundLoad(chat_load(fleet, max_tokens=96, rate=3.0, stream_fraction=1.0))
+    wait_for(lambda: streams_begun(fleet) >= 2, 30.0, "streams that have begun")
+    knocker.start()
+    pid = next(p.pid for p in fleet.processes() if p.name() == "haproxy")
+    killed = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    answer = httpx.get(f"{fleet.url}/v1/models", timeout=5.0)
+    gap = time.monotonic() - killed
+    stop.set()
+    knocker.join()
+    summary = load.finish()
+    print(f"\nserves again after {gap * 1000:.0f} ms; {summary.total} requests, {summary.terminations}")
+    assert answer.status_code == 200
+    assert gap <= 1.0
+    assert not refused
+    after = fleet.until_ready(2)
+    assert {(r.edge.slot, r.status.name) for r in after.replicas if r.edge} == slots
+    assert set(summary.terminations) <= {"truncated", "closed", "reset"}, "broken visibly, never a clean end"
+    assert summary.terminations.get("truncated", 0) >= 1
+    lost = {row.request_id for row in load.rows if row.termination == "truncated"}
+
+    def recorded() -> bool:
+        rows = {row.request_id: row for row in fleet.requests(vantage="edge") if row.request_id in lost}
+        return lost == rows.keys() and all(row.termination == "edge_lost" for row in rows.values())
+
+    wait_for(recorded, 10.0, "edge_lost rows of requests it had seen begin")
+
+
+def test_killed_console_changes_nothing(fleet: RealFleet) -> None:
+    import pty
+
+    pids = fleet.pids()
+    controller, terminal = pty.openpty()
+    console = subprocess.Popen(
+        [sys.executable, "-m", "console.cli"],
+        env=fleet.env | {"TERM": "xterm-256color"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    try:
+        wait_for(lambda: fleet.snapshot().consoles >= 1, 15.0, "attached console")
+        console.send_signal(signal.SIGKILL)
+        console.wait(5)
+        wait_for(lambda: fleet.snapshot().consoles == 0, 15.0, "detached console")
+    finally:
+        console.kill()
+        os.close(controller)
+    assert fleet.pids() == pids
+    assert fleet.snapshot().health == "ok"
+
+
+@pytest.mark.timeout(120)
+def test_down_leaves_no_process_and_no_port() -> None:
+    with real_fleet() as fleet:
+        assert len(fleet.processes()) >= 6
+        fleet.trinity("down")
+        assert fleet.processes() == []
+        for name in PORTS:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", int(fleet.env[name])))
+
+
+@pytest.mark.timeout(120)
+def test_down_without_a_daemon_leaves_no_process() -> None:
+    with real_fleet() as fleet:
+        fleet.kill_daemon()
+        fleet.trinity("down")
+        assert fleet.processes() == []

@@ -1,0 +1,86 @@
+"""kill -9 of a replica under load: who had received nothing feels nothing, who had sees a visible end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from backend.contract.words import RequestOutcome
+from backend.control_client import ControlClient
+from backend.load import had_first_byte
+from tests.e2e.background_load import BackgroundLoad, chat_load
+from tests.e2e.harness import RealFleet, wait_for
+
+ROUNDS = int(os.environ.get("TRINITY_KILL_ROUNDS", "5"))
+RATE = 7.0
+REQUESTS = 300
+SPACING_S = max(7.0, (REQUESTS / RATE + 5.0) / ROUNDS)
+READY_AGAIN_S = 3.0
+
+
+def kill_replica(fleet: RealFleet, victim: str) -> float:
+    """kill -9 its process, as an accident would; seconds until the edge would choose it again."""
+    pid = fleet.pids()[victim]
+    assert pid is not None
+    began = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+
+    def back() -> bool:
+        view = next(v for v in fleet.snapshot().replicas if v.status.name == victim)
+        return view.status.pid not in (None, pid) and view.edge is not None and view.edge.up
+
+    wait_for(back, 30.0, f"{victim} after its death")
+    return time.monotonic() - began
+
+
+@pytest.mark.timeout(900)
+def test_killed_replica_loses_no_request(fleet: RealFleet) -> None:
+    rng, recoveries, started = random.Random(1), [], time.time()
+    load = BackgroundLoad(chat_load(fleet, rate=RATE))
+    for number in range(ROUNDS):
+        next_at = time.monotonic() + SPACING_S + rng.uniform(-0.5, 0.5)
+        wait_for(lambda: len(load.rows) > number * 5, 30.0, "answers between kills")  # noqa: B023
+        recoveries.append(kill_replica(fleet, f"llm-{number % 2}"))
+        wait_for(lambda: time.monotonic() >= next_at, SPACING_S + 5.0, "pause")  # noqa: B023
+    summary = load.finish()
+    print(f"\n{summary.total} requests, {ROUNDS} kills, {summary.terminations}, Ready again after {recoveries} s")
+
+    assert summary.total >= REQUESTS
+    assert summary.failed_before_first_byte == 0
+    assert summary.wrong == 0
+    failed = [row for row in load.rows if row.outcome is RequestOutcome.FAILED]
+    assert all(had_first_byte(row) and row.stream and row.termination == "truncated" for row in failed), failed
+    assert max(recoveries) <= READY_AGAIN_S, recoveries
+    told = fleet.events(since_ts=started)
+    for kind in ("replica.died", "replica.started", "replica.ready"):
+        assert sum(event.kind == kind for event in told) >= ROUNDS, kind
+
+
+def test_death_restart_and_recovery_reach_a_console_within_a_second(fleet: RealFleet) -> None:
+    fleet.until_ready(2)
+    pid = fleet.pids()["llm-1"]
+    assert pid is not None
+
+    async def watch() -> dict[str, float]:
+        delays: dict[str, float] = {}
+        killed_at = 0.0
+        async with ControlClient(fleet.paths.control_socket) as client:
+            async for frame in client.stream(1.0):
+                if not killed_at:
+                    killed_at = time.time()
+                    os.kill(pid, signal.SIGKILL)
+                for event in frame.events:
+                    if event.subject == "llm-1" and event.ts >= killed_at:
+                        delays.setdefault(event.kind, time.time() - event.ts)
+                if "replica.ready" in delays:
+                    break
+        return delays
+
+    delays = asyncio.run(asyncio.wait_for(watch(), 30.0))
+    assert {"replica.died", "replica.started", "replica.ready"} <= delays.keys()
+    assert max(delays.values()) <= 1.0, delays

@@ -1,0 +1,52 @@
+"""Rolling restart and scaling under load cost nobody anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.background_load import BackgroundLoad, chat_load
+from tests.e2e.harness import RealFleet, wait_for
+
+
+def unharmed(load: BackgroundLoad, at_least: int) -> None:
+    summary = load.finish()
+    print(f"\n{summary.total} requests, {summary.terminations}")
+    assert summary.total >= at_least
+    assert (summary.failed, summary.wrong, summary.shed) == (0, 0, 0), summary.terminations
+
+
+@pytest.mark.timeout(300)
+def test_rolling_restart_under_load_fails_and_truncates_nothing(fleet: RealFleet) -> None:
+    before = set(fleet.pids().values())
+    load = BackgroundLoad(chat_load(fleet))
+    wait_for(lambda: len(load.rows) >= 10, 60.0, "answers")
+    fleet.trinity("restart", "llm", "--rolling")
+    after = set(fleet.until_ready(2) and fleet.pids().values())
+    wait_for(lambda: len(load.rows) >= 40, 60.0, "answers")
+    unharmed(load, 40)
+    assert not before & after, "every replica is a new process"
+
+
+@pytest.mark.timeout(300)
+def test_scale_one_three_one_under_load_fails_and_truncates_nothing(fleet: RealFleet) -> None:
+    fleet.trinity("scale", "llm", "1")
+    fleet.until_ready(1)
+    load = BackgroundLoad(chat_load(fleet, rate=4.0))
+    wait_for(lambda: len(load.rows) >= 5, 60.0, "answers")
+    fleet.trinity("scale", "llm", "3")
+    fleet.until_ready(3)
+    served = len(load.rows)
+    wait_for(lambda: len(load.rows) >= served + 20, 60.0, "answers")
+    assert len({row.replica for row in fleet.requests(vantage="edge")[-20:]}) > 1
+    fleet.trinity("scale", "llm", "1")
+    fleet.until_ready(1)
+    unharmed(load, 30)
+
+
+def test_undo_takes_a_scaling_back(fleet: RealFleet) -> None:
+    fleet.trinity("scale", "llm", "2")
+    fleet.until_ready(2)
+    fleet.trinity("undo")
+    fleet.until_ready(1)
+    last = fleet.actions()[-1]
+    assert (last.verb, last.outcome, bool(last.undo_of)) == ("scale", "ok", True)
