@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from backend.contract.control import DrillView, ScalingView, SeriesPoint, Snapshot
 from backend.contract.rows import ActionRow, EventRow, LogRow
-from backend.contract.words import ActionOutcome, DrillOutcome
+from backend.contract.words import ActionOutcome, DrillOutcome, Severity
 from console.render import units
 from console.render.spans import EMPTY, Line, Span, clean, crop_text, fit_line, join, line_width, text_width
 from console.render.theme import Shape
@@ -103,7 +104,10 @@ def quantile_legend(points: Sequence[SeriesPoint], width: int = 80) -> Line:
         return ((f"idle, n 0 in {ttft.window_s:.0f} s", "faint"),)
     values = (ttft.p50_s, ttft.p95_s, ttft.p99_s)
     tight = width < 50
-    words = [f"{value * 1000:.0f}" if tight and value is not None else units.latency(value) for value in values]
+    slow = (ttft.p99_s or 0.0) >= 0.9995
+    words = [units.latency(value) for value in values]
+    if tight:
+        words = [units.NOTHING if v is None else f"{v:.1f}" if slow else f"{v * 1000:.0f}" for v in values]
     gap = " " if tight else "  "
     return (
         ("p50 ", "series1"),
@@ -112,7 +116,7 @@ def quantile_legend(points: Sequence[SeriesPoint], width: int = 80) -> Line:
         (words[1], "text"),
         (f"{gap}p99 ", "series3"),
         (words[2], "text"),
-        ("ms" if tight else "", "muted"),
+        (("s" if slow else "ms") if tight else "", "muted"),
         (f" n{units.count(ttft.count)}" if tight else f"  n {units.count(ttft.count)}", "faint"),
     )
 
@@ -182,7 +186,8 @@ def _inputs(view: ScalingView) -> list[Line]:
         value = view.inputs[key]
         target = next((view.inputs[name] for name in targets if name in view.inputs), None)
         if value is None:
-            out.append(((f"{label} ", "muted"), ("idle", "faint"), (f"/{target}{unit}" if target else "", "faint")))
+            goal = f"/{target:.0f}{unit}" if isinstance(target, int | float) else ""
+            out.append(((f"{label} ", "muted"), ("idle", "faint"), (goal, "faint")))
             continue
         over = isinstance(value, int | float) and isinstance(target, int | float) and value > target
         shown = f"{value:.0f}" if isinstance(value, int | float) else str(value)
@@ -194,8 +199,9 @@ def _inputs(view: ScalingView) -> list[Line]:
 
 
 def feed_lines(events: Sequence[EventRow], actions: Sequence[ActionRow], width: int, height: int) -> list[Line]:
-    """Events and actions together, newest first."""
-    both: list[tuple[float, Line]] = [(row.ts, event_line(row)) for row in list(events)[-height:]]
+    """Events and actions together, newest first; debug events and events about actions are in the journal only."""
+    told = [row for row in events if row.severity != Severity.DEBUG and not row.kind.startswith("action.")]
+    both: list[tuple[float, Line]] = [(row.ts, event_line(row)) for row in told[-height:]]
     both += [(row.ts, action_line(row)) for row in list(actions)[-height:]]
     both.sort(key=lambda item: item[0], reverse=True)
     if not both:
@@ -206,10 +212,11 @@ def feed_lines(events: Sequence[EventRow], actions: Sequence[ActionRow], width: 
 def event_line(row: EventRow) -> Line:
     glyph, style = SEVERITIES[row.severity]
     tone = style if row.severity not in ("info", "debug") else "text"
+    named = row.message.startswith(row.subject)
     return (
         (units.time_of_day(row.ts), "faint"),
         (f" {glyph} ", style),
-        (f"{clean(row.subject)} ", "muted"),
+        ("" if named else f"{clean(row.subject)} ", "muted"),
         (clean(row.message), tone),
     )
 
@@ -226,8 +233,15 @@ def action_line(row: ActionRow) -> Line:
     )
 
 
-def log_line(row: LogRow, width: int, *, name_width: int = 0, find: str = "") -> Line:
-    """Time, replica (where several are shown), level by colour and by letter, the message; `find` is marked."""
+_ENGINE_CLOCK: Final = re.compile(r"^\d+(?:\.\d+){3} [A-Z] +")
+"""llama.cpp's own uptime and level, which our columns say already."""
+
+
+def log_line(row: LogRow, width: int, *, name_width: int = 0, find: str = "", short: bool = False) -> Line:
+    """Time, replica (where several are shown), level by colour and by letter, the message; `find` is marked.
+
+    `short` leaves out what an engine repeats of it.
+    """
     level = (row.level or "")[:1].upper() or " "
     head: Line = (
         (units.time_of_day(row.ts), "faint"),
@@ -236,7 +250,10 @@ def log_line(row: LogRow, width: int, *, name_width: int = 0, find: str = "") ->
     )
     style = level_style(row.level)
     tone = style if style in ("error", "warn") else "text"
-    return fit_line((*head, *highlight(clean(row.message), find, tone)), width)
+    message = clean(row.message)
+    if short:
+        message = " ".join(_ENGINE_CLOCK.sub("", message).split())
+    return fit_line((*head, *highlight(message, find, tone)), width)
 
 
 def highlight(text: str, find: str, style: str) -> Line:

@@ -134,9 +134,10 @@ class LogPane(Panel):
         Binding("w", "wrap", "wrap long lines", id="log.wrap", show=False),
     ]
 
-    def __init__(self, ring: LogRing, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+    def __init__(self, ring: LogRing, *, short: bool = False, id: str | None = None) -> None:  # noqa: A002 - Textual's
         super().__init__(id=id)
         self.ring = ring
+        self.short = short
         self.shown: list[str] = []
         self.back = 0
         """Lines between the bottom of the pane and the newest line; 0 follows."""
@@ -169,13 +170,12 @@ class LogPane(Panel):
             words = f"no line contains {self.ring.find!r}" if self.ring.find else "no lines yet"
             return [fit_line(((words, "faint"),), width)]
         lines: list[Line] = []
+        size, find, short = min(14, name_width), self.ring.find, self.short
         for row in rows:
             if self.wrap:
-                lines += _wrapped_row(
-                    panels.log_line(row, 4000, name_width=min(14, name_width), find=self.ring.find), width
-                )
+                lines += _wrapped_row(panels.log_line(row, 4000, name_width=size, find=find, short=short), width)
             else:
-                lines.append(panels.log_line(row, width, name_width=min(14, name_width), find=self.ring.find))
+                lines.append(panels.log_line(row, width, name_width=size, find=find, short=short))
         return lines[-height:]
 
     def action_scroll_by(self, delta: int) -> None:

@@ -39,7 +39,7 @@ class OverviewView(View):
         table: VTable[ReplicaView] = VTable(
             self.model, "Replicas", empty="no replicas yet", note=self._note, id="replicas"
         )
-        logs = LogPane(self.ring, id="logs")
+        logs = LogPane(self.ring, short=True, id="logs")
         self._panels = {
             "table": table,
             "ttft": TtftChart(id="ttft"),

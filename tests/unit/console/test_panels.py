@@ -143,6 +143,22 @@ def test_log_line_marks_what_was_searched():
     assert " E " in one(line)
 
 
+def test_a_short_log_line_leaves_out_what_the_engine_repeats():
+    row = LogRow(ts=0.0, replica="llm-0", level="info", message="0.52.376.500 I slot print_timing: id  0 | task 7")
+    assert "I slot print_timing: id 0 | task 7" in one(panels.log_line(row, 80, short=True))
+    assert "0.52.376.500" in one(panels.log_line(row, 80))
+
+
+def test_the_feed_leaves_debug_and_events_about_actions_to_the_journal():
+    rows = [event(1, Severity.DEBUG), event(2, kind="action.ok"), event(3)]
+    assert text(panels.feed_lines(rows, [], 40, 9)).count("event") == 1
+
+
+def test_slow_quantiles_are_seconds_where_room_is_short():
+    slow = point(ttft=Quantiles(count=35, p50_s=4.103, p95_s=8.79, p99_s=9.497))
+    assert one(panels.quantile_legend([slow], 38)) == "p50 4.1 p95 8.8 p99 9.5s n35"
+
+
 @pytest.mark.parametrize("width", [10, 24, 60])
 def test_wrapping_loses_no_word(width):
     said = "a killed replica loses no request at all"
