@@ -195,11 +195,3 @@ def _runs(cells: Sequence[str], styles: Sequence[str]) -> Line:
         else:
             out.append((cell, name))
     return tuple(out)
-
-
-def sparkline(values: Sequence[float | None], width: int, top: float | None = None) -> str:
-    """The newest `width` values in blocks; a space where there is none."""
-    newest = list(values)[-width:]
-    high = top or nice_ceiling(max((v for v in newest if v is not None), default=1.0))
-    text = "".join(" " if v is None else _BLOCKS[max(1, min(8, round(v / high * 8)))] for v in newest)
-    return text.rjust(width)

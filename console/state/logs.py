@@ -21,8 +21,6 @@ class LogRing:
         self.left_out = 0
         """Lines older than the window asked for: on disk, not here."""
         self.find = ""
-        self.version = 0
-        """Rises with every change, so that a view knows whether to look again."""
 
     def extend(self, rows: Iterable[LogRow]) -> int:
         """Take lines; late ones of another replica are put where their time says. Returns how many came."""
@@ -37,18 +35,15 @@ class LogRing:
             self.rows = deque(merged, maxlen=self.rows.maxlen)
         else:
             self.rows.extend(fresh)
-        self.version += 1
         return len(fresh)
 
     def clear(self) -> None:
         """Start again, for another selection; the filter stays."""
         self.rows.clear()
         self.received = self.released = self.left_out = 0
-        self.version += 1
 
     def set_find(self, text: str) -> None:
         self.find = text
-        self.version += 1
 
     def matching(self, limit: int | None = None, *, skip: int = 0) -> list[LogRow]:
         """Lines that contain `find` (any case), oldest first; the newest `limit` after leaving out `skip`."""

@@ -129,9 +129,6 @@ class FleetState:
         """Error and critical events above the acknowledged mark, oldest first."""
         return [event for event in self.events if event.severity in ALARMING and event.seq > self.acked_seq]
 
-    def newest_event_seq(self) -> int:
-        return self._seen_seq
-
     def last_undoable(self) -> ActionRow | None:
         """The newest finished action that can be undone and has not been."""
         undone = {

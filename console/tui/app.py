@@ -6,7 +6,7 @@ import asyncio
 import getpass
 import logging
 import os
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rich.console import RenderableType
 from textual import events, on
@@ -135,9 +135,6 @@ class TrinityApp(App[int]):
         base.query_one(FleetLine).sync()
         self.view.update()
         base.query_one(Strip).sync()
-        top = self.screen
-        if top is not base and hasattr(top, "update_detail"):
-            top.update_detail()
 
     def _age(self) -> None:
         if self.state.link != "live":
@@ -365,9 +362,6 @@ class TrinityApp(App[int]):
         """Textual's hook for every frame: through the differ, one at a time."""
         if not self.frames.display(renderable):
             super()._display(screen, renderable)
-
-    def chosen_table(self) -> VTable[Any] | None:
-        return self.view.table()
 
 
 def _user() -> str:

@@ -152,8 +152,9 @@ class LogPane(Panel):
             parts += [(f"  /{ring.find}", "accent"), (f" {ring.count()} lines", "muted")]
         if self.back:
             parts.append((f"  paused, {units.count(self.back)} newer below", "warn"))
-        if ring.released:
-            parts.append((f"  {units.count(ring.released)} older on disk only", "faint"))
+        older = ring.released + ring.left_out
+        if older:
+            parts.append((f"  {units.count(older)} older on disk only", "faint"))
         return tuple(parts)
 
     def arrived(self, count: int) -> None:

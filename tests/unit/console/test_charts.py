@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.render.charts import Frame, Series, chart, sparkline
+from console.render.charts import Frame, Series, chart
 from console.render.spans import line_width
 
 VALUES = st.lists(st.none() | st.floats(0, 1e4), max_size=120)
@@ -83,7 +83,3 @@ def test_area_has_an_edge_and_a_quiet_body():
     lines = chart([series([10.0] * 100)], frame(area=True, floor=10))
     assert any(style == "series1" and "█" in text for text, style in lines[0])
     assert any(style == "rule" and "█" in text for text, style in lines[-2])
-
-
-def test_sparkline():
-    assert sparkline([0, None, 4, 8], 5, top=8) == " ▁ ▄█"

@@ -79,4 +79,3 @@ def test_reading_by_name(state):
     assert state.replica("gone") is None
     assert state.workload("llm").wanted == 2
     assert state.scaling_of("llm") is None
-    assert state.newest_event_seq() == 2
