@@ -68,7 +68,7 @@ class EdgeFile(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     stats_port: int | None = None
     retries: bool = True
-    max_body: ByteSize = 1024 * 1024
+    max_body: ByteSize = 256 * 1024
     memory: ByteSize = 512 * 1024 * 1024
     snippet: str | None = None
 

@@ -17,7 +17,7 @@ from backend.contract.edge import EdgeObservation
 from backend.contract.errors import Refused, TrinityError, UsageError
 from backend.contract.fleet import ReplicaStatus, WorkloadSpec
 from backend.contract.rows import EventRow, RequestRow, Row, Scalar
-from backend.contract.words import ActionOutcome, Risk, Severity, Verb
+from backend.contract.words import ActionOutcome, Risk, Severity, Vantage, Verb
 from backend.drills.check import Compiled, load_scenario
 from backend.drills.library import library, load
 from backend.drills.loads import GeneratorLoads
@@ -100,7 +100,7 @@ class DaemonHost:
         if ledger.complete_since("requests") > since_ts:
             raise TrinityError("The run made more requests than memory holds.", "Use a shorter drill or a lower rate.")
         rows = ledger.recent("requests", since_ts=since_ts, until_ts=until_ts, limit=200_000)
-        return [r for r in rows if isinstance(r, RequestRow) and r.vantage == "edge"]
+        return [r for r in rows if isinstance(r, RequestRow) and r.vantage != Vantage.CLIENT]
 
 
 class DaemonDrills:

@@ -184,7 +184,12 @@ def _defaults(settings: EdgeSettings) -> str:
         for error in (
             (400, "invalid_request_error", "bad_request", "The request is not valid HTTP."),
             (408, "invalid_request_error", "request_timeout", "The request did not arrive in time."),
-            (413, "invalid_request_error", "request_too_large", f"The body exceeds {settings.max_body_bytes} bytes."),
+            (
+                413,
+                "invalid_request_error",
+                "request_too_large",
+                f"The body exceeds {settings.max_body_bytes} bytes (edge.max_body).",
+            ),
             (500, "server_error", "edge_error", "The edge could not handle the request."),
             (502, "server_error", "replica_failed", "The replica failed before it answered."),
             (503, "server_error", "no_replica", "No replica could take the request in time."),
@@ -244,7 +249,10 @@ def _public(settings: EdgeSettings, files: EdgeFiles, table: SlotTable, rules: s
     known = "".join(f"  acl trinity_routed path -m beg -- {route}\n" for route, _ in routes)
     missing = json_error(404, "invalid_request_error", "unknown_route", "No workload serves this path.")
     too_large = json_error(
-        413, "invalid_request_error", "request_too_large", f"The body exceeds {settings.max_body_bytes} bytes."
+        413,
+        "invalid_request_error",
+        "request_too_large",
+        f"The body exceeds {settings.max_body_bytes} bytes (edge.max_body).",
     )
     unless = "unless trinity_routed" if routes else ""
     spent = f"{{ str(retries),map({files.switches_map},on) -m str off }}"
@@ -291,7 +299,7 @@ def _outer(settings: EdgeSettings, files: EdgeFiles, backend: EdgeBackend, fille
     return f"""\
 backend {backend.workload}
   balance leastconn
-  http-reuse always
+  http-reuse safe
 {retry}  timeout queue {_ms(backend.deadline_s)}
   timeout server {deadline}
   http-response set-var(txn.t1) date(0,us)

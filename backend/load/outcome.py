@@ -1,7 +1,7 @@
 """What the caller of one request got: pure functions from what was seen on the wire to an outcome.
 
 Owns the names of failures (`termination` of a client row): `refused`, `reset`, `closed`, `unreachable`, `timeout`,
-`truncated`, `malformed`, `stream_error`, `bad_answer`, `http_<status>`, `cancelled`, `cap`; empty for a clean end.
+`truncated`, `silent_end`, `malformed`, `stream_error`, `bad_answer`, `http_<status>`, `cancelled`, `cap`; empty for a clean end.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def classify(
 ) -> Verdict:
     """Judge one exchange.
 
-    Shed: 429, or 503 with Retry-After. Failed: anything broken, other errors, a stream without its end mark.
-    Wrong: a whole 2xx answer of the wrong shape. Slow: good, but later than `slow_over_s`;
+    Shed: 429, or 503 with Retry-After. Failed: anything broken, other errors, a stream that was cut.
+    Wrong: a whole 2xx answer of the wrong shape, a stream that ends cleanly without its end mark. Slow: good, but later than `slow_over_s`;
     `latency_s` counts from the intended send.
     """
     if seen.error:
@@ -80,7 +80,8 @@ def classify(
         if seen.stream_error:
             return Verdict(RequestOutcome.FAILED, "stream_error", seen.stream_error)
         if not seen.stream_done:
-            return Verdict(RequestOutcome.FAILED, "truncated", _SENTENCES["truncated"])
+            # The transfer ended as if all were well: nobody could see that something is missing.
+            return Verdict(RequestOutcome.WRONG, "silent_end", _SENTENCES["silent_end"])
         if seen.stream_events == 0:
             return Verdict(RequestOutcome.WRONG, "bad_answer", "the stream held no event before its end mark")
     elif kind != "get" and not good_answer(seen.body, kind):
@@ -96,7 +97,8 @@ _SENTENCES: Final[dict[str, str]] = {
     "closed": "the connection was closed without an answer",
     "unreachable": "the target cannot be reached",
     "timeout": "no whole answer before the deadline",
-    "truncated": "the answer ended before its end mark",
+    "truncated": "the transfer was cut before its end",
+    "silent_end": "the stream ended cleanly, but without its end mark",
     "malformed": "the answer is not valid HTTP or not a valid event stream",
     CANCELLED: "the run was stopped while it was in flight",
     CAP: "not sent: as many requests as allowed were in flight",

@@ -137,7 +137,9 @@ async def bench(**changes: object) -> AsyncIterator[Bench]:
         os.environ["XDG_RUNTIME_DIR"] = directory
         os.environ["PYTHONPATH"] = str(ROOT)
         paths = StatePaths(Path(directory) / "state").create()
-        settings = EdgeSettings(port=free_port(), stats_port=free_port(), stats_password="secret-word")
+        settings = EdgeSettings(
+            port=free_port(), stats_port=free_port(), stats_password="secret-word", max_body_bytes=1024 * 1024
+        )
         made = Bench(paths, msgspec.structs.replace(settings, **changes))
         try:
             yield made

@@ -116,7 +116,7 @@ async def _not_a_stream(call: Call) -> None:
     [
         (_refuse_then, RequestOutcome.SHED, "http_429", True, 429),
         (_error, RequestOutcome.FAILED, "http_500", True, 500),
-        (_no_end_mark, RequestOutcome.FAILED, "truncated", True, 200),
+        (_no_end_mark, RequestOutcome.WRONG, "silent_end", True, 200),
         (_cut_after_done, RequestOutcome.FAILED, "truncated", True, 200),
         (_cut, RequestOutcome.FAILED, "truncated", True, 200),
         (_headers_only, RequestOutcome.FAILED, "truncated", False, 200),

@@ -18,7 +18,7 @@ STREAM: dict[str, Any] = {"status": 200, "stream": True, "stream_is_sse": True, 
     [
         (Seen(status=200, body=GOOD), RequestOutcome.OK, ""),
         (Seen(**STREAM, stream_done=True), RequestOutcome.OK, ""),
-        (Seen(**STREAM), RequestOutcome.FAILED, "truncated"),
+        (Seen(**STREAM), RequestOutcome.WRONG, "silent_end"),
         (Seen(**STREAM, stream_done=True, stream_error="lost"), RequestOutcome.FAILED, "stream_error"),
         (Seen(**{**STREAM, "stream_events": 0}, stream_done=True), RequestOutcome.WRONG, "bad_answer"),
         (Seen(status=200, stream=True, body=GOOD), RequestOutcome.WRONG, "bad_answer"),
