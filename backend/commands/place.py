@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import click
 
-from backend.config.paths import StatePaths, default_state_dir
+from backend.config.paths import StatePaths, default_state_dir, state_dir_error
 from backend.contract.errors import InternalError, TrinityError, Unreachable, UsageError, from_wire
 from backend.control_client import ControlClient
 from backend.version import VERSION
@@ -129,10 +129,7 @@ def start_daemon(paths: StatePaths, *, file: Path | None = None, auto_port: bool
         paths.create()
         log = os.open(paths.daemon_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise UsageError(
-            f"The state directory {paths.state_dir} cannot be used: {error.strerror}.",
-            "Make room or rights there, or choose another with --state.",
-        ) from None
+        raise state_dir_error(paths, error) from None
     read_fd, write_fd = os.pipe()
     argv = [sys.executable, "-P", "-m", "backend.daemon", "--state", str(paths.state_dir), "--report-fd", str(write_fd)]
     argv += ["--file", str(file.resolve())] if file else []
@@ -146,11 +143,21 @@ def start_daemon(paths: StatePaths, *, file: Path | None = None, auto_port: bool
             pass_fds=(write_fd,),
             start_new_session=True,
             cwd="/",
+            env=_daemon_environment(paths),
         )
     finally:
         os.close(log)
         os.close(write_fd)
     return DaemonStart(process, read_fd)
+
+
+def _daemon_environment(paths: StatePaths) -> dict[str, str]:
+    """Ours, with the paths in it made absolute: the daemon does not run in our working directory."""
+    env = dict(os.environ) | {"TRINITY_STATE": str(paths.state_dir)}
+    for name in ("MODEL_PATH", "TRINITY_HAPROXY"):
+        if value := env.get(name):
+            env[name] = str(Path(value).expanduser().absolute())
+    return env
 
 
 def daemon_answers(paths: StatePaths) -> bool:

@@ -94,8 +94,14 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise FileError(str(path), "no such file.", "Name an existing trinity.yaml, or leave --file away.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(str(path), f"cannot be read: {error}.", "Save it as readable UTF-8 text.") from None
+    except UnicodeDecodeError as error:
+        raise FileError(
+            str(path), f"is not UTF-8 text (byte {error.start + 1}).", "Save it as UTF-8, or name another file."
+        ) from None
+    except OSError as error:
+        raise FileError(
+            str(path), f"cannot be read: {(error.strerror or str(error)).lower()}.", "Name a file that you can read."
+        ) from None
 
 
 def read_fleet_file(path: Path) -> FleetFile:

@@ -5,12 +5,15 @@ Owns every path below them; no other module joins names of its own onto the stat
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
 from pathlib import Path
 
 import msgspec
+
+from backend.contract.errors import UsageError
 
 
 def default_state_dir(environ: dict[str, str] | None = None) -> Path:
@@ -86,3 +89,25 @@ class StatePaths(msgspec.Struct, frozen=True):
         for path in (self.state_dir, self.run_dir, self.ledger_dir, self.logs_dir, self.drills_dir, self.edge_dir):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self
+
+
+def state_dir_error(paths: StatePaths, error: OSError) -> UsageError:
+    """The sentence for a state or run directory that cannot be made or written."""
+    where = Path(os.fsdecode(error.filename)) if error.filename else paths.state_dir
+    why = {
+        errno.EEXIST: "it is a file, not a directory",
+        errno.ENOTDIR: "a part of its path is a file, not a directory",
+        errno.ENOSPC: "no space is left on its disk",
+        errno.EDQUOT: "the disk quota is used up",
+        errno.EACCES: "you may not write there",
+        errno.EPERM: "you may not write there",
+        errno.EROFS: "its file system is read-only",
+        errno.ENAMETOOLONG: "its name is too long",
+    }.get(error.errno or 0, (error.strerror or str(error)).lower())
+    if paths.run_dir in (where, *where.parents):
+        next_step = "Set XDG_RUNTIME_DIR to a directory of your own with room and rights."
+        return UsageError(f"The run directory {paths.run_dir} cannot be used: {why}.", next_step)
+    return UsageError(
+        f"The state directory {paths.state_dir} cannot be used: {why}.",
+        "Make room or rights there, or choose another with --state.",
+    )

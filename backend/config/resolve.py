@@ -6,22 +6,27 @@ Owns the built-in `llm` workload. Looks at the machine (cores, memory, the model
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-from pathlib import Path
 
 import msgspec
 
+from backend.config.checks import (
+    Place,
+    check_fleet,
+    check_port_clash,
+    check_routes,
+    check_workload,
+    settings_of,
+    workload_directory,
+)
 from backend.config.fleet_file import FleetFile, ProbeFile, ProbesFile, WorkloadFile
-from backend.config.settings import Settings, load_settings
-from backend.contract.errors import FileError, UsageError
+from backend.config.settings import Settings
 from backend.contract.fleet import ProbeSpec, ProbesSpec, WorkloadSpec
 from backend.serving.models import resolve_model
 from backend.serving.sizing import read_machine, size_for_machine
 
 LLM_ROUTES = ("/v1/completions", "/v1/chat/completions", "/v1/models", "/tokenize", "/detokenize", "/apply-template")
 DEFAULT_LLM_REPLICAS = 2
-_NAME_CHARS = set("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
 class FleetConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,39 +45,30 @@ class FleetConfig(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
 
 
-def settings_of(file: FleetFile, source: str, environ: dict[str, str] | None = None) -> Settings:
-    """The settings that apply to a file: environment > its profile section > its settings > defaults."""
-    env = dict(os.environ) if environ is None else environ
-    sections = {k.lower(): v for k, v in file.settings.items()}
-    profile = env.get("LOG_PROFILE") or sections.get("log_profile", "production")
-    sections |= {k.lower(): v for k, v in file.profiles.get(profile, {}).items()}
-    unknown = [k for k in sections if k not in Settings.model_fields]
-    if unknown:
-        allowed = ", ".join(sorted(n.upper() for n in Settings.model_fields))
-        raise FileError(source, f"unknown setting `{unknown[0]}`.", f"Allowed: {allowed}.")
-    return load_settings(sections)
-
-
-def resolve(file: FleetFile, source: str = "the built-in default") -> FleetConfig:
-    """Everything filled in. Raises FileError or UsageError for what cannot be."""
-    settings = settings_of(file, source)
-    if file.fleet != "local":
-        raise FileError(source, f"fleet `{file.fleet}` has no driver here.", "Only `local` is built in so far.")
+def resolve(file: FleetFile, source: str = "the built-in default", text: str = "") -> FleetConfig:
+    """Everything filled in; `text` is what the file was read from. Raises FileError or UsageError."""
+    place = Place(source, text)
+    settings = settings_of(file, place)
+    check_fleet(file, settings, place)
+    check_port_clash(settings, file)
     notes: list[str] = []
     memory: dict[str, int] = {}
     specs: list[WorkloadSpec] = []
     for name, workload in file.workloads.items():
-        _check_workload(name, workload, source)
+        check_workload(name, workload, place)
         if workload.builtin == "llm":
-            spec, per_replica, clamps = _llm(name, workload, settings)
+            spec, per_replica, clamps = _llm(name, workload, settings, place)
             memory[name] = per_replica
             notes += [f"{name}: {clamp}" for clamp in clamps]
         else:
-            spec = _command(name, workload)
+            spec = _command(name, workload, place)
             if spec.memory_limit_bytes is not None:
                 memory[name] = spec.memory_limit_bytes
         specs.append(_with_revision(spec))
-    _check_routes(specs, source)
+    check_routes(specs, place)
+    if file.edge.snippet is not None:
+        edge = msgspec.structs.replace(file.edge, snippet=place.anchored(file.edge.snippet))
+        file = msgspec.structs.replace(file, edge=edge)
     return FleetConfig(
         name=file.fleet,
         listen=file.listen,
@@ -81,49 +77,15 @@ def resolve(file: FleetFile, source: str = "the built-in default") -> FleetConfi
         workloads=tuple(specs),
         replica_memory_bytes=memory,
         notes=tuple(notes),
+        text=text,
+        source=source if text else "",
     )
 
 
-def _check_workload(name: str, workload: WorkloadFile, source: str) -> None:
-    def fail(message: str, next_step: str) -> FileError:
-        return FileError(source, f"workload `{name}` {message}", next_step)
-
-    if not name or set(name) - _NAME_CHARS or not name[0].isalpha() or len(name) > 32:
-        raise fail("has a name that cannot be used.", "Names are a-z, 0-9 and -, begin with a letter, at most 32 long.")
-    if name == "edge":
-        raise fail("may not be called that: it is the load balancer.", "Choose another name.")
-    if (workload.builtin is None) == (workload.command is None):
-        raise fail("needs exactly one of `builtin` and `command`.", "Write `builtin: llm` or `command: [...]`.")
-    if workload.command is not None and not workload.command:
-        raise fail("has an empty `command`.", "Write the program and its arguments.")
-    if not 1 <= workload.max_replicas <= 64:
-        raise fail(f"has max_replicas {workload.max_replicas}.", "It can be 1 to 64.")
-    if workload.replicas is not None and not 0 <= workload.replicas <= workload.max_replicas:
-        raise fail(f"wants {workload.replicas} replicas.", f"It can have 0 to {workload.max_replicas} (max_replicas).")
-    if workload.slots is not None and not 1 <= workload.slots <= 4096:
-        raise fail(f"has {workload.slots} slots.", "A replica takes 1 to 4096 requests at once.")
-    if isinstance(workload.port, int) and not 1 <= workload.port <= 65535:
-        raise fail(f"has port {workload.port}.", "Ports are 1 to 65535, or `auto`.")
-    if isinstance(workload.port, int) and (workload.replicas or 1) > 1:
-        raise fail("has a fixed port and several replicas.", "Use `port: auto` and `{port}` in the command.")
-    for route in workload.routes or ():
-        if not route.startswith("/") or any(c in route for c in " \t\"'\\"):
-            raise fail(f"has the route `{route}`.", "Routes are path prefixes that begin with /.")
-
-
-def _check_routes(specs: list[WorkloadSpec], source: str) -> None:
-    owner: dict[str, str] = {}
-    for spec in specs:
-        for route in spec.routes:
-            if route in owner:
-                raise FileError(
-                    source, f"route `{route}` is claimed by `{owner[route]}` and `{spec.name}`.", "Give each its own."
-                )
-            owner[route] = spec.name
-
-
-def _llm(name: str, workload: WorkloadFile, settings: Settings) -> tuple[WorkloadSpec, int, tuple[str, ...]]:
-    model = resolve_model(workload.model or settings.model_path or None)
+def _llm(
+    name: str, workload: WorkloadFile, settings: Settings, place: Place
+) -> tuple[WorkloadSpec, int, tuple[str, ...]]:
+    model = resolve_model(place.anchored(workload.model) if workload.model else settings.model_path or None)
     wanted = workload.replicas if workload.replicas is not None else DEFAULT_LLM_REPLICAS
     machine = read_machine()
     sizing = size_for_machine(
@@ -176,11 +138,8 @@ def _llm(name: str, workload: WorkloadFile, settings: Settings) -> tuple[Workloa
     return spec, sizing.memory_per_replica_bytes, sizing.clamps
 
 
-def _command(name: str, workload: WorkloadFile) -> WorkloadSpec:
+def _command(name: str, workload: WorkloadFile, place: Place) -> WorkloadSpec:
     assert workload.command is not None
-    cwd = workload.cwd
-    if cwd is not None and not Path(cwd).is_dir():
-        raise UsageError(f"workload `{name}`: the directory {cwd} does not exist.", "Make it, or mend `cwd`.")
     default = ProbesSpec(
         startup=ProbeSpec(kind="tcp", period_s=0.1, failure_threshold=6000),
         readiness=ProbeSpec(kind="tcp", period_s=0.5, failure_threshold=2),
@@ -189,7 +148,7 @@ def _command(name: str, workload: WorkloadFile) -> WorkloadSpec:
         name=name,
         command=workload.command,
         env=workload.env,
-        cwd=cwd,
+        cwd=workload_directory(workload, place),
         replicas=1 if workload.replicas is None else workload.replicas,
         slots=workload.slots or 32,
         routes=workload.routes or (f"/{name}",),

@@ -5,12 +5,16 @@ Owns the documented environment variables. Reads nothing but the environment and
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import os
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from backend.contract.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Port = int
 
@@ -18,7 +22,9 @@ Port = int
 class Settings(BaseSettings):
     """Every documented variable, lower-cased. Numbers outside their range are usage errors."""
 
-    model_config = SettingsConfigDict(case_sensitive=False, extra="ignore", protected_namespaces=())
+    model_config = SettingsConfigDict(
+        case_sensitive=False, extra="ignore", protected_namespaces=(), env_ignore_empty=True
+    )
 
     inference_port: Port = Field(8080, ge=0, le=65535)
     """The edge's public port; 0 takes a free one."""
@@ -67,18 +73,45 @@ class Settings(BaseSettings):
 NAMES: tuple[str, ...] = tuple(sorted(name.upper() for name in Settings.model_fields))
 
 
+class BadSetting(UsageError):
+    """A setting's value does not fit; `name` is the variable's, `from_environment` says where the value stood."""
+
+    def __init__(self, name: str, message: str) -> None:
+        self.name = name
+        self.from_environment = any(variable.upper() == name and value for variable, value in os.environ.items())
+        where = "in the environment" if self.from_environment else "in trinity.yaml"
+        super().__init__(message, f"Correct it {where}.")
+
+
 def load_settings(sections: dict[str, str] | None = None) -> Settings:
     """Settings from the environment over `sections` (names upper- or lower-cased, values as text).
 
-    Raises UsageError naming the variable, its value and what it takes.
+    Raises BadSetting naming the variable, its value and what it takes.
     """
     given: dict[str, Any] = {name.lower(): value for name, value in (sections or {}).items()}
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "a setting"
-        raise UsageError(
-            f"{name}={first.get('input')!r} does not fit: {first['msg']}.",
-            "Set it in the environment, or in `settings:` of trinity.yaml.",
-        ) from None
+        raise BadSetting(name, f"{name}: `{str(first.get('input'))[:80]}` does not fit: {_wanted(first)}.") from None
+    if settings.min_instances > settings.max_instances:
+        both = f"MIN_INSTANCES ({settings.min_instances}) is larger than MAX_INSTANCES ({settings.max_instances})."
+        raise BadSetting("MIN_INSTANCES", both)
+    return settings
+
+
+def _wanted(error: ErrorDetails) -> str:
+    """What a setting takes, in the words of the file's own errors."""
+    limits = error.get("ctx", {})
+    kind = error["type"]
+    if kind.startswith("int_"):
+        return "a whole number is wanted"
+    if kind.startswith("float_") or kind == "finite_number":
+        return "a number is wanted"
+    for name, words in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than")):
+        if name in limits:
+            return f"{words} {limits[name]:g} is wanted"
+    if "expected" in limits:
+        return f"allowed: {limits['expected']}"
+    return error["msg"]

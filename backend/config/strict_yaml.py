@@ -95,6 +95,21 @@ def decode(text: str, source: str, kind: type[T]) -> T:
     return typing.cast(T, _Converter(source).convert(node, kind, "", 0))
 
 
+def position(text: str, *path: str) -> tuple[int, int]:
+    """Line and column (from 1) of the key at `path` of mappings, in text that `decode` accepted; of the longest part
+    of the path that is there, (0, 0) for none. For what is found wrong only after decoding."""
+    node = _compose(text, "") if text else None
+    found = (0, 0)
+    for name in path:
+        pairs: list[tuple[yaml.Node, yaml.Node]] = node.value if isinstance(node, yaml.MappingNode) else []
+        here = next(((key, value) for key, value in pairs if key.value == name), None)
+        if here is None:
+            break
+        mark: Any = here[0].start_mark
+        found, node = (mark.line + 1, mark.column + 1), here[1]
+    return found
+
+
 def _compose(text: str, source: str) -> yaml.Node | None:
     if len(text.encode("utf-8", "surrogatepass")) > _MAX_BYTES:
         raise FileError(source, f"the file is larger than {_MAX_BYTES} bytes.", "Split it.")
@@ -109,13 +124,22 @@ def _compose(text: str, source: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         where = error.problem_mark or error.context_mark
         line, column = (where.line + 1, where.column + 1) if where else (0, 0)
-        raise FileError(source, f"not valid YAML: {error.problem}.", "Mend the syntax there.", line, column) from None
+        raise FileError(source, f"not valid YAML: {error.problem}.", _mend(text, line), line, column) from None
     except (yaml.YAMLError, ValueError, UnicodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileError(
             source, f"not valid YAML: {reason}.", "Save it as UTF-8 text without control characters."
         ) from None
     return node
+
+
+def _mend(text: str, line: int) -> str:
+    """What to do about a syntax error on that line."""
+    lines = text.splitlines()
+    before = lines[line - 1] if 0 < line <= len(lines) else ""
+    if "\t" in before[: len(before) - len(before.lstrip())]:
+        return "Indent with spaces, not with tabs."
+    return "Mend the syntax there."
 
 
 def _refuse_cleverness(event: Any, source: str, line: int, column: int, depth: int) -> None:

@@ -16,7 +16,7 @@ import uvloop
 
 from backend.config.fleet_file import DEFAULT, parse_fleet_file, read_text
 from backend.config.own_logs import configure, get_logger
-from backend.config.paths import StatePaths, default_state_dir
+from backend.config.paths import StatePaths, default_state_dir, state_dir_error
 from backend.config.resolve import FleetConfig, resolve
 from backend.contract.clock import SystemClock
 from backend.contract.errors import InternalError, TrinityError, UsageError
@@ -99,10 +99,7 @@ def _prepare(paths: StatePaths) -> DaemonLock:
         probe.write_bytes(b"\0" * 4096)
         probe.unlink()
     except OSError as error:
-        raise UsageError(
-            f"The state directory {paths.state_dir} cannot be used: {error.strerror}.",
-            "Make room or rights there, or choose another with --state.",
-        ) from None
+        raise state_dir_error(paths, error) from None
     if free < _MIN_FREE_BYTES:
         raise UsageError(
             f"The disk of the state directory {paths.state_dir} has {free / 2**20:.0f} MiB left.",
@@ -119,8 +116,7 @@ def _configuration(paths: StatePaths, file: Path | None) -> FleetConfig:
         text, source = _last_applied(paths.wanted_file)
     if not text:
         return resolve(DEFAULT)
-    config = resolve(parse_fleet_file(text, source), source)
-    return msgspec.structs.replace(config, text=text, source=source)
+    return resolve(parse_fleet_file(text, source), source, text)
 
 
 def _last_applied(wanted_file: Path) -> tuple[str, str]:

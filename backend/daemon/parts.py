@@ -16,6 +16,7 @@ from typing import Any
 from backend.actions.executor import ActionState, state_of
 from backend.actions.fleet_verbs import fleet_executors
 from backend.actions.gateway import Gateway
+from backend.config.checks import public_ports
 from backend.config.fleet_file import parse_fleet_file
 from backend.config.own_logs import get_logger
 from backend.config.paths import StatePaths
@@ -187,7 +188,7 @@ class Parts:
 
     def parse(self, yaml: str, source: str) -> tuple[WorkloadSpec, ...]:
         """The workloads of a trinity.yaml. Raises FileError."""
-        return resolve(parse_fleet_file(yaml, source), source).workloads
+        return resolve(parse_fleet_file(yaml, source), source, yaml).workloads
 
     async def _set_autoscale(self, workload: str, on: bool) -> None:
         await self.reconciler.set_autoscale(workload, on)
@@ -311,11 +312,11 @@ class Parts:
 
 def _edge_settings(config: FleetConfig, paths: StatePaths, auto_port: bool) -> EdgeSettings:
     edge, settings = config.file.edge, config.settings
-    fields = settings.model_fields_set
+    ports = public_ports(settings, config.file)
     return EdgeSettings(
         host=config.listen,
-        port=settings.inference_port if "inference_port" in fields or edge.port is None else edge.port,
-        stats_port=settings.stats_port if "stats_port" in fields or edge.stats_port is None else edge.stats_port,
+        port=ports["INFERENCE_PORT"],
+        stats_port=ports["STATS_PORT"],
         stats_password=_password(paths.edge_dir / "stats.password"),
         api_key=settings.trinity_api_key or None,
         auto_port=auto_port,
