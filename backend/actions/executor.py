@@ -44,6 +44,9 @@ class ActionState(msgspec.Struct, frozen=True, kw_only=True):
         for view in self.replicas:
             if view.status.name == name:
                 return view
+        ours = [view.status.name for view in self.replicas if view.status.workload == name]
+        if ours:
+            raise UsageError(f"{name} is a workload; this wants one replica.", f"Name one of: {', '.join(ours)}.")
         raise unknown("replica", name, [view.status.name for view in self.replicas])
 
     def spec(self, workload: str) -> WorkloadSpec:

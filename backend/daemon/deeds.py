@@ -50,7 +50,9 @@ class OwnVerbs:
         public_url: Callable[[], str],
         api_key: str,
         shutdown: Callable[[], None],
+        newest_event: Callable[[], int],
     ) -> None:
+        self._newest_event = newest_event
         self._sink, self._clock, self._load, self._drills = sink, clock, load, drills
         self._fleet, self._public_url, self._api_key, self._shutdown = fleet, public_url, api_key, shutdown
 
@@ -58,7 +60,7 @@ class OwnVerbs:
         """One for each verb of this module."""
         return [
             Verbal(Verb.NOTE, self._preview_note, self._note, why_irreversible="a note stays"),
-            Verbal(Verb.ACKNOWLEDGE, _preview_acknowledge, self._acknowledge, why_irreversible="it was seen"),
+            Verbal(Verb.ACKNOWLEDGE, self._preview_acknowledge, self._acknowledge, why_irreversible="it was seen"),
             Verbal(Verb.LOAD_START, self._preview_load, self._start_load, _undo_load),
             Verbal(Verb.LOAD_STOP, _preview_load_stop, self._stop_load, why_irreversible="a new load is a new choice"),
             Verbal(
@@ -84,6 +86,12 @@ class OwnVerbs:
         text = _text(request, "text")
         self._event("note", request.target or "fleet", text, {"actor": request.actor})
         return f"Noted: {text}"
+
+    def _preview_acknowledge(self, state: ActionState, request: ActionRequest) -> Effect:
+        seq, newest = _seq(request), self._newest_event()
+        if not 1 <= seq <= newest:
+            raise UsageError(f"There is no event #{seq}.", f"The newest is #{newest}; see `trinity events`.")
+        return Effect(summary=f"Acknowledge events up to #{seq}")
 
     async def _acknowledge(self, request: ActionRequest, progress: Progress) -> str:
         seq = _seq(request)
@@ -187,10 +195,6 @@ def _number(request: ActionRequest, name: str, default: float) -> float:
 
 def _seq(request: ActionRequest) -> int:
     return int(_number(request, "seq", 0))
-
-
-def _preview_acknowledge(state: ActionState, request: ActionRequest) -> Effect:
-    return Effect(summary=f"Acknowledge events up to #{_seq(request)}")
 
 
 def _preview_load_stop(state: ActionState, request: ActionRequest) -> Effect:

@@ -135,7 +135,7 @@ class Parts:
         await self._stop_actors()
         try:
             await self.reconciler.remove_all()
-        except TrinityError as error:
+        except (TrinityError, OSError) as error:
             self.event("fleet.down_trouble", Severity.ERROR, self.config.name, str(error))
         await self.fleet.stop_all()
         await self.edge.stop()
@@ -178,10 +178,16 @@ class Parts:
             public_url=lambda: self.edge.public_url,
             api_key=self.config.settings.trinity_api_key,
             shutdown=self.request_shutdown,
+            newest_event=self._newest_event,
         )
         executors = fleet_executors(self.reconciler, set_autoscale=self._set_autoscale, parse=self.parse, diff=diff)
         for executor in (*executors, *own.executors()):
             self.gateway.register(executor)
+
+    def _newest_event(self) -> int:
+        """The number of the last event; 0 when there is none."""
+        rows = self.ledger.recent("events", limit=1)
+        return max((row.seq for row in rows if isinstance(row, EventRow)), default=0)
 
     def request_shutdown(self) -> None:
         """Replaced by the daemon's main loop, which owns the end."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from backend.actions.executor import unknown
 from backend.contract.control import (
     PROTOCOL,
     ActionPreview,
@@ -155,6 +156,8 @@ class Trinityd:
             self.parts.ledger.append(row)
 
     async def logs(self, replicas: list[str] | None, since_ts: float, until_ts: float | None, limit: int) -> LogWindow:
+        """Raises UsageError for a replica that never was."""
+        self._check_logged(replicas)
         return await asyncio.to_thread(
             self._logs.tail, replicas, limit=limit, since_ts=since_ts or None, until_ts=until_ts
         )
@@ -173,6 +176,14 @@ class Trinityd:
         finally:
             follower.close()
 
+    def _check_logged(self, replicas: list[str] | None) -> None:
+        """Those that run, and those that left their lines behind, have logs."""
+        logs_dir = self.parts.paths.logs_dir
+        names = {v.status.name for v in self.snapshot().replicas} | {p.name for p in logs_dir.iterdir() if p.is_dir()}
+        for name in replicas or ():
+            if name not in names:
+                raise unknown("replica", name, sorted(names))
+
     def raw(self, replica: str) -> dict[str, Any]:
         parts = self.parts
         for view in self.snapshot().replicas:
@@ -182,8 +193,7 @@ class Trinityd:
                 slot = next((s for s in parts.edge.slots() if s.replica == replica), None)
                 known = {"view": view, "workload": spec, "edge_slot": slot, "engine": reading}
                 return {name: msgspec.to_builtins(value) for name, value in known.items()}
-        names = ", ".join(v.status.name for v in self.snapshot().replicas) or "none"
-        raise UsageError(f"There is no replica `{replica}`.", f"There are: {names}.")
+        raise unknown("replica", replica, [v.status.name for v in self.snapshot().replicas])
 
     async def drills(self) -> Sequence[DrillInfo]:
         return await self.parts.drills.infos()

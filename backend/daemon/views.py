@@ -122,17 +122,22 @@ def fleet_health(workloads: Sequence[WorkloadView], replicas: Sequence[ReplicaVi
     reasons: list[str] = []
     if not known.edge.up:
         reasons.append("the edge does not answer")
-    empty = [w.name for w in workloads if w.wanted > 0 and w.ready == 0]
-    reasons += [f"no replica of {name} is Ready" for name in empty]
+    empty = [w for w in workloads if w.wanted > 0 and w.ready == 0]
+    reasons += [f"no replica of {w.name} is Ready{_causes(w.name, replicas)}" for w in empty]
     if reasons:
         starting = not known.was_ready and known.uptime_s < _STARTING_S
         return ("starting" if starting else "down"), "; ".join(reasons)
     for w in workloads:
         if w.ready < w.wanted:
-            causes = "; ".join(
-                f"{r.status.name} {r.status.phase}{f': {r.status.reason}' if r.status.reason else ''}"
-                for r in replicas
-                if r.status.workload == w.name and not is_serving(r)
-            )
-            reasons.append(f"{w.name} has {w.ready} of {w.wanted} ready{f' ({causes})' if causes else ''}")
+            reasons.append(f"{w.name} has {w.ready} of {w.wanted} ready{_causes(w.name, replicas)}")
     return ("degraded", "; ".join(reasons)) if reasons else ("ok", "")
+
+
+def _causes(workload: str, replicas: Sequence[ReplicaView]) -> str:
+    """What each replica that does not serve is at, in parentheses; empty where there is none."""
+    causes = [
+        f"{r.status.name} {r.status.phase}{f': {r.status.reason}' if r.status.reason else ''}"
+        for r in replicas
+        if r.status.workload == workload and not is_serving(r)
+    ]
+    return f" ({'; '.join(causes)})" if causes else ""
