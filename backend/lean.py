@@ -1,5 +1,5 @@
-"""Imports without what they would drag in: `structlog` and `httpx` load all of `rich` wherever it is installed,
-for pretty traces and a command line that we never use. Owns only that trick."""
+"""Imports without what they would drag in: `structlog` loads all of `rich` wherever it is installed, and `httpx` its
+command line, for pretty traces and a program that we never use. Owns only that trick."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def absent(name: str) -> Iterator[None]:
-    """Imports inside see package `name` as not installed, unless it is loaded already."""
-    if name in sys.modules:
+def absent(module: str) -> Iterator[None]:
+    """Imports inside see `module` as not installed, unless it is loaded already."""
+    if module in sys.modules:
         yield
         return
-    sys.modules[name] = None  # type: ignore[assignment]  # the import system's own mark for "not there"
+    sys.modules[module] = None  # type: ignore[assignment]  # the import system's own mark for "not there"
     try:
         yield
     finally:
-        del sys.modules[name]
+        del sys.modules[module]

@@ -165,7 +165,7 @@ def _fleet(place: Place) -> list[Check]:
 
 
 async def _monitoring(snapshot: Snapshot) -> list[Check]:
-    with absent("rich"):
+    with absent("httpx._main"):
         import httpx
     from prometheus_client.parser import text_string_to_metric_families
 

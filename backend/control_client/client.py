@@ -149,7 +149,7 @@ class ControlClient:
 
     def _http(self) -> httpx.AsyncClient:
         if self._client is None:
-            with absent("rich"):
+            with absent("httpx._main"):
                 import httpx
 
             transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
@@ -176,7 +176,7 @@ class ControlClient:
             ) from None
 
     async def _lines(self, url: str, *, read_timeout_s: float) -> AsyncGenerator[bytes, None]:
-        with absent("rich"):
+        with absent("httpx._main"):
             import httpx
 
         limits = httpx.Timeout(self._timeout_s, read=read_timeout_s)
@@ -216,7 +216,7 @@ class _as_unreachable:  # noqa: N801 - reads as a verb at its use
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        with absent("rich"):
+        with absent("httpx._main"):
             import httpx
 
         if isinstance(error, httpx.TimeoutException):

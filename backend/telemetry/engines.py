@@ -28,7 +28,7 @@ from backend.telemetry.exposition import parse
 from backend.telemetry.llama_slots import SlotsReading, read_slots
 from backend.telemetry.rates import SecondCounts
 
-with absent("rich"):
+with absent("httpx._main"):
     import httpx
 
 PERIOD_S: Final = 1.0
