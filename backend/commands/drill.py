@@ -1,4 +1,4 @@
-"""`trinity drill list|run|check`: drills from scripts. The run lives in the daemon; this only watches it."""
+"""`trinity drill …`: drills from scripts. A run lives in the daemon; these commands start it, watch it, read it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from backend.commands.output import Progress, narrate, plain, print_json, print_table
 from backend.commands.place import Place, common, ensure_daemon
 from backend.contract import exit_codes
-from backend.contract.errors import TrinityError, Unreachable, UsageError
+from backend.contract.errors import Refused, TrinityError, Unreachable, UsageError
 from backend.contract.words import ActionOutcome, DrillOutcome, Verb
 
 if TYPE_CHECKING:
@@ -169,20 +169,80 @@ def drill_status(place: Place) -> None:
         click.echo(f"{view.name} ({view.run_id}): {view.outcome} {view.phase} {view.detail}")
 
 
-@drill.command("stop")
-@common()
-def drill_stop(place: Place) -> None:
-    """Stop the running drill and undo its faults."""
+def _end_drills(place: Place, **args: bool) -> None:
     from backend.contract.control import ActionRequest
 
-    request = ActionRequest(verb=Verb.DRILL_STOP, actor=place.actor)
+    request = ActionRequest(verb=Verb.DRILL_STOP, actor=place.actor, args=dict(args))
     row = place.run(lambda client: client.perform(request))
+    if row.outcome == ActionOutcome.REFUSED:
+        raise Refused(row.result, "")
     if row.outcome != ActionOutcome.OK:
         raise TrinityError(row.result or "It could not be stopped.", "See `trinity events`.")
     if place.json:
         print_json(row)
     else:
         click.echo(row.result)
+
+
+@drill.command("stop")
+@common()
+def drill_stop(place: Place) -> None:
+    """Stop the running drill and undo its faults."""
+    _end_drills(place)
+
+
+@drill.command("panic")
+@common()
+def drill_panic(place: Place) -> None:
+    """Stop the running drill, undo its faults, and let no other start."""
+    _end_drills(place, panic=True)
+
+
+@drill.command("allow")
+@common()
+def drill_allow(place: Place) -> None:
+    """Let drills start again after a panic."""
+    _end_drills(place, allow=True)
+
+
+@drill.command("history")
+@common()
+def history(place: Place) -> None:
+    """The runs of this state directory, newest last."""
+    from backend.drills import store
+
+    rows = []
+    for run_dir in store.runs(place.paths.drills_dir):
+        if not (run_dir / store.REPORT).is_file():
+            rows.append((run_dir.name, "unfinished", "", str(run_dir)))
+            continue
+        report = store.read_report(run_dir)
+        rows.append((run_dir.name, str(report.outcome), "; ".join(report.reasons), str(run_dir)))
+    if place.json:
+        print_json([dict(zip(("run_id", "outcome", "reasons", "path"), row, strict=True)) for row in rows])
+    else:
+        print_table(("RUN", "OUTCOME", "REASONS"), [row[:3] for row in rows])
+
+
+@drill.command("verify")
+@click.argument("run_id", metavar="RUN")
+@common()
+def verify(place: Place, run_id: str) -> None:
+    """Recompute every number of a run's report from its stored rows; exit code 1 if any differs."""
+    from backend.drills.recompute import verify_run
+
+    run_dir = Path(run_id) if "/" in run_id else place.paths.drills_dir / run_id
+    if not run_dir.is_dir():
+        raise UsageError(f"There is no drill run {run_id}.", "See `trinity drill history`.")
+    found = verify_run(run_dir)
+    if place.json:
+        print_json(found)
+    else:
+        click.echo(f"{run_dir.name}: {found.outcome}, {'the same' if found.same else 'NOT the same'} when recomputed")
+        for difference in found.differences:
+            click.echo(f"  {difference}")
+    if not found.same:
+        raise SystemExit(exit_codes.FAILED)
 
 
 @drill.command("schema")

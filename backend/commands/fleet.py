@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
+import signal
 from contextlib import aclosing
 from pathlib import Path
 
 import click
 
 from backend.commands.output import Progress, age, mebibytes, milliseconds, narrate, plain, print_json, print_table
+from backend.commands.parameters import Seconds
 from backend.commands.place import Place, common, daemon_answers, ensure_daemon, file_to_start_from
-from backend.config.fleet_file import FILE_NAME, read_fleet_file
+from backend.config.fleet_file import FILE_NAME, parse_fleet_file, read_text
 from backend.contract import exit_codes
 from backend.contract.control import ActionRequest, Snapshot
 from backend.contract.errors import TrinityError, Unreachable, UsageError
-from backend.contract.words import ActionOutcome, Verb
+from backend.contract.words import ActionOutcome, Phase, Verb
 from backend.control_client import ControlClient
 from backend.version import VERSION
 
@@ -25,7 +26,7 @@ from backend.version import VERSION
 @click.option("--file", type=click.Path(path_type=Path), help="trinity.yaml (default: the one here, else built in).")
 @click.option("--auto-port", is_flag=True, help="Take the next free port where one is taken.")
 @click.option("--no-wait", is_flag=True, help="Return as soon as the daemon serves.")
-@click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait until all is Ready.")
+@click.option("--timeout", default=120.0, show_default=True, type=Seconds(), help="How long to wait for it.")
 @common()
 def up(place: Place, file: Path | None, auto_port: bool, no_wait: bool, timeout: float) -> None:
     """Start the fleet and wait until every replica is Ready."""
@@ -36,7 +37,7 @@ def up(place: Place, file: Path | None, auto_port: bool, no_wait: bool, timeout:
     if no_wait:
         snapshot = place.run(lambda client: client.snapshot())
     else:
-        snapshot = place.run(lambda client: _until_ready(client, None, timeout))
+        snapshot = place.run(lambda client: _until_ready(client, None, timeout, give_up=True))
     if place.json:
         print_json(snapshot)
     else:
@@ -45,10 +46,12 @@ def up(place: Place, file: Path | None, auto_port: bool, no_wait: bool, timeout:
         click.echo(f"{snapshot.fleet}: {ready}/{wanted} replicas ready at {snapshot.public_url}")
 
 
-async def _until_ready(client: ControlClient, workload: str | None, timeout_s: float) -> Snapshot:
-    """Follow the fleet until all wanted replicas are Ready, showing progress. Raises TrinityError at the timeout."""
+async def _until_ready(
+    client: ControlClient, workload: str | None, timeout_s: float, *, give_up: bool = False
+) -> Snapshot:
+    """Follow the fleet until all wanted replicas are Ready, showing progress. Raises TrinityError at the timeout,
+    and with `give_up` as soon as a replica cannot be kept running."""
     progress = Progress()
-    end = time.monotonic() + timeout_s
     snapshot: Snapshot | None = None
     try:
         async with asyncio.timeout(timeout_s), aclosing(client.stream(0.25)) as frames:
@@ -62,18 +65,30 @@ async def _until_ready(client: ControlClient, workload: str | None, timeout_s: f
                     raise UsageError(f"There is no workload `{workload}`.", f"There are: {names}.")
                 if snapshot.edge_up and all(w.ready >= w.wanted for w in watched):
                     return snapshot
-                progress.show(_progress_line(snapshot, end - time.monotonic()))
+                if give_up:
+                    _refuse_crash_loop(snapshot)
+                progress.show(_progress_line(snapshot))
     except TimeoutError:
-        why = snapshot.health_reason if snapshot else "no snapshot came"
+        why = f": {snapshot.health_reason}" if snapshot and snapshot.health_reason else ""
         raise TrinityError(
-            f"Not everything is Ready after {timeout_s:.0f} s: {why}.", "See `trinity ps` and `trinity logs`."
+            f"Not everything is Ready after {timeout_s:g} s{why}.", "See `trinity ps` and `trinity logs`."
         ) from None
     finally:
         progress.end()
     raise Unreachable("The daemon ended the stream.", "See `trinity status`.")
 
 
-def _progress_line(snapshot: Snapshot, left_s: float) -> str:
+def _refuse_crash_loop(snapshot: Snapshot) -> None:
+    for replica in snapshot.replicas:
+        status = replica.status
+        if status.phase == Phase.CRASH_LOOP:
+            raise TrinityError(
+                f"{status.name} ends again and again: {status.reason}",
+                f"See `trinity logs --replica {status.name}`; mend it, or stop the fleet with `trinity down`.",
+            )
+
+
+def _progress_line(snapshot: Snapshot) -> str:
     parts = [f"{w.name} {w.ready}/{w.wanted} ready" for w in snapshot.workloads]
     waiting = [
         f"{r.status.name} {r.status.phase}{f' ({r.status.reason})' if r.status.reason else ''}"
@@ -96,14 +111,19 @@ def down(place: Place, daemon_only: bool) -> None:
         _end_daemon(place)
         click.echo("The daemon has ended; replicas and edge go on. The next `trinity` adopts them.")
         return
-    pid = _daemon_pid(place)
+    pid, patience_s = _daemon_pid(place), 60.0
     if daemon_answers(paths):
         narrate("Draining and stopping…")
         try:
             place.run(lambda client: client.shutdown(), any_version=True)
         except TrinityError as error:
             narrate(f"The daemon did not do it ({error}); stopping its processes directly.")
-    _await_daemon_end(pid, 60.0)
+            patience_s = 1.0
+    elif pid is not None:
+        narrate(f"trinityd ({pid}) does not answer; ending it.")
+        os.kill(pid, signal.SIGTERM)
+        patience_s = 5.0
+    _await_daemon_end(pid, patience_s)
     stopped = stop_all(paths.run_dir, 10.0) if paths.run_dir.is_dir() else []
     if stopped:
         narrate(f"Stopped without a daemon: {', '.join(stopped)}.")
@@ -126,8 +146,6 @@ def _daemon_pid(place: Place) -> int | None:
 
 
 def _end_daemon(place: Place) -> None:
-    import signal
-
     pid = _daemon_pid(place)
     if pid is None:
         raise Unreachable("No daemon runs for this state directory.", "There is nothing to end.")
@@ -137,8 +155,6 @@ def _end_daemon(place: Place) -> None:
 
 def _await_daemon_end(pid: int | None, timeout_s: float) -> None:
     """Until that process is gone; it is killed at the end of the time."""
-    import signal
-
     import psutil
 
     if pid is None:
@@ -244,7 +260,7 @@ def ps(place: Place) -> None:
 @click.command()
 @click.option("--for", "condition", type=click.Choice(["ready"]), default="ready", show_default=True)
 @click.option("--workload", help="Only this workload.")
-@click.option("--timeout", default=120.0, show_default=True, help="Seconds.")
+@click.option("--timeout", default=120.0, show_default=True, type=Seconds(), help="How long it may take.")
 @common()
 def wait(place: Place, condition: str, workload: str | None, timeout: float) -> None:
     """Wait until all wanted replicas are Ready; exit code 1 at the timeout."""
@@ -259,8 +275,8 @@ def wait(place: Place, condition: str, workload: str | None, timeout: float) -> 
 @common()
 def apply(place: Place, file: Path, dry_run: bool) -> None:
     """Show what FILE changes, and apply it (rolling, without a dip)."""
-    read_fleet_file(file)
-    text, source = file.read_text(encoding="utf-8"), str(file)
+    text, source = read_text(file), str(file.absolute())
+    parse_fleet_file(text, str(file))
     changes = place.run(lambda client: client.diff(text, source))
     if place.json and dry_run:
         print_json(changes)

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import click
 
+from backend.commands.parameters import Directory
 from backend.config.paths import StatePaths, default_state_dir, state_dir_error
 from backend.contract.errors import InternalError, TrinityError, Unreachable, UsageError, from_wire
 from backend.control_client import ControlClient
@@ -36,7 +37,7 @@ class Place:
 
     def __init__(self, state: Path | None, fleet: str | None, as_json: bool = False) -> None:
         self.paths = StatePaths(state.expanduser().resolve() if state else default_state_dir())
-        self.fleet = fleet or "local"
+        self.fleet = fleet or os.environ.get("TRINITY_FLEET") or "local"
         self.json = as_json
         if self.fleet != "local":
             raise UsageError(f"There is no fleet `{self.fleet}` here.", "This daemon has: local.")
@@ -72,8 +73,8 @@ def common(*, json_option: bool = True) -> Callable[[F], F]:
             return function(Place(state, fleet, as_json), *args, **kwargs)
 
         options = [
-            click.option("--state", type=click.Path(path_type=Path), help="State directory [env: TRINITY_STATE]."),
-            click.option("--fleet", help="Fleet to act on (default: local)."),
+            click.option("--state", type=Directory(), help="State directory [env: TRINITY_STATE]."),
+            click.option("--fleet", help="Fleet to act on (default: local) [env: TRINITY_FLEET]."),
         ]
         if json_option:
             options.append(click.option("--json", "as_json", is_flag=True, help="Print JSON."))
@@ -102,8 +103,10 @@ class DaemonStart:
         self._fd = report_fd
         self._text = b""
 
-    def wait(self, timeout_s: float = _START_TIMEOUT_S) -> None:
-        """Returns once it serves. Raises the daemon's own error, or InternalError after `timeout_s`."""
+    def wait(self, timeout_s: float = _START_TIMEOUT_S) -> bool:
+        """True once it serves, False when another holds the state directory and this one has left.
+
+        Raises the daemon's own error, or InternalError after `timeout_s`."""
         end = time.monotonic() + timeout_s
         try:
             while not self._text.endswith(b"\n"):
@@ -121,6 +124,7 @@ class DaemonStart:
         report = json.loads(self._text)
         if not report["ok"]:
             raise from_wire(report["kind"], report["message"], report["next_step"])
+        return not report.get("already", False)
 
 
 def start_daemon(paths: StatePaths, *, file: Path | None = None, auto_port: bool = False) -> DaemonStart:
@@ -175,10 +179,17 @@ def daemon_answers(paths: StatePaths) -> bool:
 
 def ensure_daemon(paths: StatePaths, *, file: Path | None = None, auto_port: bool = False) -> bool:
     """Start a daemon unless one answers. True if it was started by this call."""
-    if daemon_answers(paths):
-        return False
-    start_daemon(paths, file=file, auto_port=auto_port).wait()
-    return True
+    end = time.monotonic() + _START_TIMEOUT_S
+    while not daemon_answers(paths):
+        if start_daemon(paths, file=file, auto_port=auto_port).wait():
+            return True
+        if time.monotonic() > end:
+            raise Unreachable(
+                f"A trinityd holds {paths.state_dir} but does not answer.",
+                "End it with `trinity down`, then try again.",
+            )
+        time.sleep(0.1)  # another start or end is under way
+    return False
 
 
 def file_to_start_from(file: Path | None) -> Path | None:

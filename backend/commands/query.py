@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from backend.commands.output import narrate, print_table
+from backend.commands.parameters import Count, Seconds
 from backend.commands.place import Place, common
 from backend.contract.errors import UsageError
 from backend.ledger.query import run_query
@@ -17,9 +18,9 @@ from backend.ledger.query import run_query
 
 @click.command()
 @click.argument("sql")
-@click.option("--limit", default=1000, show_default=True, type=click.IntRange(1, 1_000_000))
+@click.option("--limit", default=1000, show_default=True, type=Count(1, 1_000_000))
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds.")
+@click.option("--timeout", default=60.0, show_default=True, type=Seconds(), help="How long it may take.")
 @common()
 def query(place: Place, sql: str, limit: int, as_csv: bool, timeout: float) -> None:
     """Run SQL over the tables requests, samples, events, actions and logs."""

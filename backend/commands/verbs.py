@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from backend.commands.output import narrate, print_json
+from backend.commands.parameters import Count
 from backend.commands.place import Place, common
 from backend.contract.control import ActionRequest
 from backend.contract.errors import Refused, TrinityError, UsageError
@@ -72,7 +73,7 @@ def _verb_options(function: Any) -> Any:
 
 @click.command()
 @click.argument("workload")
-@click.argument("replicas", type=click.IntRange(0, 64))
+@click.argument("replicas", type=Count(0, 64))
 @_verb_options
 @common()
 def scale(place: Place, workload: str, replicas: int, yes: bool, dry_run: bool, reason: str) -> None:
@@ -92,7 +93,7 @@ def restart(place: Place, target: str, rolling: bool, yes: bool, dry_run: bool, 
 
 @click.command()
 @click.argument("replica")
-@click.option("--signal", "signum", type=click.IntRange(1, 64), default=9, show_default=True)
+@click.option("--signal", "signum", type=Count(1, 64), default=9, show_default=True)
 @click.option("--force", is_flag=True, help="Also the last healthy replica.")
 @_verb_options
 @common()

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from backend.commands.output import clock, print_json
+from backend.commands.output import clock, narrate, print_json
+from backend.commands.parameters import Count
 from backend.commands.place import Place, common
 from backend.config.strict_yaml import parse_duration
 from backend.contract.errors import UsageError
@@ -21,12 +22,12 @@ def since_ts(text: str | None, now: float) -> float:
     """`10m`, `2h`, or a POSIX time, as POSIX seconds; 0 when not given."""
     if text is None:
         return 0.0
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    if re.fullmatch(r"\d{9,}(\.\d+)?", text):
         return float(text)
     try:
         return now - parse_duration(text)
     except ValueError as error:
-        raise UsageError(f"--since {text}: {error}.", "Write e.g. --since 10m.") from None
+        raise UsageError(f"--since {text}: {error}.") from None
 
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -37,7 +38,7 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
 @click.option("--since", help="How far back: 10m, 2h, or a POSIX time.")
 @click.option("--replica", "replicas", multiple=True, help="Only this replica (repeatable; default: all).")
 @click.option("--level", type=click.Choice(["debug", "info", "warning", "error"]), help="This level or worse.")
-@click.option("-n", "--lines", default=200, show_default=True, type=click.IntRange(0, 100_000))
+@click.option("-n", "--lines", default=200, show_default=True, type=Count(0, 100_000))
 @common()
 def logs(
     place: Place, follow: bool, since: str | None, replicas: tuple[str, ...], level: str | None, lines: int
@@ -81,20 +82,29 @@ def _show_event(place: Place, row: Any) -> None:
 @click.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on as events happen.")
 @click.option("--since", help="How far back: 10m, 2h, or a POSIX time.")
-@click.option("-n", "--limit", default=100, show_default=True, type=click.IntRange(0, 100_000))
+@click.option("-n", "--limit", default=100, show_default=True, type=Count(0, 100_000))
 @common()
 def events(place: Place, follow: bool, since: str | None, limit: int) -> None:
     """What happened: deaths, restarts, decisions, notes."""
+    start = since_ts(since, time.time())
+
+    async def history(client: ControlClient) -> int:
+        rows = await client.rows("events", since_ts=start, limit=limit)
+        for row in rows:
+            _show_event(place, row)
+        return max((row.seq for row in rows), default=0)
 
     async def work(client: ControlClient) -> None:
-        seen = 0
-        for row in await client.rows("events", since_ts=since_ts(since, time.time()), limit=limit):
-            _show_event(place, row)
-            seen = max(seen, row.seq)
         if not follow:
+            await history(client)
             return
+        seen: int | None = None
         async with aclosing(client.stream(0.5)) as frames:
             async for frame in frames:
+                if seen is None:
+                    seen = await history(client)  # asked for once the stream is open: no event falls between
+                if frame.missed_events:
+                    narrate(f"{frame.missed_events} events came too fast for this connection; see `trinity events`.")
                 for row in frame.events:
                     if row.seq > seen:
                         _show_event(place, row)
@@ -104,11 +114,14 @@ def events(place: Place, follow: bool, since: str | None, limit: int) -> None:
 
 @click.command()
 @click.option("--since", help="How far back: 10m, 2h, or a POSIX time.")
-@click.option("-n", "--limit", default=100, show_default=True, type=click.IntRange(0, 100_000))
+@click.option("-n", "--limit", default=100, show_default=True, type=Count(0, 100_000))
 @common()
 def actions(place: Place, since: str | None, limit: int) -> None:
     """The journal: who did what to what, and how it ended."""
-    rows = place.run(lambda client: client.rows("actions", since_ts=since_ts(since, time.time()), limit=limit))
+    start = since_ts(since, time.time())
+    rows = place.run(lambda client: client.rows("actions", since_ts=start, limit=limit))
+    if not rows and not place.json:
+        narrate("No action yet." if since is None else "No action in that time.")
     for row in rows:
         if place.json:
             print_json(row)

@@ -17,6 +17,7 @@ Every failure is an ErrorInfo. A request's X-Request-ID becomes the correlation 
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -43,6 +44,7 @@ from backend.contract.errors import TrinityError, UsageError
 from backend.contract.rows import ActionRow, LogRow, RequestRow, Row, Scalar
 
 _log = get_logger(__name__)
+_MAX_ROWS = 100_000
 _MAX_BODY = 2 * 1024 * 1024
 _STATUS = {"usage": 400, "refused": 409, "unreachable": 503, "internal": 500}
 
@@ -126,9 +128,16 @@ def _number(request: Request, name: str, default: float) -> float:
     if text is None:
         return default
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise UsageError(f"{name}={text} is no number.", "Mend the request.") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"{name}={text[:80]} is no number.", "Mend the request.")
+    return value
+
+
+def _limit(request: Request, default: int) -> int:
+    return int(min(_MAX_ROWS, max(0.0, _number(request, "limit", default))))
 
 
 def _until(request: Request) -> float | None:
@@ -167,13 +176,13 @@ def control_app(surface: ControlSurface) -> Starlette:
         return StreamingResponse(_ndjson(surface.frames(interval)), media_type="application/x-ndjson")
 
     async def rows(request: Request) -> Response:
-        limit = int(min(100_000, _number(request, "limit", 1000)))
+        limit = _limit(request, 1000)
         table = request.path_params["table"]
         since = _number(request, "since_ts", 0.0)
         return _json(surface.rows(table, since, _until(request), limit, _where(request)))
 
     async def logs(request: Request) -> Response:
-        limit = int(min(100_000, _number(request, "limit", 500)))
+        limit = _limit(request, 500)
         since = _number(request, "since_ts", 0.0)
         return _json(await surface.logs(_replicas(request), since, _until(request), limit))
 

@@ -206,7 +206,10 @@ def _undo_load(state: ActionState, request: ActionRequest) -> Inverse:
 
 
 def _preview_drill_stop(state: ActionState, request: ActionRequest) -> Effect:
-    return Effect(summary="Stop the drill and undo its faults")
+    if request.args.get("allow"):
+        return Effect(summary="Let drills run again")
+    blocks = "; no other may start" if request.args.get("panic") else ""
+    return Effect(summary=f"Stop the drill and undo its faults{blocks}")
 
 
 def _preview_fault(state: ActionState, request: ActionRequest) -> Effect:

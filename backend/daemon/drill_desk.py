@@ -127,10 +127,17 @@ class DaemonDrills:
         return await self.runner.start(_compiled(request), actor=request.actor)
 
     async def stop(self, request: ActionRequest) -> str:
-        report = await self.runner.stop(f"{request.actor}: {request.reason or 'stopped'}")
-        if report is None:
+        """Stop the running drill; with `panic` also block new ones, with `allow` let them again."""
+        if request.args.get("allow"):
+            self.runner.allow()
+            return "Drills may run again."
+        reason = f"{request.actor}: {request.reason or 'stopped'}"
+        panic = bool(request.args.get("panic"))
+        report = await (self.runner.panic(reason) if panic else self.runner.stop(reason))
+        blocked = " No drill may start until `trinity drill allow`." if panic else ""
+        if report is None and not panic:
             raise Refused("No drill runs.", "See `trinity drill status`.")
-        return f"{report.name}: {report.outcome}"
+        return (f"{report.name}: {report.outcome}." if report else "No drill ran.") + blocked
 
     def view(self) -> DrillView | None:
         view = self.runner.view()

@@ -35,8 +35,9 @@ class _Report:
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
 
-    def ok(self) -> None:
-        self._send({"ok": True})
+    def ok(self, *, already: bool = False) -> None:
+        """It serves, or (`already`) another daemon has the state directory."""
+        self._send({"ok": True, "already": already})
 
     def failed(self, error: TrinityError) -> None:
         if self._fd is None:
@@ -68,7 +69,7 @@ def main() -> None:
     try:
         lock = _prepare(paths)
     except AlreadyRunning as running:
-        report.ok() if arguments.report_fd is not None else report.failed(running)
+        report.ok(already=True) if arguments.report_fd is not None else report.failed(running)
         sys.exit(0 if arguments.report_fd is not None else running.exit_code)
     except TrinityError as error:
         report.failed(error)
