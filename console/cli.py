@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from backend.commands.parameters import Count, Directory
 from backend.contract import exit_codes
 from backend.contract.errors import TrinityError
 
@@ -46,8 +47,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 EXIT_CODES_HELP = (
-    "Exit codes: 0 ok, 1 failed, 64 usage or a bad file, 69 not reachable, 70 internal, 130 interrupted. "
-    "`drill run`: 2 inconclusive, 3 aborted clean, 4 baseline failed, 5 dirty, 6 regression, 7 refused."
+    "Exit codes: 0 ok, 1 failed, 7 refused (nothing was done), 64 usage or a bad file, 69 not reachable, 70 internal, "
+    "130 interrupted. `drill run` also: 2 inconclusive, 3 aborted clean, 4 baseline failed, 5 dirty, 6 regression."
 )
 
 
@@ -69,6 +70,14 @@ class CommandTable(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # The reader of our output went away (`trinity events | head`): nobody to tell, and nothing failed.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(exit_codes.OK) from None
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -89,13 +98,13 @@ class CommandTable(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=EXIT_CODES_HELP,
 )
-@click.option("--state", type=click.Path(path_type=Path), help="State directory [env: TRINITY_STATE].")
-@click.option("--fleet", help="Fleet to show (default: local).")
+@click.option("--state", type=Directory(), help="State directory [env: TRINITY_STATE].")
+@click.option("--fleet", help="Fleet to show (default: local) [env: TRINITY_FLEET].")
 @click.option("--file", type=click.Path(path_type=Path), help="trinity.yaml to start a fleet from.")
 @click.option("--auto-port", is_flag=True, help="Take the next free port where one is taken.")
 @click.option("--read-only", is_flag=True, help="Look, do not touch.")
 @click.option("--theme", help="Theme to begin with (see the palette, `:`).")
-@click.option("--simulate", type=click.IntRange(1, 20_000), metavar="N", help="Show a simulated fleet of N replicas.")
+@click.option("--simulate", type=Count(1, 20_000), help="Show a simulated fleet of N replicas.")
 @click.pass_context
 def trinity(
     ctx: click.Context,
@@ -109,10 +118,22 @@ def trinity(
 ) -> None:
     """Operate LLM inference fleets from a terminal. Without a command: start the fleet if need be, open the console."""
     if ctx.invoked_subcommand is not None:
-        if state is not None:
-            os.environ["TRINITY_STATE"] = str(state)
+        _pass_on(ctx.invoked_subcommand, ctx)
         return
     raise SystemExit(_open_console(state, fleet, file, auto_port, read_only, theme, simulate))
+
+
+def _pass_on(command: str, ctx: click.Context) -> None:
+    """Options before a command: where to act goes on to it, the console's own make no sense there."""
+    if ctx.params["state"] is not None:
+        os.environ["TRINITY_STATE"] = str(ctx.params["state"])
+    if ctx.params["fleet"] is not None:
+        os.environ["TRINITY_FLEET"] = ctx.params["fleet"]
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        if name not in ("state", "fleet") and ctx.params[name] not in (None, False):
+            option = parameter.opts[0]
+            raise click.UsageError(f"{option} before a command is for the console. Write it after `{command}`.", ctx)
 
 
 def _open_console(
@@ -155,15 +176,14 @@ def run(argv: list[str]) -> int:
         result: Any = trinity.main(args=argv, prog_name="trinity", standalone_mode=False)
     except click.exceptions.Abort:
         return exit_codes.INTERRUPTED
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return exit_codes.USAGE
+    except click.ClickException as error:
+        _show_usage(error)
         return exit_codes.USAGE
     except KeyboardInterrupt:
         return exit_codes.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away (`trinity events | head`); there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exit_codes.OK
     except TrinityError as error:
         click.echo(f"trinity: {error}", err=True)
         return error.exit_code
@@ -177,6 +197,14 @@ def run(argv: list[str]) -> int:
         )
         return exit_codes.INTERNAL
     return result if isinstance(result, int) else exit_codes.OK
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """One sentence, and how the command is written."""
+    click.echo(f"trinity: {error.format_message()}", err=True)
+    ctx = getattr(error, "ctx", None)
+    if ctx is not None:
+        click.echo(f"{ctx.get_usage()}  (more: `{ctx.command_path} --help`)", err=True)
 
 
 if __name__ == "__main__":
