@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,6 +104,8 @@ def _refused(why: str) -> int:
 
 async def _start_and_watch(client: ControlClient, request: ActionRequest, detach: bool, place: Place) -> DrillView:
     """Begin the run and follow it. An interrupt asks the daemon to abort and waits for the undo."""
+    import asyncio
+
     row = await client.perform(request)
     if row.outcome == ActionOutcome.REFUSED:
         raise SystemExit(_refused(row.result))
@@ -144,6 +144,8 @@ async def _watch(client: ControlClient, run_id: str, detach: bool) -> DrillView:
 
 
 def _copy_reports(source: Path, target: Path) -> None:
+    import shutil
+
     try:
         target.mkdir(parents=True, exist_ok=True)
         for name in ("report.json", "junit.xml", "report.md"):

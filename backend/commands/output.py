@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
-import msgspec
 
 
 def print_json(value: object) -> None:
     """One JSON document on one line."""
+    import msgspec
+
     click.echo(msgspec.json.encode(value).decode())
 
 
@@ -80,4 +81,6 @@ def mebibytes(size: int | None) -> str:
 
 def plain(value: Any) -> Any:
     """Structs as plain data, for joining into larger JSON answers."""
+    import msgspec
+
     return msgspec.to_builtins(value)

@@ -1,30 +1,30 @@
 """Where a command acts: the state directory, the fleet, and the daemon there (started when wanted).
 
-Owns the options `--state`, `--fleet`, `--json` that every command takes, and the start of a daemon.
+Owns the options `--state`, `--fleet`, `--json` that every command takes, and the start of a daemon. What a command
+needs only once it runs is imported then: `--help` shows at once.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import getpass
-import json
 import os
-import select
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from backend.commands.parameters import Directory
-from backend.config.paths import StatePaths, default_state_dir, state_dir_error
 from backend.contract.errors import InternalError, TrinityError, Unreachable, UsageError, from_wire
-from backend.control_client import ControlClient
 from backend.version import VERSION
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from backend.config.paths import StatePaths
+    from backend.control_client import ControlClient
 
 T = TypeVar("T")
 
@@ -36,6 +36,8 @@ class Place:
     """The state directory and fleet a command was given."""
 
     def __init__(self, state: Path | None, fleet: str | None, as_json: bool = False) -> None:
+        from backend.config.paths import StatePaths, default_state_dir
+
         self.paths = StatePaths(state.expanduser().resolve() if state else default_state_dir())
         self.fleet = fleet or os.environ.get("TRINITY_FLEET") or "local"
         self.json = as_json
@@ -45,6 +47,8 @@ class Place:
     @property
     def actor(self) -> str:
         """Who acts, for the journal."""
+        import getpass
+
         try:
             return f"cli:{getpass.getuser()}"
         except (KeyError, OSError):
@@ -52,6 +56,9 @@ class Place:
 
     def run(self, work: Callable[[ControlClient], Coroutine[Any, Any, T]], *, any_version: bool = False) -> T:
         """Run `work` with a client of the running daemon. Raises Unreachable when none runs."""
+        import asyncio
+
+        from backend.control_client import ControlClient
 
         async def body() -> T:
             async with ControlClient(self.paths.control_socket) as client:
@@ -107,6 +114,9 @@ class DaemonStart:
         """True once it serves, False when another holds the state directory and this one has left.
 
         Raises the daemon's own error, or InternalError after `timeout_s`."""
+        import json
+        import select
+
         end = time.monotonic() + timeout_s
         try:
             while not self._text.endswith(b"\n"):
@@ -129,6 +139,10 @@ class DaemonStart:
 
 def start_daemon(paths: StatePaths, *, file: Path | None = None, auto_port: bool = False) -> DaemonStart:
     """Spawn a detached trinityd for this state directory. Raises UsageError where its files cannot be made."""
+    import subprocess
+
+    from backend.config.paths import state_dir_error
+
     try:
         paths.create()
         log = os.open(paths.daemon_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -21,6 +21,7 @@ from backend.config.checks import (
 )
 from backend.config.fleet_file import FleetFile, ProbeFile, ProbesFile, WorkloadFile
 from backend.config.settings import Settings
+from backend.contract.errors import FileError
 from backend.contract.fleet import ProbeSpec, ProbesSpec, WorkloadSpec
 from backend.serving.models import resolve_model
 from backend.serving.sizing import read_machine, size_for_machine
@@ -85,7 +86,13 @@ def resolve(file: FleetFile, source: str = "the built-in default", text: str = "
 def _llm(
     name: str, workload: WorkloadFile, settings: Settings, place: Place
 ) -> tuple[WorkloadSpec, int, tuple[str, ...]]:
-    model = resolve_model(place.anchored(workload.model) if workload.model else settings.model_path or None)
+    try:
+        model = resolve_model(place.anchored(workload.model) if workload.model else settings.model_path or None)
+    except FileError as error:
+        if not workload.model:
+            raise
+        words = "Write the path of a whole GGUF file, or leave `model` away."
+        raise place.fail(f"workload `{name}`: {error.message}", words, "workloads", name, "model") from None
     wanted = workload.replicas if workload.replicas is not None else DEFAULT_LLM_REPLICAS
     machine = read_machine()
     sizing = size_for_machine(
