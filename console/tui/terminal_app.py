@@ -1,12 +1,16 @@
-"""The app on a real terminal: ends in good order on the signals that end programs."""
+"""The app on a real terminal: ends in good order on the signals that end programs, and when the terminal goes."""
 
 from __future__ import annotations
 
 import asyncio
+import select
 import signal
+from typing import Final
 
 from console.tui.app import TrinityApp
 from console.tui.hygiene import SIGNALS, Terminal
+
+HANG_UP_CHECK_S: Final = 2.0
 
 
 class TerminalApp(TrinityApp):
@@ -18,6 +22,14 @@ class TerminalApp(TrinityApp):
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._ended_by, number)
+        self._hang_up = select.poll()
+        self._hang_up.register(0, 0)
+        self.set_interval(HANG_UP_CHECK_S, self._check_terminal)
+
+    def _check_terminal(self) -> None:
+        """A terminal that is not our controlling one goes without a SIGHUP; its end of file would be read forever."""
+        if any(state & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, state in self._hang_up.poll(0)):
+            self._ended_by(signal.SIGHUP)
 
     def _ended_by(self, number: signal.Signals) -> None:
         code = 128 + number

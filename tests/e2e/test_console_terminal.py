@@ -177,3 +177,13 @@ def test_without_a_terminal_it_says_so() -> None:
     code = RUN.format(before="", log="/dev/null", extra="")
     done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert "needs a terminal" in done.stderr
+
+
+def test_a_terminal_that_goes_without_a_signal_ends_the_console(start: Start) -> None:
+    """It is not the controlling terminal here, so no SIGHUP is sent; reading its end of file would go on forever."""
+    console = start()
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (console.master, console.slave):
+        os.dup2(null, fd)
+    os.close(null)
+    assert console.process.wait(10) == 129
