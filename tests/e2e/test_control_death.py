@@ -7,13 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import httpx
 import pytest
 
 from tests.e2e.background_load import BackgroundLoad, chat_load
+from tests.e2e.deaths import Knocker, haproxy_pid, streams_begun
 from tests.e2e.harness import PORTS, RealFleet, real_fleet, wait_for
 
 
@@ -49,40 +49,20 @@ def test_killed_daemon_fails_no_request_and_the_next_adopts(fleet: RealFleet) ->
     wait_for(all_rows, 10.0, "ledger rows of requests that ended while no daemon ran")
 
 
-def streams_begun(fleet: RealFleet) -> int:
-    """First bytes that the edge saw and whose ends it has not."""
-    rows = fleet.requests()
-    ended = {row.request_id for row in rows if row.vantage == "edge"}
-    return sum(1 for row in rows if row.vantage == "attempt" and row.request_id not in ended)
-
-
 @pytest.mark.timeout(300)
 def test_killed_haproxy_serves_again_and_refuses_nobody(fleet: RealFleet) -> None:
     fleet.trinity("scale", "llm", "2")
     before = fleet.until_ready(2)
     slots = {(r.edge.slot, r.status.name) for r in before.replicas if r.edge}
-    refused, stop = [], threading.Event()
-
-    def knock() -> None:
-        while not stop.is_set():
-            with socket.socket() as probe:
-                probe.settimeout(5.0)
-                try:
-                    probe.connect(("127.0.0.1", int(fleet.env["INFERENCE_PORT"])))
-                except OSError as error:
-                    refused.append(error)
-
-    knocker = threading.Thread(target=knock)
     load = BackgroundLoad(chat_load(fleet, max_tokens=96, rate=3.0, stream_fraction=1.0))
     wait_for(lambda: streams_begun(fleet) >= 2, 30.0, "streams that have begun")
-    knocker.start()
-    pid = next(p.pid for p in fleet.processes() if p.name() == "haproxy")
+    knocker = Knocker(fleet)
+    pid = haproxy_pid(fleet)
     killed = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     answer = httpx.get(f"{fleet.url}/v1/models", timeout=5.0)
     gap = time.monotonic() - killed
-    stop.set()
-    knocker.join()
+    refused = knocker.finish()
     summary = load.finish()
     print(f"\nserves again after {gap * 1000:.0f} ms; {summary.total} requests, {summary.terminations}")
     assert answer.status_code == 200

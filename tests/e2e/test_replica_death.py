@@ -14,6 +14,7 @@ from backend.contract.words import RequestOutcome
 from backend.control_client import ControlClient
 from backend.load import had_first_byte
 from tests.e2e.background_load import BackgroundLoad, chat_load
+from tests.e2e.deaths import kill_replica
 from tests.e2e.harness import RealFleet, wait_for
 
 ROUNDS = int(os.environ.get("TRINITY_KILL_ROUNDS", "5"))
@@ -21,21 +22,6 @@ RATE = 7.0
 REQUESTS = 300
 SPACING_S = max(7.0, (REQUESTS / RATE + 5.0) / ROUNDS)
 READY_AGAIN_S = 3.0
-
-
-def kill_replica(fleet: RealFleet, victim: str) -> float:
-    """kill -9 its process, as an accident would; seconds until the edge would choose it again."""
-    pid = fleet.pids()[victim]
-    assert pid is not None
-    began = time.monotonic()
-    os.kill(pid, signal.SIGKILL)
-
-    def back() -> bool:
-        view = next(v for v in fleet.snapshot().replicas if v.status.name == victim)
-        return view.status.pid not in (None, pid) and view.edge is not None and view.edge.up
-
-    wait_for(back, 30.0, f"{victim} after its death")
-    return time.monotonic() - began
 
 
 @pytest.mark.timeout(900)
