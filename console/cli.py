@@ -75,7 +75,7 @@ class CommandTable(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             # The reader of our output went away (`trinity events | head`): nobody to tell, and nothing failed.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_output()
             raise click.exceptions.Exit(exit_codes.OK) from None
 
     def resolve_command(
@@ -197,6 +197,11 @@ def run(argv: list[str]) -> int:
         )
         return exit_codes.INTERNAL
     return result if isinstance(result, int) else exit_codes.OK
+
+
+def _discard_output() -> None:
+    """What is still buffered for a reader that left goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_usage(error: click.ClickException) -> None:

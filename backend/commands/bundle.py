@@ -9,7 +9,7 @@ import re
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -27,9 +27,15 @@ _SECRET = re.compile(
 )
 
 
-def redact(text: str) -> str:
-    """The text with what follows a secret's name replaced."""
-    return _SECRET.sub(lambda m: f"{m.group(1)}{m.group(2)}[redacted]", text)
+_LOGIN = re.compile(r"(://[^/\s:@]*:|stats auth [^\s:]+:)([^\s@/]+)")
+
+
+def redact(text: str, known: Iterable[str] = ()) -> str:
+    """The text without `known` secrets, and with what follows a secret's name or a login's name replaced."""
+    for secret in known:
+        text = text.replace(secret, "[redacted]")
+    text = _SECRET.sub(lambda m: f"{m.group(1)}{m.group(2)}[redacted]", text)
+    return _LOGIN.sub(lambda m: m.group(0) if m.group(2).isdigit() else f"{m.group(1)}[redacted]", text)
 
 
 @click.command()
@@ -42,8 +48,9 @@ def support_bundle(place: Place, out: Path | None) -> None:
     try:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+            secrets = _known_secrets(place)
             for name, text in _parts(place):
-                raw = redact(text).encode()
+                raw = redact(text, secrets).encode()
                 info = tarfile.TarInfo(f"trinity-support/{name}")
                 info.size, info.mtime = len(raw), int(time.time())
                 archive.addfile(info, io.BytesIO(raw))
@@ -55,6 +62,15 @@ def support_bundle(place: Place, out: Path | None) -> None:
     else:
         click.echo(str(target))
         narrate("Redacted; look through it before you share it.")
+
+
+def _known_secrets(place: Place) -> list[str]:
+    """Secrets whose values we know, wherever they may stand."""
+    values = [os.environ.get("TRINITY_API_KEY", "")]
+    password = place.paths.edge_dir / "stats.password"
+    if password.is_file():
+        values.append(password.read_text(errors="replace").strip())
+    return [value for value in values if len(value) >= 4]
 
 
 def _parts(place: Place) -> Iterator[tuple[str, str]]:
