@@ -27,7 +27,7 @@ _SECRET = re.compile(
 )
 
 
-_LOGIN = re.compile(r"(://[^/\s:@]*:|stats auth [^\s:]+:)([^\s@/]+)")
+_LOGIN = re.compile(r"(://[^/\s:@]*:(?=[^\s@/]+@)|stats auth [^\s:]+:)([^\s@/]+)")
 
 
 def redact(text: str, known: Iterable[str] = ()) -> str:
@@ -35,7 +35,7 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
     for secret in known:
         text = text.replace(secret, "[redacted]")
     text = _SECRET.sub(lambda m: f"{m.group(1)}{m.group(2)}[redacted]", text)
-    return _LOGIN.sub(lambda m: m.group(0) if m.group(2).isdigit() else f"{m.group(1)}[redacted]", text)
+    return _LOGIN.sub(lambda m: f"{m.group(1)}[redacted]", text)
 
 
 @click.command()

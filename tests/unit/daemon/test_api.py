@@ -1,0 +1,201 @@
+"""The control API: each failure is an ErrorInfo with the right status, each request has its correlation id."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from backend.contract.control import ActionPreview, ActionRequest, ErrorInfo, Frame, LogWindow, VersionInfo
+from backend.contract.errors import InternalError, Refused, TrinityError, Unreachable, UsageError
+from backend.contract.rows import LogRow, RequestRow
+from backend.contract.words import Risk, Verb
+from backend.daemon.api import control_app
+from tests.unit.console.sample import event, snapshot
+
+
+class Surface:
+    """Answers from memory; `fail` makes every answer that error."""
+
+    def __init__(self, fail: Exception | None = None) -> None:
+        self.fail = fail
+        self.asked: list[Any] = []
+
+    def _note(self, *what: Any) -> None:
+        self.asked.append(what)
+        if self.fail is not None:
+            raise self.fail
+
+    def version(self) -> VersionInfo:
+        self._note("version")
+        return VersionInfo(version="1", protocol=1, pid=2, started_ts=3.0, state_dir="/s")
+
+    def snapshot(self) -> Any:
+        self._note("snapshot")
+        return snapshot()
+
+    def series(self, seconds: int) -> list[Any]:
+        self._note("series", seconds)
+        return []
+
+    async def frames(self, interval_s: float) -> AsyncIterator[Frame]:
+        self.asked.append(("frames", interval_s))
+        yield Frame(seq=1, events=(event(1),))
+        yield Frame(seq=2)
+
+    def rows(self, *args: Any) -> list[Any]:
+        self._note("rows", *args)
+        return [event(1)]
+
+    def take_rows(self, rows: list[RequestRow]) -> None:
+        self._note("take_rows", rows)
+
+    async def logs(self, *args: Any) -> LogWindow:
+        self._note("logs", *args)
+        return LogWindow()
+
+    async def follow_logs(self, replicas: list[str] | None, since_ts: float) -> AsyncIterator[list[LogRow]]:
+        self.asked.append(("follow", replicas, since_ts))
+        yield []
+
+    def raw(self, replica: str) -> dict[str, Any]:
+        self._note("raw", replica)
+        return {}
+
+    async def drills(self) -> list[Any]:
+        self._note("drills")
+        return []
+
+    async def edge_text(self, what: str) -> str:
+        self._note("edge", what)
+        return "words"
+
+    async def preview(self, request: ActionRequest) -> ActionPreview:
+        self._note("preview", request)
+        return ActionPreview(verb=request.verb, target=request.target, summary="s", risk=Risk.NONE)
+
+    async def perform(self, request: ActionRequest) -> Any:
+        self._note("perform", request)
+        return {}
+
+    async def diff(self, yaml: str, source: str) -> list[str]:
+        self._note("diff", yaml, source)
+        return ["a line"]
+
+    def shutdown(self) -> None:
+        self._note("shutdown")
+
+
+def client(surface: Surface) -> httpx.AsyncClient:
+    app = control_app(surface)  # type: ignore[arg-type]  # answers are simpler than a daemon's
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (UsageError("m.", "n."), 400, "usage"),
+        (Refused("m.", "n."), 409, "refused"),
+        (TrinityError("m.", "n."), 422, "failed"),
+        (Unreachable("m.", "n."), 503, "unreachable"),
+        (InternalError("m.", "n."), 500, "internal"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/version", "/v1/snapshot", "/v1/rows/events", "/v1/logs", "/v1/drills"])
+async def test_failures_keep_their_kind_and_sentences(path: str, error: TrinityError, status: int, kind: str) -> None:
+    async with client(Surface(error)) as http:
+        answer = await http.get(path)
+    assert answer.status_code == status
+    assert msgspec.json.decode(answer.content, type=ErrorInfo) == ErrorInfo(kind=kind, message="m.", next_step="n.")
+
+
+async def test_a_bug_is_an_internal_error_with_its_name_not_a_trace() -> None:
+    async with client(Surface(ZeroDivisionError("oops"))) as http:
+        answer = await http.get("/v1/version")
+    info = msgspec.json.decode(answer.content, type=ErrorInfo)
+    assert (answer.status_code, info.kind) == (500, "internal")
+    assert "ZeroDivisionError: oops" in info.message
+    assert "Traceback" not in answer.text
+
+
+WRONG = ("limit=many", "limit=nan", "limit=inf", "since_ts=x", "since_ts=-inf", "until_ts=")
+WRONG_WHERE = ("where=[1]", "where={", 'where={"a":[]}')
+
+
+@pytest.mark.parametrize("query", [*WRONG, *WRONG_WHERE])
+async def test_a_wrong_query_is_the_clients_fault(query: str) -> None:
+    surface = Surface()
+    async with client(surface) as http:
+        answer = await http.get(f"/v1/rows/events?{query}")
+    assert answer.status_code == 400, answer.text
+    assert surface.asked == []
+
+
+async def test_queries_reach_the_surface_bounded() -> None:
+    surface = Surface()
+    async with client(surface) as http:
+        await http.get("/v1/rows/requests?since_ts=5&until_ts=9&limit=1e99&where=%7B%22status%22%3A200%7D")
+        await http.get("/v1/rows/requests?limit=-4")
+        await http.get("/v1/logs?replicas=a,,b&limit=7")
+        await http.get("/v1/series?seconds=30")
+    assert surface.asked == [
+        ("rows", "requests", 5.0, 9.0, 100_000, {"status": 200}),
+        ("rows", "requests", 0.0, None, 0, None),
+        ("logs", ["a", "b"], 0.0, None, 7),
+        ("series", 30),
+    ]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"verb":"dance","actor":"a"}', b'{"verb":"scale"}', b"\xff"])
+async def test_a_wrong_body_is_the_clients_fault(body: bytes) -> None:
+    surface = Surface()
+    async with client(surface) as http:
+        answer = await http.post("/v1/actions", content=body)
+    assert answer.status_code == 400
+    assert msgspec.json.decode(answer.content, type=ErrorInfo).kind == "usage"
+    assert surface.asked == []
+
+
+async def test_a_body_too_large_is_refused() -> None:
+    async with client(Surface()) as http:
+        answer = await http.post("/v1/apply/diff", content=b" " * (2 * 1024 * 1024 + 1))
+    assert answer.status_code == 400
+    assert "too large" in answer.text
+
+
+async def test_an_action_goes_through_as_it_was_asked() -> None:
+    surface = Surface()
+    request = ActionRequest(verb=Verb.SCALE, target="llm", args={"replicas": 3}, actor="cli:ada")
+    async with client(surface) as http:
+        answer = await http.post("/v1/actions/preview", content=msgspec.json.encode(request))
+    assert answer.status_code == 200
+    assert surface.asked == [("preview", request)]
+
+
+async def test_the_request_id_goes_in_and_out_and_one_is_made_where_there_is_none() -> None:
+    async with client(Surface()) as http:
+        named = await http.get("/v1/version", headers={"X-Request-ID": "mine"})
+        unnamed = await http.get("/v1/version")
+        failed = await http.get("/v1/rows/x?limit=q")
+    assert named.headers["x-request-id"] == "mine"
+    assert len(unnamed.headers["x-request-id"]) == 16
+    assert failed.headers["x-request-id"]
+
+
+async def test_streams_are_a_json_document_a_line_and_an_empty_batch_is_a_line() -> None:
+    surface = Surface()
+    async with client(surface) as http:
+        frames = (await http.get("/v1/stream?interval_s=0.001")).content.splitlines()
+        beat = (await http.get("/v1/logs/follow?replicas=a&since_ts=4")).content
+    assert [msgspec.json.decode(line, type=Frame).seq for line in frames] == [1, 2]
+    assert beat == b"[]\n"
+    assert surface.asked == [("frames", 0.1), ("follow", ["a"], 4.0)], "an interval below 0.1 s is not given"
+
+
+async def test_what_is_not_there_is_404_and_a_wrong_method_405() -> None:
+    async with client(Surface()) as http:
+        assert (await http.get("/v1/nothing")).status_code == 404
+        assert (await http.get("/v1/shutdown")).status_code == 405
