@@ -9,21 +9,19 @@ import difflib
 import ipaddress
 import os
 import shutil
-import typing
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from backend.config.fleet_file import FleetFile, ProbeFile, WorkloadFile
-from backend.config.settings import BadSetting, Settings, load_settings
+from backend.config.settings import NAMES, PROFILES, BadSetting, Settings, load_settings
 from backend.config.strict_yaml import position
 from backend.contract.errors import FileError, UsageError
 from backend.contract.fleet import WorkloadSpec
 
 _NAME_CHARS = set("abcdefghijklmnopqrstuvwxyz0123456789-")
 _MIN_PERIOD_S = 0.01
-PROFILES: tuple[str, ...] = typing.get_args(Settings.model_fields["log_profile"].annotation)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -72,12 +70,11 @@ def settings_of(file: FleetFile, place: Place, environ: dict[str, str] | None = 
 
 
 def _check_names(section: Iterable[str], place: Place, *path: str) -> None:
-    allowed = sorted(name.upper() for name in Settings.model_fields)
     for name in section:
-        if name.upper() not in allowed:
-            near = difflib.get_close_matches(name.upper(), allowed, n=1)
+        if name.upper() not in NAMES:
+            near = difflib.get_close_matches(name.upper(), NAMES, n=1)
             hint = f"Did you mean `{near[0]}`? " if near else ""
-            raise place.fail(f"unknown setting `{name}`.", f"{hint}Allowed: {', '.join(allowed)}.", *path, name)
+            raise place.fail(f"unknown setting `{name}`.", f"{hint}Allowed: {', '.join(NAMES)}.", *path, name)
 
 
 def check_fleet(file: FleetFile, settings: Settings, place: Place) -> None:
@@ -227,8 +224,7 @@ def check_port_clash(settings: Settings, file: FleetFile) -> None:
 
 def public_ports(settings: Settings, file: FleetFile) -> dict[str, int]:
     """The ports a fleet listens on, by setting; 0 takes a free one. The environment wins over `edge:`."""
-    given = settings.model_fields_set
-    edge = file.edge
+    given, edge = settings.given, file.edge
     return {
         "INFERENCE_PORT": settings.inference_port if "inference_port" in given or edge.port is None else edge.port,
         "HEALTH_PORT": settings.health_port,

@@ -6,48 +6,44 @@ Owns the documented environment variables. Reads nothing but the environment and
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+import msgspec
+from msgspec import Meta
 
 from backend.contract.errors import UsageError
 
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=1)]
+Positive = Annotated[float, Meta(gt=0.0)]
+Profile = Literal["development", "production", "testing"]
 
-Port = int
 
-
-class Settings(BaseSettings):
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every documented variable, lower-cased. Numbers outside their range are usage errors."""
 
-    model_config = SettingsConfigDict(
-        case_sensitive=False, extra="ignore", protected_namespaces=(), env_ignore_empty=True
-    )
-
-    inference_port: Port = Field(8080, ge=0, le=65535)
+    inference_port: Port = 8080
     """The edge's public port; 0 takes a free one."""
-    health_port: Port = Field(8081, ge=0, le=65535)
-    metrics_port: Port = Field(9090, ge=0, le=65535)
-    stats_port: Port = Field(8404, ge=0, le=65535)
+    health_port: Port = 8081
+    metrics_port: Port = 9090
+    stats_port: Port = 8404
 
-    num_threads: int = Field(16, ge=1)
-    max_batch_size: int = Field(32, ge=1)
+    num_threads: Count = 16
+    max_batch_size: Count = 32
     """Slots of one llm replica."""
-    max_sequence_length: int = Field(4096, ge=64)
+    max_sequence_length: Annotated[int, Meta(ge=64)] = 4096
     """Tokens of one slot's context."""
     model_path: str = ""
     """A GGUF file; empty takes the bundled one."""
 
-    target_cpu_percent: float = Field(70.0, gt=0, le=100)
-    target_queue_depth: float = Field(50.0, gt=0)
-    target_ttft_ms: float = Field(100.0, gt=0)
-    min_instances: int = Field(1, ge=0)
-    max_instances: int = Field(10, ge=1)
-    cooldown_seconds: float = Field(60.0, ge=0)
+    target_cpu_percent: Annotated[float, Meta(gt=0.0, le=100.0)] = 70.0
+    target_queue_depth: Positive = 50.0
+    target_ttft_ms: Positive = 100.0
+    min_instances: Annotated[int, Meta(ge=0)] = 1
+    max_instances: Count = 10
+    cooldown_seconds: Annotated[float, Meta(ge=0.0)] = 60.0
 
-    log_profile: Literal["development", "production", "testing"] = "production"
+    log_profile: Profile = "production"
     log_level: str = ""
     log_format: Literal["", "json", "console"] = ""
 
@@ -58,19 +54,15 @@ class Settings(BaseSettings):
     trinity_environment: str = "dev"
     """What drills may ask for with `safety.environments`."""
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
+    given: frozenset[str] = frozenset()
+    """Which of them somebody set; the others have their defaults."""
 
 
-NAMES: tuple[str, ...] = tuple(sorted(name.upper() for name in Settings.model_fields))
+_TYPES: Final[dict[str, Any]] = {
+    field.name: field.type for field in msgspec.structs.fields(Settings) if field.name != "given"
+}
+NAMES: Final[tuple[str, ...]] = tuple(sorted(name.upper() for name in _TYPES))
+PROFILES: Final[tuple[str, ...]] = get_args(Profile)
 
 
 class BadSetting(UsageError):
@@ -78,7 +70,7 @@ class BadSetting(UsageError):
 
     def __init__(self, name: str, message: str) -> None:
         self.name = name
-        self.from_environment = any(variable.upper() == name and value for variable, value in os.environ.items())
+        self.from_environment = name.lower() in _from_environment()
         where = "in the environment" if self.from_environment else "in trinity.yaml"
         super().__init__(message, f"Correct it {where}.")
 
@@ -88,30 +80,42 @@ def load_settings(sections: dict[str, str] | None = None) -> Settings:
 
     Raises BadSetting naming the variable, its value and what it takes.
     """
-    given: dict[str, Any] = {name.lower(): value for name, value in (sections or {}).items()}
-    try:
-        settings = Settings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).upper() if first["loc"] else "a setting"
-        raise BadSetting(name, f"{name}: `{str(first.get('input'))[:80]}` does not fit: {_wanted(first)}.") from None
+    texts = {name.lower(): value for name, value in (sections or {}).items()} | _from_environment()
+    values: dict[str, Any] = {}
+    for name, text in texts.items():
+        if kind := _TYPES.get(name):
+            try:
+                values[name] = (
+                    text if _TYPES[name] is str else msgspec.convert(text.strip(), _TYPES[name], strict=False)
+                )
+            except msgspec.ValidationError:
+                words = f"{name.upper()}: `{text[:80]}` does not fit: {_wanted(_TYPES[name], text)}."
+                raise BadSetting(name.upper(), words) from None
+    settings = Settings(**values, given=frozenset(values))
     if settings.min_instances > settings.max_instances:
         both = f"MIN_INSTANCES ({settings.min_instances}) is larger than MAX_INSTANCES ({settings.max_instances})."
         raise BadSetting("MIN_INSTANCES", both)
     return settings
 
 
-def _wanted(error: ErrorDetails) -> str:
+def _from_environment() -> dict[str, str]:
+    """The variables that say something, lower-cased: an empty one says nothing."""
+    return {name.lower(): value for name, value in os.environ.items() if value and name.lower() in _TYPES}
+
+
+def _wanted(kind: Any, text: str) -> str:
     """What a setting takes, in the words of the file's own errors."""
-    limits = error.get("ctx", {})
-    kind = error["type"]
-    if kind.startswith("int_"):
-        return "a whole number is wanted"
-    if kind.startswith("float_") or kind == "finite_number":
-        return "a number is wanted"
-    for name, words in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than")):
-        if name in limits:
-            return f"{words} {limits[name]:g} is wanted"
-    if "expected" in limits:
-        return f"allowed: {limits['expected']}"
-    return error["msg"]
+    known = msgspec.inspect.type_info(kind)
+    if isinstance(known, msgspec.inspect.LiteralType):
+        return f"allowed: {', '.join(repr(value) for value in known.values)}"
+    whole = isinstance(known, msgspec.inspect.IntType)
+    try:
+        number = int(text) if whole else float(text)
+    except ValueError:
+        return "a whole number is wanted" if whole else "a number is wanted"
+    assert isinstance(known, msgspec.inspect.IntType | msgspec.inspect.FloatType)
+    if known.le is not None and number > known.le:
+        return f"at most {known.le:g} is wanted"
+    if known.ge is not None:
+        return f"at least {known.ge:g} is wanted"
+    return f"more than {known.gt:g} is wanted"
