@@ -85,11 +85,9 @@ def load_settings(sections: dict[str, str] | None = None) -> Settings:
     for name, text in texts.items():
         if kind := _TYPES.get(name):
             try:
-                values[name] = (
-                    text if _TYPES[name] is str else msgspec.convert(text.strip(), _TYPES[name], strict=False)
-                )
+                values[name] = text if kind is str else msgspec.convert(text.strip(), kind, strict=False)
             except msgspec.ValidationError:
-                words = f"{name.upper()}: `{text[:80]}` does not fit: {_wanted(_TYPES[name], text)}."
+                words = f"{name.upper()}: `{text[:80]}` does not fit: {_wanted(kind, text)}."
                 raise BadSetting(name.upper(), words) from None
     settings = Settings(**values, given=frozenset(values))
     if settings.min_instances > settings.max_instances:
