@@ -92,15 +92,14 @@ class ControlClient:
         query = urllib.parse.urlencode(_log_query(replicas, since_ts))
         async with aclosing(self._lines(f"/v1/logs/follow?{query}", read_timeout_s=30.0)) as lines:
             async for line in lines:
-                yield msgspec.json.decode(line, type=list[LogRow])
+                yield _decoded(line, list[LogRow], "/v1/logs/follow")
 
     async def stream(self, interval_s: float = 1.0) -> AsyncGenerator[Frame, None]:
         """Frames until the daemon goes away, which raises Unreachable."""
-        decoder = msgspec.json.Decoder(Frame)
         url = f"/v1/stream?interval_s={interval_s}"
         async with aclosing(self._lines(url, read_timeout_s=5 * interval_s + 5)) as lines:
             async for line in lines:
-                yield decoder.decode(line)
+                yield _decoded(line, Frame, "/v1/stream")
         raise Unreachable("The daemon ended the stream.", _NO_DAEMON)
 
     async def preview(self, request: ActionRequest) -> ActionPreview:
@@ -116,7 +115,8 @@ class ControlClient:
 
     async def raw(self, replica: str) -> dict[str, Any]:
         """Everything known of a replica, as plain data."""
-        return await self._get(f"/v1/replicas/{urllib.parse.quote(replica)}", dict[str, Any])
+        name = urllib.parse.quote(replica, safe="")
+        return await self._get(f"/v1/replicas/{name}", dict[str, Any])
 
     async def edge(self, what: str) -> str:
         """HAProxy's own words: `stat`, `config` (secrets redacted) or `errors`."""
@@ -167,13 +167,7 @@ class ControlClient:
             answer = await self._http().request(method, url, content=body, timeout=timeout_s)
         if answer.status_code >= 400:
             raise _error_of(answer.content, answer.status_code)
-        try:
-            return msgspec.json.decode(answer.content, type=kind)
-        except msgspec.ValidationError as error:
-            raise InternalError(
-                f"The daemon's answer to {url} was not understood: {error}.",
-                "Daemon and console may be of different versions: `trinity version`.",
-            ) from None
+        return _decoded(answer.content, kind, url)
 
     async def _lines(self, url: str, *, read_timeout_s: float) -> AsyncGenerator[bytes, None]:
         with absent("httpx._main"):
@@ -232,9 +226,20 @@ def _log_query(replicas: list[str] | None, since_ts: float) -> dict[str, str]:
     return query
 
 
+def _decoded(raw: bytes, kind: type[T], url: str) -> T:
+    """The answer as data. Raises InternalError for what another version might have sent."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InternalError(
+            f"The daemon's answer to {url} was not understood: {error}.",
+            "Daemon and console may be of different versions: `trinity version`.",
+        ) from None
+
+
 def _error_of(body: bytes, status: int) -> Exception:
     try:
         info = msgspec.json.decode(body, type=ErrorInfo)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return InternalError(f"The daemon answered {status}.", "See its log: `trinity support-bundle`.")
     return from_wire(info.kind, info.message, info.next_step)
