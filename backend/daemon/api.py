@@ -159,85 +159,92 @@ def _where(request: Request) -> dict[str, Scalar] | None:
         raise UsageError(f"where= was not understood: {error}.", "Send a JSON object of columns.") from None
 
 
-def control_app(surface: ControlSurface) -> Starlette:
-    """The ASGI application over a surface."""
+class _Handlers:
+    """One method a route."""
 
-    async def version(_: Request) -> Response:
-        return _json(surface.version())
+    def __init__(self, surface: ControlSurface) -> None:
+        self._surface = surface
 
-    async def snapshot(_: Request) -> Response:
-        return _json(surface.snapshot())
+    async def version(self, _: Request) -> Response:
+        return _json(self._surface.version())
 
-    async def series(request: Request) -> Response:
-        return _json(surface.series(int(_number(request, "seconds", 600))))
+    async def snapshot(self, _: Request) -> Response:
+        return _json(self._surface.snapshot())
 
-    async def stream(request: Request) -> Response:
+    async def series(self, request: Request) -> Response:
+        return _json(self._surface.series(int(_number(request, "seconds", 600))))
+
+    async def stream(self, request: Request) -> Response:
         interval = min(60.0, max(0.1, _number(request, "interval_s", 1.0)))
-        return StreamingResponse(_ndjson(surface.frames(interval)), media_type="application/x-ndjson")
+        return StreamingResponse(_ndjson(self._surface.frames(interval)), media_type="application/x-ndjson")
 
-    async def rows(request: Request) -> Response:
+    async def rows(self, request: Request) -> Response:
         limit = _limit(request, 1000)
         table = request.path_params["table"]
         since = _number(request, "since_ts", 0.0)
-        return _json(surface.rows(table, since, _until(request), limit, _where(request)))
+        return _json(self._surface.rows(table, since, _until(request), limit, _where(request)))
 
-    async def logs(request: Request) -> Response:
+    async def logs(self, request: Request) -> Response:
         limit = _limit(request, 500)
         since = _number(request, "since_ts", 0.0)
-        return _json(await surface.logs(_replicas(request), since, _until(request), limit))
+        return _json(await self._surface.logs(_replicas(request), since, _until(request), limit))
 
-    async def follow(request: Request) -> Response:
-        batches = surface.follow_logs(_replicas(request), _number(request, "since_ts", 0.0))
+    async def follow(self, request: Request) -> Response:
+        batches = self._surface.follow_logs(_replicas(request), _number(request, "since_ts", 0.0))
         return StreamingResponse(_ndjson(batches), media_type="application/x-ndjson")
 
-    async def replica(request: Request) -> Response:
-        return _json(surface.raw(request.path_params["name"]))
+    async def replica(self, request: Request) -> Response:
+        return _json(self._surface.raw(request.path_params["name"]))
 
-    async def drills(_: Request) -> Response:
-        return _json(await surface.drills())
+    async def drills(self, _: Request) -> Response:
+        return _json(await self._surface.drills())
 
-    async def edge(request: Request) -> Response:
-        return _json({"text": await surface.edge_text(request.path_params["what"])})
+    async def edge(self, request: Request) -> Response:
+        return _json({"text": await self._surface.edge_text(request.path_params["what"])})
 
-    async def preview(request: Request) -> Response:
-        return _json(await surface.preview(await _body(request, ActionRequest)))
+    async def preview(self, request: Request) -> Response:
+        return _json(await self._surface.preview(await _body(request, ActionRequest)))
 
-    async def perform(request: Request) -> Response:
-        return _json(await surface.perform(await _body(request, ActionRequest)))
+    async def perform(self, request: Request) -> Response:
+        return _json(await self._surface.perform(await _body(request, ActionRequest)))
 
-    async def take_rows(request: Request) -> Response:
-        surface.take_rows(await _body(request, list[RequestRow]))
+    async def take_rows(self, request: Request) -> Response:
+        self._surface.take_rows(await _body(request, list[RequestRow]))
         return _json({})
 
-    async def diff(request: Request) -> Response:
+    async def diff(self, request: Request) -> Response:
         wanted = await _body(request, _DiffRequest)
-        return _json(await surface.diff(wanted.yaml, wanted.source))
+        return _json(await self._surface.diff(wanted.yaml, wanted.source))
 
-    async def shutdown(_: Request) -> Response:
-        surface.shutdown()
+    async def shutdown(self, _: Request) -> Response:
+        self._surface.shutdown()
         return _json({})
 
-    get: list[tuple[str, Handler]] = [
-        ("/v1/version", version),
-        ("/v1/snapshot", snapshot),
-        ("/v1/series", series),
-        ("/v1/stream", stream),
-        ("/v1/rows/{table}", rows),
-        ("/v1/logs", logs),
-        ("/v1/logs/follow", follow),
-        ("/v1/replicas/{name}", replica),
-        ("/v1/drills", drills),
-        ("/v1/edge/{what}", edge),
-    ]
-    post: list[tuple[str, Handler]] = [
-        ("/v1/actions/preview", preview),
-        ("/v1/actions", perform),
-        ("/v1/rows/requests", take_rows),
-        ("/v1/apply/diff", diff),
-        ("/v1/shutdown", shutdown),
-    ]
-    routes = [Route(path, _guarded(handler), methods=["GET"]) for path, handler in get]
-    routes += [Route(path, _guarded(handler), methods=["POST"]) for path, handler in post]
+
+def control_app(surface: ControlSurface) -> Starlette:
+    """The ASGI application over a surface."""
+    on = _Handlers(surface)
+    get: dict[str, Handler] = {
+        "/v1/version": on.version,
+        "/v1/snapshot": on.snapshot,
+        "/v1/series": on.series,
+        "/v1/stream": on.stream,
+        "/v1/rows/{table}": on.rows,
+        "/v1/logs": on.logs,
+        "/v1/logs/follow": on.follow,
+        "/v1/replicas/{name}": on.replica,
+        "/v1/drills": on.drills,
+        "/v1/edge/{what}": on.edge,
+    }
+    post: dict[str, Handler] = {
+        "/v1/actions/preview": on.preview,
+        "/v1/actions": on.perform,
+        "/v1/rows/requests": on.take_rows,
+        "/v1/apply/diff": on.diff,
+        "/v1/shutdown": on.shutdown,
+    }
+    routes = [Route(path, _guarded(handler), methods=["GET"]) for path, handler in get.items()]
+    routes += [Route(path, _guarded(handler), methods=["POST"]) for path, handler in post.items()]
     return Starlette(routes=routes)
 
 
