@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -101,6 +101,17 @@ def decode_line(table: str, line: bytes) -> Row | None:
         return None
     assert isinstance(row, RequestRow | SampleRow | EventRow | ActionRow)
     return row
+
+
+def decode_lines(table: str, lines: Sequence[bytes]) -> list[Row]:
+    """The rows of many lines, those left out that are none. All at once: a daemon's start waits for it."""
+    try:
+        rows: list[Any] = _DECODERS[table].decode_lines(b"\n".join(lines))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        rows = []
+    if len(rows) == len(lines):
+        return rows
+    return [row for line in lines if (row := decode_line(table, line)) is not None]
 
 
 class JournalText(msgspec.Struct, frozen=True):

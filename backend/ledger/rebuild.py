@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from backend.contract.rows import EventRow, Row
-from backend.ledger.journal import LedgerFile, decode_line, read_lines
+from backend.ledger.journal import LedgerFile, decode_line, decode_lines, read_lines
 
 
 class Rebuilt(msgspec.Struct):
@@ -46,7 +46,7 @@ def rebuild_table(files: Sequence[LedgerFile], limit: int) -> Rebuilt:
             break  # the segments program of a daemon that died is still at work: it is a segment now
         wanted = lines[max(0, len(lines) - room) :]
         rebuilt.complete = rebuilt.complete and len(wanted) == len(lines)
-        rows = [row for line in wanted if (row := decode_line(file.table, line)) is not None]
+        rows = decode_lines(file.table, wanted)
         rebuilt.unreadable_lines += len(wanted) - len(rows)
         newest_first.append(rows)
         room -= len(rows)
