@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _START_TIMEOUT_S = 30.0
+_END_TIMEOUT_S = 30.0
 F = Callable[..., Any]
 
 
@@ -133,6 +134,7 @@ class DaemonStart:
             raise InternalError(f"trinityd ended at start (exit code {self._process.wait(5)}).", "See its log.")
         report = json.loads(self._text)
         if not report["ok"]:
+            self._process.wait(_END_TIMEOUT_S)  # who is told of a failure finds nothing of it left
             raise from_wire(report["kind"], report["message"], report["next_step"])
         return not report.get("already", False)
 

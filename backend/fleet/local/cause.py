@@ -14,23 +14,26 @@ _COMPLAINT: Final = re.compile(
     r"|out of memory|in use|corrupt|unsupported|unrecognized|exiting",
     re.IGNORECASE,
 )
+_STAMP: Final = re.compile(r"^[0-9.]+ [A-Z] +(?=\S)")
+"""llama.cpp's: `0.00.045.892 E llama_model_load: ...`."""
 _TRACEBACK: Final = "Traceback (most recent call last):"
 
 
 def cause_line(lines: tuple[str, ...]) -> str:
     """The line that says why: the end of a traceback, else the first of the last run of complaints, else the last.
 
-    Engines print the root of a failure first and ever more general complaints after it.
+    Engines print the root of a failure first and ever more general complaints after it, with at most one other line
+    between them. Their clock and level are left out.
     """
-    said = [line.strip() for line in lines if line.strip()]
+    said = [_STAMP.sub("", line.strip()) for line in lines if line.strip()]
     if not said:
         return ""
     complaints = [index for index, line in enumerate(said) if _COMPLAINT.search(line)]
     if _TRACEBACK in said or not complaints:
         return said[-1][:_MAX_CHARS]
     first = complaints[-1]
-    while first - 1 in complaints:
-        first -= 1
+    while near := {first - 1, first - 2}.intersection(complaints):
+        first = min(near)
     return said[first][:_MAX_CHARS]
 
 

@@ -33,3 +33,14 @@ def test_exit_phrases() -> None:
     assert exit_phrase(ExitRecord(ts=0, signal=11)) == "killed by SIGSEGV"
     assert exit_phrase(ExitRecord(ts=0, signal=9, reason="OOMKilled")) == "OOMKilled"
     assert exit_phrase(ExitRecord(ts=0, reason="Unknown")) == "Unknown"
+
+
+def test_one_other_line_between_complaints_does_not_hide_the_root() -> None:
+    lines = (
+        "0.00.003.485 I srv    load_model: loading model '/m/x.gguf'",
+        "0.00.045.892 E llama_model_load: error loading model: unknown model architecture: 'xlama'",
+        "0.00.045.918 E srv    load_model: failed to load model, '/m/x.gguf'",
+        "0.00.045.923 I srv    operator(): operator(): cleaning up before exit...",
+        "0.00.046.668 E srv          init: exiting due to model loading error",
+    )
+    assert cause_line(lines) == "llama_model_load: error loading model: unknown model architecture: 'xlama'"
