@@ -79,7 +79,7 @@ def _axis(gutter: int, columns: int, window_s: float) -> Line:
     for step in range(steps):
         text = _ago(window_s * (steps - step) / steps)
         at = round(columns * step / steps)
-        if at + len(text) > columns - 4:
+        if at + len(text) > columns - 5:
             break
         cells[at : at + len(text)] = text
     cells[columns - 3 :] = "now"

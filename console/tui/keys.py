@@ -59,6 +59,7 @@ TABLE_KEYS: Final[tuple[tuple[str, str], ...]] = (
     ("space", "Mark; verbs then act on every marked row"),
     ("o O", "Sort by the next column, turn the order round"),
     ("home end", "First row, last row"),
+    ("v", "Requests: every side that saw one; events: debug too"),
 )
 LOG_KEYS: Final[tuple[tuple[str, str], ...]] = (
     ("↑ ↓ pgup pgdn", "Scroll back and forth; new lines wait below"),

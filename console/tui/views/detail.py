@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 from textual.app import ComposeResult
@@ -10,9 +11,12 @@ from textual.app import ComposeResult
 from backend.contract.rows import EventRow, LogRow, RequestRow
 from console.render.detail import raw_lines, replica_lines, row_lines
 from console.render.spans import Line
+from console.state.requests import one_a_request
 from console.tui.polling import Poller
 from console.tui.scroll import ScrollPanel
 from console.tui.views.base import View
+
+REQUESTS: Final = 10
 
 
 class DetailView(View):
@@ -86,8 +90,8 @@ class DetailView(View):
         if self.raw:
             self._raw = await source.raw(name)
         else:
-            rows = await source.rows("requests", limit=10, where={"replica": name})
-            self._requests = [row for row in rows if isinstance(row, RequestRow)]
+            rows = await source.rows("requests", limit=2 * REQUESTS, where={"replica": name})
+            self._requests = one_a_request(row for row in rows if isinstance(row, RequestRow))[-REQUESTS:]
             self._logs = (await source.logs([name], limit=15)).rows
         self.panel.sync()
 

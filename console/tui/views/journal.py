@@ -1,13 +1,15 @@
-"""Events and actions: what happened, and who did what with which result."""
+"""Events and actions: what happened, and who did what with which result. Debug events on demand."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 
 from backend.contract.rows import ActionRow, EventRow
+from backend.contract.words import Severity
 from console.render import units
 from console.render.ledger_columns import ACTION_COLUMNS, EVENT_COLUMNS, action_haystack, event_haystack, event_key
 from console.render.spans import Line
@@ -17,14 +19,16 @@ from console.tui.vtable import VTable
 
 
 class JournalView(View):
-    """Two tables, newest first; side by side where there is room."""
+    """Two tables, newest first; side by side where there is room. `v` shows debug events too."""
 
     DEFAULT_CSS = "JournalView { padding: 0 1; } JournalView > VTable { width: 1fr; height: 1fr; }"
     label = "Events"
-    keys = (("tab", "other table"), ("A", "acknowledge"), ("u", "undo"))
+    keys = (("tab", "other table"), ("v", "debug too"), ("A", "acknowledge"), ("u", "undo"))
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("v", "verbose", "debug too", id="journal.verbose", show=False)]
 
     def __init__(self) -> None:
         super().__init__(id="view-journal")
+        self.verbose = False
         self.event_model: TableModel[EventRow] = TableModel(
             EVENT_COLUMNS, event_key, event_haystack, sort_key="time", descending=True, tail=True
         )
@@ -33,12 +37,18 @@ class JournalView(View):
         )
 
     def compose(self) -> ComposeResult:
-        yield VTable(self.event_model, "Events", empty="nothing has happened yet", note=self._alarms, id="events")
+        yield VTable(self.event_model, "Events", empty="nothing has happened yet", note=self._note, id="events")
         yield VTable(self.action_model, "Actions", empty="nobody has done anything yet", id="actions")
 
-    def _alarms(self) -> Line:
+    def _note(self) -> Line:
         unseen = len(self.trinity.state.unacknowledged())
-        return ((f"{units.plural(unseen, 'alarm')} not acknowledged", "error b"),) if unseen else ()
+        if unseen:
+            return ((f"{units.plural(unseen, 'alarm')} not acknowledged", "error b"),)
+        return (("debug too", "faint"),) if self.verbose else ()
+
+    def action_verbose(self) -> None:
+        self.verbose = not self.verbose
+        self.update()
 
     def tables(self) -> tuple[VTable[EventRow], VTable[ActionRow]]:
         return self.query_one("#events", VTable), self.query_one("#actions", VTable)
@@ -49,7 +59,8 @@ class JournalView(View):
 
     def update(self) -> None:
         events_table, actions = self.tables()
-        events_table.set_items(list(self.trinity.state.events))
+        told = self.trinity.state.events
+        events_table.set_items([row for row in told if self.verbose or row.severity != Severity.DEBUG])
         actions.set_items(self.trinity.state.actions)
         super().update()
 

@@ -1,29 +1,34 @@
-"""Requests as the ledger has them, newest first."""
+"""Requests as the ledger has them, newest first: one row each, or one for every side that saw it."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 
 from backend.contract.rows import RequestRow
 from console.render.ledger_columns import REQUEST_COLUMNS, request_haystack, request_key
 from console.render.spans import Line
+from console.state.requests import one_a_request
 from console.state.table import TableModel
 from console.tui.polling import Poller
 from console.tui.views.base import View
 from console.tui.vtable import VTable
 
-KEPT: Final = 1000
+KEPT: Final = 2000
+"""Rows; a request has two, or three where its client reports too."""
 OVERLAP_S: Final = 20.0
 """A row may be completed after it was first seen: this much is asked for again each time."""
 
 
 class RequestsView(View):
-    """Asks the ledger once a second while it is on screen."""
+    """Asks the ledger once a second while it is on screen. `v` shows what edge, attempts and client saw apart."""
 
     DEFAULT_CSS = "RequestsView { padding: 0 1; }"
     label = "Requests"
+    keys = (("v", "every side"),)
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("v", "sides", "every side", id="requests.sides", show=False)]
 
     def __init__(self) -> None:
         super().__init__(id="view-requests")
@@ -31,6 +36,7 @@ class RequestsView(View):
             REQUEST_COLUMNS, request_key, request_haystack, sort_key="time", descending=True, tail=True
         )
         self._rows: dict[str, RequestRow] = {}
+        self.apart = False
         self._poller: Poller | None = None
 
     def compose(self) -> ComposeResult:
@@ -42,7 +48,18 @@ class RequestsView(View):
     def _note(self) -> Line:
         if self._poller is not None and self._poller.error:
             return ((self._poller.error, "error"),)
-        return ((f"newest {KEPT}", "faint"),) if len(self._rows) >= KEPT else ()
+        said = ["as edge, attempt and client saw them"] if self.apart else []
+        said += [f"newest {KEPT} rows"] if len(self._rows) >= KEPT else []
+        return (("  ".join(said), "faint"),) if said else ()
+
+    def action_sides(self) -> None:
+        self.apart = not self.apart
+        self._show()
+
+    def _show(self) -> None:
+        table = self.table()
+        if table is not None:
+            table.set_items(list(self._rows.values()) if self.apart else one_a_request(self._rows.values()))
 
     async def _fetch(self) -> None:
         newest = max((row.ts for row in self._rows.values()), default=0.0)
@@ -55,9 +72,7 @@ class RequestsView(View):
         if len(self._rows) > KEPT:
             newest_rows = sorted(self._rows.items(), key=lambda item: item[1].ts)[-KEPT:]
             self._rows = dict(newest_rows)
-        table = self.table()
-        if table is not None:
-            table.set_items(list(self._rows.values()))
+        self._show()
 
     def table(self) -> VTable[Any] | None:
         return self.query_one(VTable)

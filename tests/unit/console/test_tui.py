@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from backend.contract.words import Phase, Verb
+from backend.contract.words import Phase, Severity, Verb
 from console.render.layout import PANES
 from console.state.simulator import SimulatorSource
 from console.tui.app import TrinityApp
@@ -436,3 +436,14 @@ def test_every_key_has_its_own_id_and_no_key_is_bound_twice() -> None:
     assert len(keys) == len(set(keys))
     destructive = {key.keys for key in KEYS if key.group == "Act"}
     assert not any("ctrl" in key for key in destructive), "no destructive control chord"
+
+
+async def test_debug_events_are_shown_on_demand() -> None:
+    async with console() as screen:
+        screen.source.world.event("edge.slot", Severity.DEBUG, "edge", "slot 7 is empty")
+        screen.source.world.event("edge.filled", Severity.INFO, "llm-0", "llm-0 takes requests")
+        await screen.press("5")
+        await screen.shows("llm-0 takes requests")
+        assert "slot 7 is empty" not in screen.text
+        await screen.press("v")
+        await screen.shows("slot 7 is empty")
