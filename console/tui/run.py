@@ -21,7 +21,6 @@ from console.state.source import FleetSource
 from console.tui.first_light import first_frame
 from console.tui.hygiene import Terminal
 
-_TERMINAL_CHECK_S = 2.0
 FAREWELL = "The fleet goes on running. Stop it with: trinity down"
 
 
