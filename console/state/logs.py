@@ -37,6 +37,10 @@ class LogRing:
             self.rows.extend(fresh)
         return len(fresh)
 
+    def newest(self) -> list[LogRow]:
+        """The lines of the newest instant: whoever asks for lines from there on gets them again."""
+        return [row for row in self.rows if row.ts == self.newest_ts]
+
     def clear(self) -> None:
         """Start again, for another selection; the filter stays."""
         self.rows.clear()
@@ -68,3 +72,14 @@ class LogRing:
     @property
     def newest_ts(self) -> float:
         return self.rows[-1].ts if self.rows else 0.0
+
+
+def without(rows: Iterable[LogRow], held: list[LogRow]) -> list[LogRow]:
+    """The lines but those of `held`, each of which is taken out of both once."""
+    fresh: list[LogRow] = []
+    for row in rows:
+        if row in held:
+            held.remove(row)
+        else:
+            fresh.append(row)
+    return fresh

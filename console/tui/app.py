@@ -156,7 +156,7 @@ class TrinityApp(App[int]):
                     self.refresh_panels()
                 raise Unreachable("The daemon closed the stream.")
             except (TrinityError, OSError) as error:
-                self.state.lost(error.message if isinstance(error, TrinityError) else str(error))
+                self.state.lost(str(error))
                 self.refresh_panels()
             await asyncio.sleep(retry)
             retry = min(LAST_RETRY_S, retry * 1.7)

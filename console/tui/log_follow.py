@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual.worker import Worker
 
 from backend.contract.errors import TrinityError
+from console.state.logs import without
 
 if TYPE_CHECKING:
     from console.tui.app import TrinityApp
@@ -50,8 +51,9 @@ class LogFollower:
                     window = await source.logs(replicas, limit=self.window)
                     ring.left_out = window.truncated
                     self.pane.arrived(ring.extend(window.rows))
+                held = ring.newest()
                 async for batch in source.follow_logs(replicas, since_ts=ring.newest_ts):
-                    self.pane.arrived(ring.extend(batch))
+                    self.pane.arrived(ring.extend(without(batch, held)))
             except (TrinityError, OSError):
                 self.pane.sync()
             await asyncio.sleep(RETRY_S)

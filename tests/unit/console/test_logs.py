@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backend.contract.rows import LogRow
-from console.state.logs import LogRing
+from console.state.logs import LogRing, without
 
 
 def rows(*stamps, replica="a"):
@@ -41,3 +41,12 @@ def test_clearing_keeps_the_filter():
     ring.extend(rows(1))
     ring.clear()
     assert (len(ring.rows), ring.find, ring.extend([])) == (0, "x", 0)
+
+
+def test_following_from_the_newest_instant_repeats_no_line_and_loses_none():
+    ring = LogRing()
+    ring.extend([*rows(1, 2), *rows(2, replica="b")])
+    held = ring.newest()
+    for batch in ([], rows(2), [*rows(2, replica="b"), *rows(2, replica="c")], rows(2, 3)):
+        ring.extend(without(batch, held))
+    assert [(row.ts, row.replica) for row in ring.rows] == [(1, "a"), (2, "a"), (2, "b"), (2, "c"), (2, "a"), (3, "a")]
