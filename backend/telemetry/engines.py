@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -134,8 +135,12 @@ class EngineScraper:
         self._fleet, self._targets, self._clock, self._sink = fleet, targets, clock, sink
         self._period_s, self._timeout_s = period_s, timeout_s
         # A kept connection would hold one of llama.cpp's few HTTP threads between two scrapes.
+        # Engines speak plain HTTP: without a bare TLS context the machine's certificates are read, 30 ms on the loop.
         self._client = client or httpx.AsyncClient(
-            limits=httpx.Limits(max_keepalive_connections=0), headers={"Connection": "close"}, trust_env=False
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            limits=httpx.Limits(max_keepalive_connections=0),
+            headers={"Connection": "close"},
+            trust_env=False,
         )
         self._replicas: dict[str, _Replica] = {}
         # Outlives a replica's absence: the same process may come back and must not be counted twice.
