@@ -22,7 +22,10 @@ class EdgeEvents:
         """HAProxy ended without being told to."""
         how = f"signal {record.signal}" if record.signal else f"exit code {record.code}"
         attributes: dict[str, Scalar] = {"pid": record.pid, "signal": record.signal, "code": record.code}
-        self._add("edge.died", Severity.ERROR, f"HAProxy ended ({how}); its shim starts it again.", attributes)
+        message = f"HAProxy ended ({how}); its shim starts it again."
+        if record.reason == "Unknown":
+            message = "The shim of HAProxy was killed, and HAProxy with it; both are started again."
+        self._add("edge.died", Severity.ERROR, message, attributes)
 
     def respawned(self, pid: int | None, gap_s: float, lost: int) -> None:
         """Its shim started it again; `gap_s` counts from its end, `lost` is what it had in flight."""

@@ -95,14 +95,10 @@ class HaproxyEdge:
         self.adopted = shim is not None
         if shim is None:
             shim = await self._launch()
-        self._shim = shim
-        shim.on_exit(self._exited)
-        shim.on_start(self._started)
         try:
-            await self._wait_answers()
+            await self._use(shim)
         except TrinityError:
             self._stopping = True
-            await shim.stop(0.0)
             raise
         self._tell_missed(shim.record)
         self._tasks = [
@@ -278,6 +274,33 @@ class HaproxyEdge:
         )
         return await ShimClient.launch(self._store.shim_spec(binary, port, stats_port), clock=self._clock)
 
+    async def _use(self, shim: ShimClient) -> None:
+        """Work with this shim from now on. Raises TrinityError, the shim stopped, if its HAProxy does not answer."""
+        self._shim = shim
+        shim.on_exit(self._exited)
+        shim.on_start(self._started)
+        try:
+            await self._wait_answers()
+        except TrinityError:
+            stopping, self._stopping = self._stopping, True  # an end of our making is no event
+            await shim.stop(0.0)
+            self._stopping = stopping
+            raise
+
+    async def _replace_lost_shim(self) -> None:
+        """The shim itself was killed, and HAProxy and the listening sockets with it: another on the same ports, with
+        the same slots. Tried again by the caller until it works."""
+        try:
+            async with self._lock:
+                await self.reader.settle(_none_lives, 1 << 62)
+                ports = [listen.port for listen in self._need_shim().record.spec.listen]
+                spec = self._store.shim_spec(self._need_binary(), *ports)
+                await self._use(await ShimClient.launch(spec, clock=self._clock))
+            self._started(self._need_shim().record)
+        except TrinityError as error:
+            self._events.trouble("edge.not_started", f"The edge could not be started again: {error}")
+            await asyncio.sleep(1.0)
+
     async def _wait_answers(self, not_pid: int | None = None) -> None:
         """Until a HAProxy (other than `not_pid`) answers. Raises TrinityError after five seconds."""
         deadline = self._clock.mono() + _UP_S
@@ -393,6 +416,8 @@ class HaproxyEdge:
     async def _read_loop(self) -> None:
         while True:
             try:
+                if self._need_shim().gone and not self._stopping:
+                    await self._replace_lost_shim()
                 await self.reader.read_all()
                 await self._settle_ended()
                 if self.reader.needs_new_file() and not self._reloading:

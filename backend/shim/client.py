@@ -150,6 +150,11 @@ class ShimClient:
         self._start_listeners.append(listener)
         return lambda: self._start_listeners.remove(listener) if listener in self._start_listeners else None
 
+    @property
+    def gone(self) -> bool:
+        """Whether the shim itself has ended."""
+        return self._gone.is_set()
+
     async def closed(self) -> None:
         """Returns when the shim itself has ended (or at once after `close`)."""
         await self._gone.wait()
