@@ -36,7 +36,8 @@ from backend.daemon.views import Known, build_snapshot
 from backend.edge.haproxy import HaproxyEdge
 from backend.edge.settings import EdgeSettings
 from backend.fleet.local import LocalFleet
-from backend.ledger import Ledger
+from backend.ledger import Ledger, Limits
+from backend.ledger.log_retention import prune_logs
 from backend.quantiles import summarize
 from backend.reconcile.controller import Reconciler
 from backend.reconcile.diff import diff
@@ -52,6 +53,7 @@ _log = get_logger(__name__)
 _SNAPSHOT_AGE_S = 0.1
 """Consoles that ask within it share one."""
 _PREVIEW_WINDOW_S = 300.0
+_RETENTION_PERIOD_S = 3600.0
 
 
 class Parts:
@@ -121,6 +123,7 @@ class Parts:
         await self.gateway.close_interrupted()
         await self.drills.recover()
         self._run("telemetry", self.meters.run())
+        self._run("log retention", self._retain_logs())
 
     async def close(self) -> None:
         """Detach: replicas and edge go on, their next daemon adopts them."""
@@ -150,6 +153,14 @@ class Parts:
             task.cancel()
         await asyncio.gather(*self._loops.values(), return_exceptions=True)
         self.meters.close()
+
+    async def _retain_logs(self) -> None:
+        """Hourly: logs of replicas that are gone are kept as long as the ledger's rows."""
+        while True:
+            living = {r.name for r in self.fleet.observe()} | {"edge"}
+            too_old = self.clock.now() - Limits().retention_s
+            await asyncio.to_thread(prune_logs, self.paths.logs_dir, living, older_than_ts=too_old)
+            await asyncio.sleep(_RETENTION_PERIOD_S)
 
     def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """A loop of the daemon's. Its death is an event: a daemon must not be half dead in silence."""
