@@ -1,7 +1,8 @@
 """What the caller of one request got: pure functions from what was seen on the wire to an outcome.
 
 Owns the names of failures (`termination` of a client row): `refused`, `reset`, `closed`, `unreachable`, `timeout`,
-`truncated`, `silent_end`, `malformed`, `stream_error`, `bad_answer`, `http_<status>`, `cancelled`, `cap`; empty for a clean end.
+`truncated`, `silent_end`, `malformed`, `stream_error`, `bad_answer`, `http_<status>`, `cancelled`, `cap`; empty for a
+clean end.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ def classify(
     """Judge one exchange.
 
     Shed: 429, or 503 with Retry-After. Failed: anything broken, other errors, a stream that was cut.
-    Wrong: a whole 2xx answer of the wrong shape, a stream that ends cleanly without its end mark. Slow: good, but later than `slow_over_s`;
-    `latency_s` counts from the intended send.
+    Wrong: a whole 2xx answer of the wrong shape, a stream that ends cleanly without its end mark. Slow: good, but later
+    than `slow_over_s`; `latency_s` counts from the intended send.
     """
     if seen.error:
         return Verdict(RequestOutcome.FAILED, seen.error, _SENTENCES.get(seen.error, seen.error))
