@@ -8,17 +8,20 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 import msgspec
 
 from backend.commands.output import print_json
-from backend.commands.place import Place, common, daemon_answers
+from backend.commands.place import Place, common, daemon_answers, file_to_start_from
 from backend.contract import exit_codes
 from backend.contract.control import Snapshot
-from backend.contract.errors import TrinityError
+from backend.contract.errors import TrinityError, UsageError
 from backend.lean import absent
+
+if TYPE_CHECKING:
+    from backend.config.resolve import FleetConfig
 
 Grade = Literal["ok", "warning", "failed"]
 _MIN_FREE_BYTES = 512 * 1024 * 1024
@@ -66,28 +69,40 @@ def _attempt(name: str, mend: str, work: Callable[[], str]) -> Check:
 
 
 def _machine(place: Place) -> Iterator[Check]:
-    from backend.config.fleet_file import DEFAULT
-    from backend.config.resolve import resolve
-    from backend.serving.models import resolve_model
+    found: list[FleetConfig] = []
 
-    yield _attempt("model", "Set MODEL_PATH.", lambda: resolve_model(os.environ.get("MODEL_PATH")).note)
-    found = importlib.util.find_spec("xllamacpp") is not None
-    yield Check(
-        "engine", "ok" if found else "failed", "xllamacpp" if found else "xllamacpp is missing", "Run `make env`."
-    )
-    yield _attempt("edge program", "Set TRINITY_HAPROXY to HAProxy 2.8 or newer.", _haproxy)
-    notes: list[str] = []
+    def configuration() -> str:
+        config, source = _configuration()
+        found.append(config)
+        return source
 
-    def sizes() -> str:
-        config = resolve(DEFAULT)
-        notes.extend(config.notes)
+    yield _attempt("configuration", "Correct it.", configuration)
+    for config in found:
+        for spec in config.workloads:
+            if spec.engine == "llamacpp":
+                yield Check("model", "ok", f"{spec.name}: {spec.model_alias} from {spec.env['MODEL_PATH']}")
         need = sum(config.replica_memory_bytes.get(w.name, 0) * w.replicas for w in config.workloads)
-        return f"the built-in fleet needs about {need / 2**30:.1f} GiB"
-
-    yield _attempt("memory", "Lower MAX_BATCH_SIZE or MAX_SEQUENCE_LENGTH.", sizes)
-    for note in notes:
-        yield Check("clamped", "warning", note, "Only as large as the machine; nothing to do.")
+        if need:
+            yield Check("memory", "ok", f"this fleet needs about {need / 2**30:.1f} GiB")
+        for note in config.notes:
+            yield Check("clamped", "warning", note, "Only as large as the machine; nothing to do.")
+    engine = importlib.util.find_spec("xllamacpp") is not None
+    words = "xllamacpp" if engine else "xllamacpp is missing"
+    yield Check("engine", "ok" if engine else "failed", words, "Run `make env`.")
+    yield _attempt("edge program", "Set TRINITY_HAPROXY to HAProxy 2.8 or newer.", _haproxy)
     yield _attempt("state directory", "Choose another with --state.", lambda: _room(place))
+
+
+def _configuration() -> tuple[FleetConfig, str]:
+    """What `trinity up` would start from here. Raises FileError or UsageError."""
+    from backend.config.fleet_file import DEFAULT, parse_fleet_file, read_text
+    from backend.config.resolve import resolve
+
+    file = file_to_start_from(None)
+    if file is None:
+        return resolve(DEFAULT), "the built-in default"
+    text, source = read_text(file), str(file)
+    return resolve(parse_fleet_file(text, source), source, text), source
 
 
 def _haproxy() -> str:
@@ -116,7 +131,10 @@ def _room(place: Place) -> str:
 def _ports() -> Iterator[Check]:
     from backend.config.settings import load_settings
 
-    settings = load_settings()
+    try:
+        settings = load_settings()
+    except UsageError:
+        return  # the configuration's own check has told it
     for name in ("inference_port", "health_port", "metrics_port", "stats_port"):
         port: int = getattr(settings, name)
         with socket.socket() as probe:

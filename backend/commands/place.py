@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 _START_TIMEOUT_S = 30.0
 _END_TIMEOUT_S = 30.0
+_OTHERS_START_S = 3.0
+"""How long another starter's daemon is given before we try ourselves again."""
 F = Callable[..., Any]
 
 
@@ -204,7 +206,10 @@ def ensure_daemon(paths: StatePaths, *, file: Path | None = None, auto_port: boo
                 f"A trinityd holds {paths.state_dir} but does not answer.",
                 "End it with `trinity down`, then try again.",
             )
-        time.sleep(0.1)  # another start or end is under way
+        # Another start or end is under way.
+        patience = time.monotonic() + _OTHERS_START_S
+        while not daemon_answers(paths) and time.monotonic() < patience:
+            time.sleep(0.05)
     return False
 
 

@@ -59,7 +59,7 @@ def act(
 
 def _confirm(summary: str, target: str) -> None:
     if not sys.stdin.isatty():
-        raise UsageError(f"This is risky and wants --yes: {summary}", "Look at it with --dry-run first.")
+        raise UsageError(f"This is risky and wants --yes: {summary}.", "Look at it with --dry-run first.")
     narrate(summary)
     if click.prompt("Type the target's name to go on", default="", show_default=False, err=True) != target:
         raise Refused("Cancelled; nothing was done.", "")

@@ -77,7 +77,7 @@ def query(ledger_dir: Path, sql: str, *, limit: int = 1000, logs_dir: Path | Non
             ) from error
         except pl.exceptions.PolarsError as error:
             said = str(error).split("\n\nResolved plan", 1)[0].strip()
-            raise UsageError(f"The query failed: {said}", tables_hint()) from error
+            raise UsageError(f"The query failed: {said.rstrip('.')}.", tables_hint()) from error
         else:
             rows = tuple(tuple(map(_scalar, row)) for row in frame.head(limit).rows())
             return QueryResult(columns=tuple(frame.columns), rows=rows, truncated=frame.height > limit)

@@ -80,6 +80,19 @@ def test_a_wrong_variable_is_named(light: LightFleet, name: str, value: str, wor
     assert words in light.refused("up")
 
 
+def test_doctor_names_what_is_wrong_and_how_to_mend_it_and_goes_on(light: LightFleet) -> None:
+    light.env["MAX_INSTANCES"] = "many"
+    done = light.trinity("doctor", check=False)
+    assert done.returncode == 1
+    assert "✗ configuration    MAX_INSTANCES: `many` does not fit" in done.stdout
+    assert "→ Correct it in the environment." in done.stdout
+    assert "state directory" in done.stdout
+    del light.env["MAX_INSTANCES"]
+    done = light.trinity("doctor")
+    assert f"✓ configuration    {light.root / 'trinity.yaml'}" in done.stdout
+    assert f"✓ HEALTH_PORT      {light.env['HEALTH_PORT']} is free" in done.stdout
+
+
 # -- the model file
 
 
