@@ -19,6 +19,10 @@ START_TIMEOUT_S = 15.0
 END_TIMEOUT_S = RETRY_FOR_S + 5.0
 
 
+_GONE = (OSError, RuntimeError)
+"""What writing to a process that has ended raises: the second is uvloop's, for a transport it has closed."""
+
+
 class WardenLink:
     """A running warden with its lease."""
 
@@ -71,7 +75,7 @@ class WardenLink:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*_GONE):
             if clean:
                 self._process.stdin.write(DONE + b"\n")
             self._process.stdin.close()
@@ -87,7 +91,7 @@ class WardenLink:
             try:
                 self._process.stdin.write(b".\n")
                 await self._process.stdin.drain()
-            except OSError:
+            except _GONE:
                 return
             await asyncio.sleep(self._heartbeat_s)
 
