@@ -59,10 +59,10 @@ TABLE_KEYS: Final[tuple[tuple[str, str], ...]] = (
     ("space", "Mark; verbs then act on every marked row"),
     ("o O", "Sort by the next column, turn the order round"),
     ("home end", "First row, last row"),
-    ("v", "Requests: every side that saw one; events: debug too"),
+    ("v", "More: every side of a request, debug events"),
 )
 LOG_KEYS: Final[tuple[tuple[str, str], ...]] = (
-    ("↑ ↓ pgup pgdn", "Scroll back and forth; new lines wait below"),
+    ("↑ ↓ pgup pgdn", "Scroll; new lines wait below"),
     ("end G", "Newest line, follow"),
     ("w", "Wrap long lines"),
 )
