@@ -42,8 +42,8 @@ def watch(run_dir: Path, descriptor: int, expires_s: float) -> str:
     """Wait until there is cause to act; the cause, or empty when the run said it is done."""
     heard = time.monotonic()
     while True:
-        left_s = expires_s - (time.monotonic() - heard)
-        readable, _, _ = select.select([descriptor], [], [], max(0.0, min(left_s, 0.1)))
+        looked = time.monotonic()
+        readable, _, _ = select.select([descriptor], [], [], max(0.0, min(heard + expires_s - looked, 0.1)))
         if readable:
             chunk = os.read(descriptor, 4096)
             if not chunk:
@@ -51,9 +51,9 @@ def watch(run_dir: Path, descriptor: int, expires_s: float) -> str:
             if DONE in chunk:
                 return ""
             heard = time.monotonic()
-        # Only with nothing to read: a warden that was not scheduled for a while has heartbeats waiting.
-        elif (quiet_s := time.monotonic() - heard) >= expires_s:
-            return f"no heartbeat for {quiet_s:.2f} s"
+        # Nothing to read, seen after `looked`: a warden that was not scheduled for a while has heartbeats waiting.
+        elif looked - heard >= expires_s:
+            return f"no heartbeat for {looked - heard:.2f} s"
         elif expired(run_dir, time.time()):
             return "a fault outlived its time limit"
 
