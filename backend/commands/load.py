@@ -45,7 +45,10 @@ _DEFAULT_COUNT = 100
 @click.option("--api-key", envvar="TRINITY_API_KEY", help="For an edge that wants one [env: TRINITY_API_KEY].")
 @common()
 def load(place: Place, **options: Any) -> None:
-    """Send load at a fixed rate whatever the answers do; exit code 1 if any request failed."""
+    """Send load at a fixed rate whatever the answers do; exit code 1 if any request failed.
+
+    Ctrl-C ends it early, with a summary and exit code 130.
+    """
     url = options["url"] or _edge_url(place)
     low, high = _range(options["prompt_tokens"])
     count, duration = options["count"], options["duration"]
@@ -69,11 +72,13 @@ def load(place: Place, **options: Any) -> None:
         fleet=place.fleet,
     )
     check_spec(spec)
-    summary = asyncio.run(_run(spec, None if options["url"] else place))
+    summary, interrupted = asyncio.run(_run(spec, None if options["url"] else place))
     if place.json:
         print_json(summary)
     else:
         _print_summary(summary, url)
+    if interrupted:
+        raise SystemExit(exit_codes.INTERRUPTED)
     if summary.failed or summary.wrong:
         raise SystemExit(exit_codes.FAILED)
 
@@ -119,8 +124,10 @@ class _Recorder:
             await self._client.aclose()
 
 
-async def _run(spec: LoadSpec, place: Place | None) -> LoadSummary:
-    """Run it in its own process. Ctrl-C stops arrivals, waits for what is in flight, and still prints a summary."""
+async def _run(spec: LoadSpec, place: Place | None) -> tuple[LoadSummary, bool]:
+    """Run it in its own process; the summary, and whether it was interrupted.
+
+    Ctrl-C stops arrivals, waits for what is in flight, and still has a summary."""
     progress, recorder = Progress(), _Recorder(place)
     process = await LoadProcess.start(spec, nice=0)
     try:
@@ -134,14 +141,14 @@ async def _run(spec: LoadSpec, place: Place | None) -> LoadSummary:
                     f"{message.ok} ok · {message.failed} failed"
                 )
             elif isinstance(message, SummaryMessage):
-                return message.summary
+                return message.summary, False
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None:
             task.uncancel()
         progress.end()
         narrate("Stopping: no new arrivals, waiting for what is in flight…")
-        return await process.stop()
+        return await process.stop(), True
     finally:
         progress.end()
         await recorder.close()
