@@ -53,11 +53,11 @@ class BackgroundLoad:
                     self.rows.append(message.row)
 
         collector = asyncio.create_task(collect())
-        asked = asyncio.create_task(asyncio.to_thread(self._stop.wait))
-        await asyncio.wait({asked, collector}, return_when=asyncio.FIRST_COMPLETED)
-        self._stop.set()
+        # Looked at, not waited for in a thread: a pool's thread would keep a program that failed from ending.
+        while not self._stop.is_set() and not collector.done():
+            await asyncio.wait({collector}, timeout=0.05)
         self._summary = await process.stop()
-        await asyncio.gather(collector, asked)
+        await collector
 
     def finish(self) -> LoadSummary:
         """What it adds up to. Raises what the generator raised."""
