@@ -98,7 +98,7 @@ def test_rows_are_a_json_document_a_line(web: LightFleet, command: str) -> None:
     assert len([json.loads(line) for line in done.stdout.splitlines()]) >= 1
 
 
-@pytest.mark.parametrize("command", ["events", "events -f", "logs", "ps", "query 'select * from events' --json"])
+@pytest.mark.parametrize("command", ["events", "events --json", "logs", "ps", "query 'select * from events' --json"])
 def test_a_pipe_that_closes_early_is_no_failure(web: LightFleet, command: str) -> None:
     script = f"set -o pipefail; {' '.join(TRINITY)} {command} | head -n 1"
     done = subprocess.run(["bash", "-c", script], env=web.env, cwd=web.root, capture_output=True, text=True, timeout=30)
