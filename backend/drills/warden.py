@@ -23,6 +23,10 @@ DONE = b"done"
 RETRY_FOR_S = 5.0
 
 
+RESUME = "resume"
+"""The kind of undo that needs no daemon: let a stopped process go on."""
+
+
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if len(arguments) != 2:
@@ -59,8 +63,10 @@ def watch(run_dir: Path, descriptor: int, expires_s: float) -> str:
 
 
 def expired(run_dir: Path, now: float) -> bool:
-    """Whether any pending undo is past its time limit."""
-    return any(now > undo.written_ts + undo.ttl_s for undo in undo_log.pending(undo_log.read(run_dir)))
+    """Whether a pending undo that can be done here is past its time limit. What only a daemon can do or see (a replica
+    that is let go, or that becomes Ready by itself) is the run's to wait for."""
+    pending = undo_log.pending(undo_log.read(run_dir))
+    return any(undo.kind == RESUME and now > undo.written_ts + undo.ttl_s for undo in pending)
 
 
 def undo_all(run_dir: Path, reason: str) -> None:
@@ -86,7 +92,7 @@ def undo_all(run_dir: Path, reason: str) -> None:
 
 def undo_without_daemon(undo: Undo, reason: str) -> Result | None:
     """What can be done here and now; None to try again."""
-    if undo.kind != "resume":
+    if undo.kind != RESUME:
         return _result(undo, done=False, verified=False, detail=f"{reason}: left to the next daemon")
     if not processes.resume(undo.pid, undo.mark):
         return _result(undo, verified=True, detail=f"{reason}: the process has ended")

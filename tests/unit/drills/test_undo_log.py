@@ -67,6 +67,12 @@ def test_the_time_limit_is_that_of_the_oldest_pending(tmp_path: Path) -> None:
     assert not warden.expired(tmp_path, 111.0)
 
 
+def test_what_only_a_daemon_can_do_never_ends_the_lease(tmp_path: Path) -> None:
+    waits = msgspec.structs.replace(undo("a", written_ts=100.0), kind="await-ready")
+    undo_log.append(tmp_path, waits)
+    assert not warden.expired(tmp_path, 1e9)
+
+
 def test_process_identity() -> None:
     mark = processes.start_mark(os.getpid())
     assert mark is not None
