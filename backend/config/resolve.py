@@ -107,7 +107,7 @@ def _llm(
         trained_context=model.info.context_length,
     )
     env = {
-        "MODEL_PATH": model.path,
+        "MODEL_PATH": "" if model.source == "bundled" else model.path,  # a replica knows the bundled one by itself
         "MODEL_ALIAS": model.alias,
         "SLOTS": str(sizing.slots),
         "THREADS": str(sizing.threads),
