@@ -68,7 +68,7 @@ def require_safe(settings: EdgeSettings) -> None:
     if not is_loopback(settings.host) and not settings.api_key:
         raise UsageError(
             f"The edge would listen on {settings.host} for everyone.",
-            "Set TRINITY_API_KEY, or listen on 127.0.0.1.",
+            "Set an API key (TRINITY_API_KEY), or listen on 127.0.0.1.",
         )
 
 
