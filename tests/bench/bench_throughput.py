@@ -39,14 +39,16 @@ def requests(count: int) -> list[bytes]:
         prompt = msgspec.json.decode(plan(number).body)["prompt"]
         asked = msgspec.json.decode(encode_request(spec, prompt, stream=True))
         body = msgspec.json.encode(asked | {"max_tokens": TOKENS, "temperature": 0.0, "ignore_eos": True})
-        head = b"POST /v1/completions HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+        head = (
+            b"POST /v1/completions HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        )
         made.append(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
     return made
 
 
 async def arm(port: int, concurrency: int) -> float:
     """Tokens per second of one closed loop."""
-    client = Client("127.0.0.1", port, tls=None, server_name="127.0.0.1", keepalive=True)
+    client = Client("127.0.0.1", port, tls=None, server_name="127.0.0.1", keepalive=False)
     waiting = requests(PER_WORKER.get(concurrency, 2) * concurrency)
     tokens = 0
 
@@ -93,7 +95,7 @@ def run(fleet: RealFleet, concurrencies: list[int], pairs: int) -> None:
     (replica,) = fleet.until_ready(1).replicas
     assert replica.status.port is not None
     (view,) = (w for w in fleet.snapshot().workloads if w.name == "llm")
-    print(f"one replica with {view.slots} slots; {TOKENS} tokens a request, streamed, kept-alive connections")
+    print(f"one replica with {view.slots} slots; {TOKENS} tokens a request, streamed, a connection each")
     for concurrency in concurrencies:
         asyncio.run(compare(replica.status.port, int(fleet.env["INFERENCE_PORT"]), concurrency, pairs))
 

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 
+from backend.contract.words import Phase
 from tests.e2e.harness import RealFleet, wait_for
 
 
@@ -20,7 +21,9 @@ def kill_replica(fleet: RealFleet, victim: str) -> float:
 
     def back() -> bool:
         view = next(v for v in fleet.snapshot().replicas if v.status.name == victim)
-        return view.status.pid not in (None, pid) and view.edge is not None and view.edge.up
+        # A new process, Ready: for a moment the edge's last observation is still of the old one.
+        status, edge = view.status, view.edge
+        return status.pid not in (None, pid) and status.phase == Phase.READY and edge is not None and edge.up
 
     wait_for(back, 30.0, f"{victim} after its death")
     return time.monotonic() - began
