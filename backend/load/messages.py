@@ -107,5 +107,5 @@ WireMessage = RowMessage | ProgressMessage | SummaryMessage | ErrorMessage
 
 
 def had_first_byte(row: RequestRow) -> bool:
-    """Whether the client had received any byte of an answer's body."""
-    return bool(row.bytes_out)
+    """Whether the client had received any byte of what it asked for. An error's body is no such byte."""
+    return bool(row.bytes_out) and 200 <= row.status < 300

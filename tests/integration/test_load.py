@@ -114,8 +114,8 @@ async def _not_a_stream(call: Call) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "outcome", "termination", "first_byte", "status"),
     [
-        (_refuse_then, RequestOutcome.SHED, "http_429", True, 429),
-        (_error, RequestOutcome.FAILED, "http_500", True, 500),
+        (_refuse_then, RequestOutcome.SHED, "http_429", False, 429),
+        (_error, RequestOutcome.FAILED, "http_500", False, 500),
         (_no_end_mark, RequestOutcome.WRONG, "silent_end", True, 200),
         (_cut_after_done, RequestOutcome.FAILED, "truncated", True, 200),
         (_cut, RequestOutcome.FAILED, "truncated", True, 200),
