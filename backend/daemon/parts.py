@@ -30,6 +30,7 @@ from backend.contract.words import Phase, Severity, Verb
 from backend.daemon.deeds import OwnVerbs
 from backend.daemon.demo_load import DemoLoad
 from backend.daemon.drill_desk import DaemonDrills
+from backend.daemon.once_sink import OnceSink
 from backend.daemon.scaling_inputs import ScalingInputs
 from backend.daemon.streams import Hub
 from backend.daemon.views import Known, build_snapshot
@@ -54,6 +55,9 @@ _SNAPSHOT_AGE_S = 0.1
 """Consoles that ask within it share one."""
 _PREVIEW_WINDOW_S = 300.0
 _RETENTION_PERIOD_S = 3600.0
+_REREAD_S = 1200.0
+_REREAD_ROWS = 20_000
+"""Rows that a log reader may read twice: those of requests that ended just before the last daemon did."""
 
 
 class Parts:
@@ -86,7 +90,15 @@ class Parts:
         paths, config, clock = self.paths, self.config, self.clock
         self.ledger = await Ledger.open(paths.ledger_dir, clock)
         self.fleet = LocalFleet(paths, self.ledger, clock, config.name)
-        self.edge = HaproxyEdge(paths, _edge_settings(config, paths, self.auto_port), self.ledger, clock, config.name)
+        known = self.ledger.recent("requests", since_ts=clock.now() - _REREAD_S, limit=_REREAD_ROWS)
+        self.edge = HaproxyEdge(
+            paths,
+            _edge_settings(config, paths, self.auto_port),
+            OnceSink(self.ledger, known),
+            clock,
+            config.name,
+            flush=self.ledger.flush,
+        )
         store = WantedStore(paths.wanted_file, self.ledger, clock, fleet=config.name)
         self.leases = Leases()
         self.reconciler = Reconciler(self.fleet, self.edge, self.ledger, store, self.leases, clock)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -53,7 +53,17 @@ _SETTLE_S: Final = 0.5
 class HaproxyEdge:
     """The load balancer. `await start()` adopts a running one or launches it; `close()` leaves it running."""
 
-    def __init__(self, paths: StatePaths, settings: EdgeSettings, sink: RowSink, clock: Clock, fleet_name: str) -> None:
+    def __init__(
+        self,
+        paths: StatePaths,
+        settings: EdgeSettings,
+        sink: RowSink,
+        clock: Clock,
+        fleet_name: str,
+        *,
+        flush: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`flush`: see `LogReader`."""
         require_safe(settings)
         self._paths, self._settings, self._clock = paths, settings, clock
         self._store = EdgeStore(paths, settings)
@@ -75,7 +85,9 @@ class HaproxyEdge:
         self._events = EdgeEvents(sink, clock)
         self._settled_at = 0.0
         self._observation = EdgeObservation(ts=clock.now(), up=False)
-        self.reader = LogReader(paths.edge_dir, sink=sink, clock=clock, fleet=fleet_name, replica_of=self._replica_of)
+        self.reader = LogReader(
+            paths.edge_dir, sink=sink, clock=clock, fleet=fleet_name, replica_of=self._replica_of, flush=flush
+        )
         self.adopted = False
 
     # -- life

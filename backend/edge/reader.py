@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from backend.contract.clock import Clock
+from backend.contract.errors import TrinityError
 from backend.contract.ledger import RowSink
 from backend.contract.rows import EventRow
 from backend.contract.words import Severity
@@ -49,12 +50,14 @@ class LogReader:
         clock: Clock,
         fleet: str,
         replica_of: Callable[[str, int], str | None],
+        flush: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """`flush` returns once every row given to `sink` is in the ledger's files; it raises TrinityError if not."""
         self._path = directory / "reader.json"
         memory = _load(self._path)
         self._tail = LogTail(directory, memory.offsets)
         self._joiner = Joiner(fleet, replica_of, memory.open)
-        self._sink, self._clock = sink, clock
+        self._sink, self._clock, self._flush = sink, clock, flush
         self._recent: deque[str] = deque(maxlen=_REMEMBERED)
         self._ended: set[str] = set()
         self._changed = False
@@ -123,11 +126,18 @@ class LogReader:
         return bool(files) and self._tail.offsets.get(files[-1].name, 0) > _LARGE_BYTES
 
     async def save(self) -> None:
-        """Write the position file. Rows went to the ledger before: a crash repeats nothing."""
+        """Write the position file, once the rows up to it are in the ledger's files: a crash loses none of them, and
+        may repeat some (see backend/daemon/once_sink)."""
         self._tail.forget_missing()
         data = msgspec.json.encode(ReaderMemory(offsets=self._tail.offsets, open=self._joiner.open))
         self._changed = False
         self._saved_at = self._clock.mono()
+        if self._flush is not None:
+            try:
+                await self._flush()
+            except TrinityError:
+                self._changed = True  # the disk refused the rows: they are read again by the next daemon
+                return
         await asyncio.to_thread(self._write, data)  # a rename may wait for the disk
 
     def _write(self, data: bytes) -> None:
