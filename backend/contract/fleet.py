@@ -7,6 +7,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from backend.contract.faults import FaultOrder, FaultReport, Holder, StartFault
 from backend.contract.rows import EventRow
 from backend.contract.words import Phase
 
@@ -117,6 +118,9 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int | None = None
     health_port: int | None = None
+    via_port: int | None = None
+    """The main port of the fault proxy spliced in front of it: edge and probes go there while a drill needs it."""
+    via_health_port: int | None = None
     cpu_percent: float | None = None
     """Of one core, over the last sampling interval."""
     memory_bytes: int | None = None
@@ -179,6 +183,46 @@ class Holdable(Protocol):
     """Drivers that can be told not to restart a replica that dies (a drill's `respawn: held`)."""
 
     async def hold(self, replica: str, *, held: bool) -> None: ...
+
+
+@runtime_checkable
+class Spliceable(Protocol):
+    """Drivers that can lead edge and probes through a fault proxy in front of a replica."""
+
+    async def splice(self, replica: str, *, port: int, health_port: int | None) -> None:
+        """From now on its status carries these ports as `via_port` and `via_health_port`; probes use them."""
+        ...
+
+    async def unsplice(self, replica: str) -> None:
+        """Straight again. Idempotent; unknown replicas are no error."""
+        ...
+
+
+@runtime_checkable
+class Faultable(Protocol):
+    """Drivers whose replicas have a holder of faults (the local driver: their shims)."""
+
+    def holder(self, replica: str) -> Holder:
+        """Where faults of process and machine are held. Raises TrinityError where it has no process now."""
+        ...
+
+    async def fault(self, replica: str, order: FaultOrder) -> FaultReport:
+        """Apply it; returns what the holder then saw. Raises TrinityError where it cannot be applied."""
+        ...
+
+    async def heal(self, replica: str, fault_id: str) -> FaultReport | None:
+        """Take it away; null where no such fault is known there (any more)."""
+        ...
+
+    async def faults(self, replica: str) -> Sequence[FaultReport]: ...
+
+    async def set_start_fault(self, replica: str, fault: StartFault | None) -> None:
+        """Spoil its next starts, or stop doing so. Not persisted: a new daemon starts it as it should."""
+        ...
+
+    async def exit(self, replica: str, code: int) -> None:
+        """Let the program end itself with `code`, by the fault switch that production refuses. Raises Refused."""
+        ...
 
 
 @runtime_checkable

@@ -12,8 +12,11 @@ from typing import Protocol
 import msgspec
 
 from backend.contract.edge import EdgeObservation
+from backend.contract.faults import FaultOrder, FaultReport, Holder, StartFault
 from backend.contract.fleet import ReplicaStatus, WorkloadSpec
-from backend.contract.rows import EventRow, RequestRow, Row
+from backend.contract.rows import ActionRow, EventRow, RequestRow, Row, Scalar
+from backend.contract.words import Verb
+from backend.drills.catalogue import HeldBy
 from backend.drills.records import DrillRow, LoadSummary
 from backend.drills.scenario import Arrival, LoadKind, RequestMix
 
@@ -70,6 +73,47 @@ class DrillHost(Protocol):
 
     def lease(self, workload: str, holder: str) -> AbstractAsyncContextManager[None]:
         """Be the only one who works on the workload. Entering raises LeaseHeld when another does."""
+        ...
+
+    async def holder(self, replica: str, kind: HeldBy) -> Holder:
+        """Where the replica's faults of that kind are held. For `proxy`, one is spliced in front of it first (neutral
+        until ordered otherwise). Raises TrinityError where it has no process now or the driver has no such holder."""
+        ...
+
+    async def fault(self, run_id: str, replica: str, kind: HeldBy, order: FaultOrder) -> FaultReport:
+        """Apply it, as action `inject`; what the holder then saw. Raises TrinityError."""
+        ...
+
+    async def heal(self, run_id: str, replica: str, kind: HeldBy, fault_id: str) -> FaultReport | None:
+        """Take it away, as action `heal`; null where it is not known there (any more)."""
+        ...
+
+    async def fault_reports(self, replica: str, kind: HeldBy) -> Sequence[FaultReport]:
+        """What the holder says now; no action. Raises TrinityError where it does not answer."""
+        ...
+
+    async def unsplice(self, run_id: str, workload: str) -> None:
+        """Every replica of the workload straight behind the edge again, its proxies ended. Idempotent."""
+        ...
+
+    async def start_fault(self, run_id: str, replica: str, fault: StartFault | None) -> None:
+        """Spoil the replica's next starts, or stop doing so; an action like `signal`."""
+        ...
+
+    async def exit(self, run_id: str, replica: str, code: int) -> None:
+        """Let the program end itself; an action. Raises Refused where production forbids fault switches."""
+        ...
+
+    async def act(self, run_id: str, verb: Verb, workload: str, args: dict[str, Scalar]) -> ActionRow:
+        """An ordinary verb (scale, rollout) by the drill, to its end. Raises TrinityError unless it ended `ok`."""
+        ...
+
+    async def kill_edge(self, run_id: str) -> int:
+        """SIGKILL to the edge's present process; its pid. An action."""
+        ...
+
+    async def reload_edge(self, run_id: str) -> int:
+        """Reload the edge; the pid of the process that was there before. An action."""
         ...
 
     async def edge_rows(self, since_ts: float, until_ts: float) -> Sequence[RequestRow]:

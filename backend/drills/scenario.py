@@ -11,18 +11,65 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from backend.config.strict_yaml import Duration, decode
+from backend.config.strict_yaml import ByteSize, Duration, decode
+from backend.contract.faults import Direction
 
 FORMAT_VERSION: Final = 1
 
 Role = Literal["inference", "embedding"]
 Pick = Literal["first", "busiest", "random"]
-FaultName = Literal["process.kill", "process.stop"]
+FaultName = Literal[
+    "process.kill",
+    "process.stop",
+    "process.exit",
+    "process.slow-start",
+    "process.crash-loop",
+    "memory.exhaust",
+    "memory.fill",
+    "cpu.burn",
+    "files.exhaust",
+    "disk.fill",
+    "net.latency",
+    "net.bandwidth",
+    "net.reset",
+    "net.cut",
+    "net.blackhole",
+    "net.partition",
+    "http.error",
+    "http.garbage",
+    "http.truncate",
+    "http.slow-tokens",
+    "health.lie",
+    "request.poison",
+    "edge.kill",
+    "edge.reload",
+    "daemon.kill",
+    "workload.restart",
+    "workload.scale",
+]
 SignalName = Literal["KILL", "TERM", "INT", "ABRT", "SEGV"]
 Respawn = Literal["natural", "held"]
-VerifyName = Literal["pid_gone", "port_closed", "respawned", "proc_state_T"]
+Scope = Literal["replica", "engine"]
+VerifyName = Literal[
+    "pid_gone",
+    "port_closed",
+    "respawned",
+    "proc_state_T",
+    "thread_stopped",
+    "api_still_200",
+    "no_progress",
+    "exit_recorded",
+    "not_ready",
+    "crash_loop",
+    "holder_active",
+    "requests_affected",
+    "edge_replaced",
+    "daemon_replaced",
+    "action_done",
+]
+"""See `backend.drills.catalogue` for which of them proves which fault."""
 LoadKind = Literal["chat-stream", "chat-plain", "chat-mixed", "embeddings"]
-ReportFormat = Literal["json", "junit", "md"]
+ReportFormat = Literal["json", "junit", "html", "md"]
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,6 +136,17 @@ class RequestMix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     prompt_tokens_min: int = 10
     prompt_tokens_max: int = 60
     """Seeded prompts have log-uniform lengths in this range."""
+    retries: int = 0
+    """How often the client itself sends a failed request again (a retry storm needs clients that do). Each is a request
+    of its own in the ledger."""
+
+
+class AnswerCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How answers are checked: an answer that differs is `wrong`."""
+
+    golden: Literal["first-answer"] | None = None
+    """Embeddings: the vector of a text must stay what the fleet answered for it during the gate."""
+    cosine_min: float = 0.9999
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,6 +156,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     target: str = "pool"
     arrival: Arrival
     request: RequestMix = msgspec.field(default_factory=RequestMix)
+    check: AnswerCheck = msgspec.field(default_factory=AnswerCheck)
 
 
 class Hypothesis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,13 +176,38 @@ class AbortRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Injection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One fault. `when` is awaited (at most `within`) before the deed; every step of `verify` must prove it."""
+    """One fault. `when` is awaited (at most `within`) before the deed; every step of `verify` must prove it.
+
+    Which of the other keys a fault takes, and which it needs, stands in `backend.drills.catalogue`; a key that does
+    not belong to the fault is an error. `target` is a replica, or a pool for faults of a whole pool, edge or daemon.
+    """
 
     id: str
     fault: FaultName
     target: str
     signal: SignalName = "KILL"
     respawn: Respawn = "natural"
+    scope: Scope = "replica"
+    """process.stop: the whole replica, or only the thread that decodes, behind an API that still answers."""
+    code: int | None = None
+    """Exit code (process.exit, process.crash-loop)."""
+    delay: Duration | None = None
+    """How much later each start happens (process.slow-start)."""
+    latency: Duration | None = None
+    jitter: Duration | None = None
+    rate: ByteSize | None = None
+    """Bytes/s of an answer (net.bandwidth)."""
+    after: ByteSize | None = None
+    """Bytes of the answer that still arrive (net.cut, http.truncate)."""
+    status: int | None = None
+    """HTTP status (http.error, health.lie)."""
+    direction: Direction | None = None
+    share: float | None = None
+    """Part of the requests that is touched, 0..1, chosen by the scenario's seed. All without it."""
+    cores: float | None = None
+    size: ByteSize | None = None
+    replicas: int | None = None
+    """The wanted count (workload.scale)."""
     when: str | None = None
     within: Duration = 20.0
     verify: tuple[VerifyName, ...] = ()
@@ -155,10 +239,19 @@ class PhaseSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     expect: tuple[str, ...] = ()
 
 
+class Compare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which earlier run of the same scenario, driver and host class a run is compared with, and what follows."""
+
+    reference: Literal["last-pass"] | None = msgspec.field(default=None, name="with")
+    fail_on: Literal["regression", "nothing"] = "regression"
+    """`regression`: a pass that is measurably worse ends as `regression`, exit code 6."""
+
+
 class ReportSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which files are written beside the ledger (`json` always is)."""
 
-    formats: tuple[ReportFormat, ...] = ("json", "junit", "md")
+    formats: tuple[ReportFormat, ...] = ("json", "junit", "html", "md")
+    compare: Compare = msgspec.field(default_factory=Compare)
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

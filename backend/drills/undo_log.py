@@ -13,8 +13,24 @@ from typing import Final, Literal
 
 import msgspec
 
+from backend.contract.faults import Holder
+
 FILE_NAME: Final = "undo.jsonl"
-UndoKind = Literal["resume", "release-hold", "await-ready"]
+UndoKind = Literal["resume", "release-hold", "await-ready", "holder", "start-fault", "rescale", "await-edge", "nothing"]
+"""`resume`: SIGCONT. `release-hold`, `start-fault`: let supervision restart it, as it should. `await-ready`,
+`await-edge`: nothing is held back, it comes by itself. `holder`: take the fault away where it is held. `rescale`: the
+replica count it had. `nothing`: an ordinary action that leaves nothing behind."""
+
+
+_WORDS: Final = {
+    "resume": "resume",
+    "release-hold": "let supervision restart",
+    "await-ready": "await Ready of",
+    "holder": "take the fault away from",
+    "start-fault": "let starts succeed again of",
+    "await-edge": "await the edge of",
+    "nothing": "nothing is left by the action on",
+}
 
 
 class Undo(msgspec.Struct, frozen=True, kw_only=True, tag="undo"):
@@ -31,10 +47,18 @@ class Undo(msgspec.Struct, frozen=True, kw_only=True, tag="undo"):
     written_ts: float
     ttl_s: float
     """The warden undoes it this long after it was written, lease or no lease."""
+    holder: Holder | None = None
+    """Who holds the fault (kind `holder`)."""
+    fault_id: str = ""
+    """The id of the order it holds."""
+    replicas: int | None = None
+    """The wanted count before (kind `rescale`)."""
 
     def describe(self) -> str:
-        what = {"resume": "resume", "release-hold": "let supervision restart", "await-ready": "await Ready of"}
-        return f"{what[self.kind]} {self.replica} (pid {self.pid})"
+        whom = f"{self.replica} (pid {self.pid})" if self.replica else self.workload
+        if self.kind == "rescale":
+            return f"scale {self.workload} back to {self.replicas}"
+        return f"{_WORDS[self.kind]} {whom}"
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
