@@ -118,8 +118,66 @@ class LoadView(msgspec.Struct, frozen=True, kw_only=True):
     actor: str = ""
 
 
+class DrillPhaseView(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase that began; seconds since the run's start."""
+
+    name: str
+    start_s: float
+    end_s: float | None = None
+    gate: bool = False
+
+
+class DrillFaultView(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault and its stamps; seconds since the run's start, null while unknown."""
+
+    id: str
+    fault: str
+    victims: tuple[str, ...] = ()
+    command_s: float | None = None
+    effective_s: float | None = None
+    suspect_s: float | None = None
+    detected_s: float | None = None
+    failover_s: float | None = None
+    """First answer of another replica; known after the run only."""
+    healed_s: float | None = None
+    ready_s: float | None = None
+    undone_s: float | None = None
+    verified: bool = False
+    problem: str = ""
+
+
+class DrillBucket(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Requests of all loads that ended within one second (`at_s`: its start, since the run's start).
+
+    Latencies in seconds from the intended send, of answered requests; null where there were none."""
+
+    at_s: float
+    ok: int = 0
+    """Answered: ok and slow."""
+    failed: int = 0
+    """Failed, shed and wrong."""
+    p50_s: float | None = None
+    p95_s: float | None = None
+    ttft_p95_s: float | None = None
+
+
+class HypothesisView(msgspec.Struct, frozen=True, kw_only=True):
+    """A hypothesis (or an expectation of the present phase) as it stands now; the verdict is made afterwards."""
+
+    id: str
+    expr: str
+    state: str
+    """`holding`, `violated` or `no data`."""
+    measured: dict[str, float | None] = {}
+
+
 class DrillView(msgspec.Struct, frozen=True, kw_only=True):
-    """A drill run, present or last."""
+    """A drill run, present or last.
+
+    The live timeline: x runs from 0 to `elapsed_s`; `timeline` are the phases as bands, `faults` carry the marks
+    injected / effective / detected / recovered, `buckets` (one a second, the newest 300, oldest first, none where
+    nothing ended) the charts. All of them stay after the run's end.
+    """
 
     run_id: str
     name: str
@@ -132,6 +190,11 @@ class DrillView(msgspec.Struct, frozen=True, kw_only=True):
     ended_ts: float | None = None
     detail: str = ""
     report_path: str | None = None
+    elapsed_s: float = 0.0
+    timeline: tuple[DrillPhaseView, ...] = ()
+    faults: tuple[DrillFaultView, ...] = ()
+    buckets: tuple[DrillBucket, ...] = ()
+    hypotheses: tuple[HypothesisView, ...] = ()
 
 
 class DrillInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,7 +254,7 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     args by verb: scale {replicas:int} | rollout {} | kill {signal:int} | autoscale {on:bool} |
     maintenance {on:bool} | load-start {rate:float, duration_s:float|null, max_tokens:int} |
-    drill-run {name:str} or {yaml:str, source:str} | note {text:str} | acknowledge {seq:int} | undo {id:str} |
+    drill-run {name:str} or {yaml:str, source:str}, both with {seed:int, confidence:float} | note {text:str} | acknowledge {seq:int} | undo {id:str} |
     apply {yaml:str, source:str} | shutdown {}.
     """
 

@@ -72,19 +72,32 @@ class FaultStamps(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     workload: str
     replica: str = ""
+    replicas: tuple[str, ...] = ()
+    """Every victim of a fault of a whole pool; empty where there is the one `replica` only."""
     pid: int | None = None
     t_command: float | None = None
     t_effective: float | None = None
+    t_suspect: float | None = None
+    """When the edge first doubted the victim, where it says so; null elsewhere."""
     t_detected: float | None = None
     t_last_dispatch: float | None = None
     """The last request the edge sent to the victim between effect and readiness; null when there was none."""
     t_first_failover_ok: float | None = None
+    t_undo_issued: float | None = None
+    """When the first undo of it was sent, whoever sent it."""
+    t_undone: float | None = None
+    """When it was verified gone."""
     t_healed: float | None = None
     t_ready: float | None = None
     verified: bool = False
     evidence: tuple[str, ...] = ()
     problem: str = ""
     """Why it was not injected or not verified."""
+
+    @property
+    def victims(self) -> tuple[str, ...]:
+        """Every replica it is about."""
+        return self.replicas or ((self.replica,) if self.replica else ())
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,8 +144,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     scenario_name: str
     scenario_digest: str
     seed: int
+    confidence: float = 0.95
+    """One-sided, of every bound the report states; also what the samples a phase waits for are made for."""
     environment: str
     fleet: str
+    driver: str = "local"
     started_ts: float
     started_mono_s: float
     ended_ts: float | None = None
