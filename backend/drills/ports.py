@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -118,6 +118,22 @@ class DrillHost(Protocol):
 
     async def edge_rows(self, since_ts: float, until_ts: float) -> Sequence[RequestRow]:
         """The edge's own rows of that wall time, vantages edge and attempt: causes, and which replica had a request."""
+        ...
+
+
+@runtime_checkable
+class DaemonKiller(Protocol):
+    """What a host that runs outside the daemon can do besides: end it and see the next one (fault daemon.kill).
+
+    A host inside the daemon lacks these methods, and the fault is refused there.
+    """
+
+    async def kill_daemon(self, run_id: str) -> int:
+        """SIGKILL to the present trinityd, without its children; its pid. Raises TrinityError where there is none."""
+        ...
+
+    async def await_daemon(self, timeout_s: float) -> int:
+        """Wait until a daemon answers its control socket; its pid. Raises Unreachable after the timeout."""
         ...
 
 
