@@ -254,7 +254,8 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     args by verb: scale {replicas:int} | rollout {} | kill {signal:int} | autoscale {on:bool} |
     maintenance {on:bool} | load-start {rate:float, duration_s:float|null, max_tokens:int} |
-    drill-run {name:str} or {yaml:str, source:str}, both with {seed:int, confidence:float} | note {text:str} | acknowledge {seq:int} | undo {id:str} |
+    drill-run {name:str} or {yaml:str, source:str}, both with {seed:int, confidence:float} |
+    note {text:str} | acknowledge {seq:int} | undo {id:str} |
     apply {yaml:str, source:str} | shutdown {}.
     """
 
