@@ -15,8 +15,9 @@ import time
 from typing import Final, NoReturn
 
 from backend.contract import exit_codes
-from backend.contract.errors import PortTaken, TrinityError
-from backend.serving.health import HealthLoop, ServingState, bind_health, health_answer
+from backend.contract.errors import TrinityError
+from backend.serving.health import HealthLoop, ServingState
+from backend.serving.life import Replica, bind_replica_health
 from backend.serving.llm.engine import Engine, EngineError, EngineSettings
 from backend.serving.llm.settings import LlmSettings, read_settings
 from backend.serving.models import ResolvedModel, resolve_model
@@ -28,31 +29,12 @@ SETTLE_S: Final = 0.3
 """How long the engine must have reported no work: the last bytes of an answer are written after its slot is free."""
 
 
-class Replica:
-    """One replica's life. Its state is read by the health thread."""
-
-    def __init__(self) -> None:
-        self.started = time.monotonic()
-        self.state = ServingState.LOADING
-        self.model = ""
-
-    def answer(self, path: str) -> tuple[int, bytes]:
-        return health_answer(path, self.state, model=self.model, uptime_s=time.monotonic() - self.started)
-
-    def say(self, message: str, level: str = "I") -> None:
-        """One line on stderr in the engine's own format: elapsed time, level, words."""
-        micros = int((time.monotonic() - self.started) * 1e6)
-        stamp = f"{micros // 60_000_000}.{micros // 1_000_000 % 60:02d}.{micros // 1000 % 1000:03d}.{micros % 1000:03d}"
-        sys.stderr.write(f"{stamp} {level} replica: {message}\n")
-        sys.stderr.flush()
-
-
 def main() -> NoReturn:
     """Run the replica; returns to nobody."""
     replica = Replica()
     try:
         settings = read_settings(os.environ)
-        listener = _bind(settings)
+        listener = bind_replica_health(settings.host, settings.health_port)
         model = resolve_model(settings.model_path, settings.model_alias)
         replica.model = model.alias
         sizing = resolve_sizing(settings, model)
@@ -105,17 +87,6 @@ def resolve_sizing(settings: LlmSettings, model: ResolvedModel) -> LlmSizing:
             memory_per_replica_bytes=sizing.memory_per_replica_bytes,
         )
     return sizing
-
-
-def _bind(settings: LlmSettings) -> socket.socket | None:
-    if settings.health_port is None:
-        return None
-    try:
-        return bind_health(settings.host, settings.health_port)
-    except OSError as error:
-        raise PortTaken(
-            settings.host, settings.health_port, f"another program ({error.strerror})", "replica health"
-        ) from None
 
 
 def _load(
