@@ -9,6 +9,7 @@ import asyncio
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backend.actions.executor import Effect
@@ -17,7 +18,10 @@ from backend.contract.edge import EdgeObservation
 from backend.contract.errors import Refused, TrinityError, UsageError
 from backend.contract.fleet import ReplicaStatus, WorkloadSpec
 from backend.contract.rows import EventRow, RequestRow, Row, Scalar
-from backend.contract.words import ActionOutcome, Risk, Severity, Vantage, Verb
+from backend.contract.words import ActionOutcome, DrillOutcome, Risk, Severity, Vantage, Verb
+from backend.daemon.outside.desk import OutsideRuns
+from backend.daemon.outside.order import ObserverOrder
+from backend.drills import outside, store
 from backend.drills.check import Compiled, load_scenario
 from backend.drills.library import library, load
 from backend.drills.loads import GeneratorLoads
@@ -108,7 +112,15 @@ class DaemonDrills:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self.runner = DrillRunner(DaemonHost(parts), GeneratorLoads(parts.clock), parts.clock, parts.paths.drills_dir)
+        self._host = DaemonHost(parts)
+        self.runner = DrillRunner(self._host, GeneratorLoads(parts.clock), parts.clock, parts.paths.drills_dir)
+        self._outside = OutsideRuns(
+            parts.paths.drills_dir,
+            hold=lambda workload, holder: parts.leases.hold(workload, holder, owner=holder),
+            append=parts.ledger.append,
+            changed=parts.hub.nudge,
+            lost=lambda _: self._recover(),
+        )
         self._recovery: asyncio.Task[None] | None = None
         self._last: dict[str, DrillView] = {}
 
@@ -120,11 +132,42 @@ class DaemonDrills:
             summary=f"Drill {plan.name}: {plan.title} (about {plan.wall_s:.0f} s)",
             effects=plan.lines,
             risk=Risk.LOW,
-            refusal=" ".join(plan.refusals),
+            refusal=" ".join((*plan.refusals, *filter(None, [outside.refusal(compiled)]))),
         )
 
     async def start(self, request: ActionRequest) -> str:
-        return await self.runner.start(_compiled(request), actor=request.actor)
+        compiled = _compiled(request)
+        if outside.is_outside(compiled):
+            return await self._start_outside(compiled, request.actor)
+        if self._outside.busy:
+            raise Refused("A drill is running.", "Wait for it, or stop it with `trinity drill stop`.")
+        return await self.runner.start(compiled, actor=request.actor)
+
+    async def _start_outside(self, compiled: Compiled, actor: str) -> str:
+        """A drill that kills the daemon: by a process of its own."""
+        present = self.runner.view()
+        if why := outside.refusal(compiled):
+            raise Refused(why, "Put it into a drill of its own.")
+        if self.runner.blocked:
+            raise Refused(f"Drills are blocked: {self.runner.blocked}.", "Allow them again with `trinity drill allow`.")
+        if present is not None and present.outcome == DrillOutcome.RUNNING:
+            raise Refused(f"Drill {present.run_id} is running.", "Wait for it, or stop it with `trinity drill stop`.")
+        plan = self.runner.plan(compiled)
+        plan.require()
+        host = self._host
+        order = ObserverOrder(
+            state_dir=str(self._parts.paths.state_dir),
+            actor=actor,
+            yaml=compiled.text,
+            source=compiled.source,
+            environment=host.environment,
+            fleet=host.fleet,
+            versions=host.versions,
+            api_key=host.api_key,
+            workloads=tuple(host.workloads()),
+            auto_port=self._parts.auto_port,
+        )
+        return await self._outside.start(order, sorted(set(plan.pools.values())))
 
     async def stop(self, request: ActionRequest) -> str:
         """Stop the running drill; with `panic` also block new ones, with `allow` let them again."""
@@ -134,13 +177,17 @@ class DaemonDrills:
         reason = f"{request.actor}: {request.reason or 'stopped'}"
         panic = bool(request.args.get("panic"))
         report = await (self.runner.panic(reason) if panic else self.runner.stop(reason))
+        beside = await self._outside.stop(reason)
+        if beside is not None:
+            return f"{beside.name}: {beside.outcome}." + (" No drill may start until `trinity drill allow`." * panic)
         blocked = " No drill may start until `trinity drill allow`." if panic else ""
         if report is None and not panic:
             raise Refused("No drill runs.", "See `trinity drill status`.")
         return (f"{report.name}: {report.outcome}." if report else "No drill ran.") + blocked
 
     def view(self) -> DrillView | None:
-        view = self.runner.view()
+        views = [view for view in (self.runner.view(), self._outside.view()) if view is not None]
+        view = max(views, key=lambda one: one.started_ts, default=None)
         if view is not None:
             self._last[view.name] = view
         return view
@@ -164,8 +211,17 @@ class DaemonDrills:
         )
 
     async def recover(self) -> None:
-        """Undo what a dead daemon's drill left, in the background: it waits until victims are Ready."""
+        """Undo what a dead daemon's drill left, in the background: it waits until victims are Ready. A run outside
+        of the daemon whose observer lives goes on."""
+        await self._outside.adopt(self._pools)
         self._recovery = asyncio.create_task(self._recover(), name="drill recovery")
+
+    def _pools(self, run_dir: Path) -> Sequence[str]:
+        """The workloads a run of the past is about."""
+        try:
+            return sorted(set(self.runner.plan(store.read_scenario(run_dir)).pools.values()))
+        except TrinityError:
+            return ()
 
     async def _recover(self) -> None:
         try:
@@ -184,6 +240,8 @@ class DaemonDrills:
             self._recovery.cancel()
             await asyncio.gather(self._recovery, return_exceptions=True)
         try:
+            await self._outside.stop("the daemon is ending")
+            await self._outside.close()
             await self.runner.stop("the daemon is ending")
         except TrinityError as error:
             self._parts.event("drill.broke", Severity.ERROR, self._parts.config.name, str(error))

@@ -14,7 +14,7 @@ from backend.contract.clock import Clock
 from backend.contract.errors import FileError
 from backend.contract.rows import EventRow
 from backend.contract.words import DrillOutcome, Severity
-from backend.drills import faults, store, undo_log
+from backend.drills import faults, outside, store, undo_log
 from backend.drills.ports import DrillHost
 from backend.drills.recompute import compute
 from backend.drills.records import PhaseSpan, RunRecord, UndoSummary
@@ -49,14 +49,15 @@ def scan_dirty(drills_dir: Path) -> list[DirtyRun]:
         except (OSError, msgspec.MsgspecError) as error:
             found.append(DirtyRun(run_dir=str(run_dir), run_id=run_dir.name, pending=(), damaged=str(error)))
             continue
-        if not undo_log.is_closed(entries):
+        if not undo_log.is_closed(entries) and not outside.observed(run_dir):
             pending = tuple(undo_log.pending(entries))
             found.append(DirtyRun(run_dir=str(run_dir), run_id=run_dir.name, pending=pending))
     return found
 
 
 async def recover(host: DrillHost, clock: Clock, drills_dir: Path, *, running: str = "") -> list[Recovered]:
-    """Undo what dead controllers left behind, except in the run `running`, which has a live one.
+    """Undo what dead controllers left behind, except in the run `running` and in runs outside the daemon whose
+    observer lives: those have a controller.
 
     For the daemon's start and `trinity drill recover`.
     """

@@ -209,7 +209,7 @@ class RemoteHost:
     # -- DrillHost: the daemon's death
 
     async def kill_daemon(self, run_id: str) -> int:
-        """SIGKILL to the daemon that answers now, after it wrote down who did it. Its pid."""
+        """SIGKILL to the daemon that answers now, after it wrote down who did it. Its pid, once it is gone."""
         version = await self._client.version()
         mark = processes.start_mark(version.pid)
         text = f"drill {run_id} kills this daemon (pid {version.pid}) and starts the next one"
@@ -218,22 +218,24 @@ class RemoteHost:
         if mark is None or processes.is_gone(version.pid, mark):
             raise TrinityError("The daemon ended by itself before it could be killed.", "Run the drill again.")
         os.kill(version.pid, signal.SIGKILL)
+        while not processes.is_gone(version.pid, mark):  # noqa: ASYNC110 - no event tells of it
+            await asyncio.sleep(0.001)
+        self._here.clear()
         return version.pid
 
-    async def start_daemon(self, run_id: str) -> int:
+    async def await_daemon(self, timeout_s: float) -> int:
         """A daemon again, started as the CLI starts one unless somebody else did; the pid of the one that answers.
 
-        Raises TrinityError when it does not come up.
+        Raises Unreachable after the timeout, and what keeps a daemon from starting.
         """
-        await asyncio.to_thread(ensure_daemon, self._paths, auto_port=self._order.auto_port)
-        return (await self._client.version()).pid
-
-    async def daemon_pid(self) -> int | None:
-        """The pid of the daemon that answers now."""
         try:
-            return (await self._client.version()).pid
-        except Unreachable:
-            return None
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    await asyncio.to_thread(ensure_daemon, self._paths, auto_port=self._order.auto_port)
+                    with contextlib.suppress(Unreachable):  # a kept connection to the one that is gone
+                        return (await self._client.version()).pid
+        except TimeoutError:
+            raise Unreachable(f"No daemon answered within {timeout_s:g} s.", "See trinityd.log.") from None
 
     async def _until_here(self) -> None:
         try:
