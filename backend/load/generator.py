@@ -223,6 +223,7 @@ class _Run:
             request_id=f"{self.run_id}-{index}",
             fleet=spec.fleet,
             workload=spec.workload,
+            replica=(exchange.seen.replica or None) if exchange is not None else None,
             route=self.target.path,
             stream=planned.stream,
             status=status,

@@ -302,6 +302,7 @@ class _Running:
             status=self.parser.status,
             error=error,
             retry_after=b"retry-after" in self.parser.headers,
+            replica=self.parser.headers.get(b"x-trinity-replica", b"").decode("ascii", "replace"),
             body=body,
             stream=self._stream,
             stream_is_sse=self._sse is not None,

@@ -26,6 +26,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     """Name of what broke the exchange; empty when the answer came whole."""
     retry_after: bool = False
+    replica: str = ""
+    """Who answered, where the edge says so (`X-Trinity-Replica`)."""
     body: bytes = b""
     """Of answers that do not stream."""
     stream: bool = False
