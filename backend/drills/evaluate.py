@@ -6,17 +6,20 @@ is None, so that an expectation without data is never taken for met.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
+from backend.contract.rows import EventRow
 from backend.contract.words import RequestOutcome
 from backend.drills.expression import Binary, Call, Expr, Name, Number, Unary
 from backend.drills.expression_types import mentions
+from backend.drills.incidents import ejections, poisonings
 from backend.drills.records import DrillRow, FaultStamps, Observation, PhaseSpan
 from backend.quantiles import quantile
 
 Value = float | bool | None
+SHARE_WINDOW_S = 2.0
 
 
 class Facts(msgspec.Struct, kw_only=True):
@@ -27,6 +30,13 @@ class Facts(msgspec.Struct, kw_only=True):
     faults: Mapping[str, FaultStamps] = {}
     observations: Sequence[Observation] = ()
     sizes: Mapping[str, int] = {}
+    members: Mapping[str, Collection[str]] = {}
+    """Replicas that each target stands for, or stood for at any time."""
+    events: Sequence[EventRow] = ()
+    mono_offset_s: float = 0.0
+    """What makes a monotonic instant of an event's wall time, for events that carry no monotonic one."""
+    host: Mapping[str, float] = {}
+    """`mem_free` and `disk_free` of this machine now, 0..1; live only."""
     outstanding: Mapping[str, int] = {}
     """Requests sent and not ended, per load; live only."""
     capacity_per_replica: Mapping[str, float] = {}
@@ -122,14 +132,24 @@ class _Evaluator:
         return result
 
     def _measure(self, tree: Call) -> float | None:
-        name, first = tree.name, tree.args[0]
+        name = tree.name
+        if name in _HOST_STATES:
+            return self._facts.host.get(_HOST_STATES[name])
+        first = tree.args[0]
         if name in _SERIES_FUNCTIONS:
             return _SERIES_FUNCTIONS[name](self._series(tree, first))
         assert isinstance(first, Name)
-        if name in ("detect", "exposure", "recovery", "mttr"):
+        if name in _FAULT_TIMES:
             return _fault_time(name, self._facts.faults.get(first.name))
         if name in _ROW_COUNTS:
             return self._count(name, tree, first.name)
+        if name == "share":
+            return self._share(tree, first.name)
+        if name in ("ejections", "false_ejections", "poisoned"):
+            return self._incidents(name, first.name)
+        if name == "extra_attempts":
+            rows = list(self._rows(tree, first.name))
+            return sum(row.request.retries for row in rows) / len(rows) if rows else None
         if name == "ok_ratio":
             rows = list(self._rows(tree, first.name))
             return sum(row.answered for row in rows) / len(rows) if rows else None
@@ -145,6 +165,35 @@ class _Evaluator:
 
     def _count(self, name: str, tree: Call, load: str) -> float:
         return float(sum(_ROW_COUNTS[name](row, self._shed_is_named) for row in self._rows(tree, load)))
+
+    def _share(self, tree: Call, target: str) -> float | None:
+        """Part of the answers that the target's replica gave: live of the last 2 s, afterwards of the phase."""
+        window = dict(tree.options).get("last")
+        if window is None and self._facts.now_s is not None:
+            tree = msgspec.structs.replace(tree, options=(("last", Number(SHARE_WINDOW_S, 1, tree.column)),))
+        names = self._facts.members.get(target, ())
+        served = [
+            row.request.replica
+            for load in self._facts.rows
+            for row in self._rows(tree, load)
+            if row.answered and row.request.replica is not None
+        ]
+        return sum(name in names for name in served) / len(served) if served and names else None
+
+    def _incidents(self, name: str, pool: str) -> float | None:
+        """Events of the pool in the phase (live: so far in the run)."""
+        facts = self._facts
+        members = facts.members.get(pool)
+        if members is None:
+            return None
+        if name == "poisoned":
+            found = poisonings(facts.events, members, facts.mono_offset_s)
+        else:
+            faults = tuple(facts.faults.values()) if name == "false_ejections" else ()
+            found = ejections(facts.events, members, facts.mono_offset_s, explained_by=faults)
+        span = self._span(facts.phase)
+        inside = [at for at in found if span is None or span.start_s <= at < (span.end_s or float("inf"))]
+        return float(len(inside))
 
     def _state(self, name: str, target: str) -> float | None:
         """The newest observation; afterwards, the one at the end of the phase."""
@@ -220,6 +269,11 @@ def _fault_time(name: str, fault: FaultStamps | None) -> float | None:
     if fault is None or fault.t_effective is None:
         return None
     effective = fault.t_effective
+    if name == "undone":
+        known = fault.t_undone is not None and fault.t_undo_issued is not None
+        return max(0.0, (fault.t_undone or 0.0) - (fault.t_undo_issued or 0.0)) if known else None
+    if name == "failover":
+        return None if fault.t_first_failover_ok is None else max(0.0, fault.t_first_failover_ok - effective)
     if name == "exposure":
         return 0.0 if fault.t_last_dispatch is None else max(0.0, fault.t_last_dispatch - effective)
     end = fault.t_detected if name == "detect" else fault.t_ready
@@ -243,7 +297,10 @@ _ROW_COUNTS: Mapping[str, Callable[[DrillRow, bool], bool]] = {
     "truncated": lambda row, _: is_truncated(row),
     "failed_before_first_byte": lambda row, named: _is_failure(row, named) and not row.began,
     "retried": lambda row, _: row.request.retries > 0,
+    "refused_connects": lambda row, _: is_failed(row) and row.request.termination == "refused",
 }
+_FAULT_TIMES = frozenset({"detect", "exposure", "failover", "recovery", "mttr", "undone", "edge_gap"})
+_HOST_STATES: Mapping[str, str] = {"host_mem_free": "mem_free", "host_disk_free": "disk_free"}
 _SERIES: Mapping[str, Callable[[DrillRow], float | None]] = {
     "latency": lambda row: row.latency_s,
     "service": lambda row: row.service_s,

@@ -44,19 +44,28 @@ _COUNTS = (
     "failed_before_first_byte",
     "retried",
     "ok_ratio",
+    "refused_connects",
 )
 FUNCTIONS: Final[Mapping[str, Function]] = {
     **{name: Function(("load",), NUMBER, _WINDOW) for name in _COUNTS},
     **{name: Function(("load",), "series", _WINDOW) for name in ("latency", "ttft", "service")},
     **{name: Function(("series",), TIME, _WINDOW) for name in ("p50", "p95", "p99", "max", "min")},
-    **{name: Function(("fault",), TIME) for name in ("detect", "exposure", "recovery", "mttr")},
+    "extra_attempts": Function(("load",), NUMBER, _WINDOW, places=("verdict",)),
+    "share": Function(("replica",), NUMBER, ("last",)),
+    **{name: Function(("fault",), TIME) for name in ("detect", "exposure", "recovery", "mttr", "undone", "edge_gap")},
+    # Only the edge's rows tell who took over, and they are joined after the run.
+    "failover": Function(("fault",), TIME, places=("verdict",)),
+    **{name: Function(("pool",), NUMBER) for name in ("ejections", "false_ejections", "poisoned")},
+    **{name: Function((), NUMBER, places=("live",)) for name in ("host_mem_free", "host_disk_free")},
     "healthy": Function(("target",), NUMBER),
     "restarts": Function(("target",), NUMBER),
     "size": Function(("pool",), NUMBER, places=("rate", "live", "verdict")),
     "in_flight": Function(("load-or-target",), NUMBER, places=("live",)),
     "capacity": Function(("pool",), RATE, ("replicas",), places=("rate",)),
 }
-_ROW_FUNCTIONS: Final = frozenset({*_COUNTS, "latency", "ttft", "service", "p50", "p95", "p99", "max", "min"})
+_ROW_FUNCTIONS: Final = frozenset(
+    {*_COUNTS, "extra_attempts", "latency", "ttft", "service", "p50", "p95", "p99", "max", "min"}
+)
 _OPTION_KINDS: Final[Mapping[str, Kind | Literal["fault"]]] = {"last": TIME, "spans": "fault", "replicas": NUMBER}
 _KIND_NAMES: Final[Mapping[int | str, str]] = {
     NUMBER: "a number",
@@ -165,9 +174,8 @@ def _call(tree: Call, scope: Scope) -> Kind:
         if tree.phase not in scope.phases:
             raise ExpressionError(f"unknown phase `{tree.phase}`.", _near(tree.phase, scope.phases), tree.column)
     if len(tree.args) != len(function.arguments):
-        raise ExpressionError(
-            f"`{tree.name}` takes {len(function.arguments)} argument, {len(tree.args)} given.", "", tree.column
-        )
+        wanted_count = {0: "no argument", 1: "1 argument"}[len(function.arguments)]
+        raise ExpressionError(f"`{tree.name}` takes {wanted_count}, {len(tree.args)} given.", "", tree.column)
     for wanted, given in zip(function.arguments, tree.args, strict=True):
         _argument(tree, wanted, given, scope)
     _options(tree, function, scope)

@@ -157,6 +157,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     plan: tuple[str, ...] = ()
     rates: dict[str, float] = {}
     sizes: dict[str, int] = {}
+    members: dict[str, tuple[str, ...]] = {}
+    """Every replica each target stood for at any time of the run."""
     phases: tuple[PhaseSpan, ...] = ()
     faults: tuple[FaultStamps, ...] = ()
     observations: tuple[Observation, ...] = ()
