@@ -127,6 +127,13 @@ class DrillPhaseView(msgspec.Struct, frozen=True, kw_only=True):
     gate: bool = False
 
 
+class DrillPhasePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase of the scenario, begun or not, and the seconds that the plan gives it."""
+
+    name: str
+    seconds: float
+
+
 class DrillFaultView(msgspec.Struct, frozen=True, kw_only=True):
     """One fault and its stamps; seconds since the run's start, null while unknown."""
 
@@ -191,10 +198,15 @@ class DrillView(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     report_path: str | None = None
     elapsed_s: float = 0.0
+    estimated_s: float = 0.0
+    """How long the plan says that it takes in all; 0 where nobody said."""
+    planned: tuple[DrillPhasePlan, ...] = ()
     timeline: tuple[DrillPhaseView, ...] = ()
     faults: tuple[DrillFaultView, ...] = ()
     buckets: tuple[DrillBucket, ...] = ()
     hypotheses: tuple[HypothesisView, ...] = ()
+    counts: dict[str, int] = {}
+    """Requests that ended so far by outcome (`ok`, `slow`, `wrong`, `shed`, `failed`); empty: the buckets' sums."""
 
 
 class DrillInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,6 +238,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     scaling: tuple[ScalingView, ...] = ()
     load: LoadView = LoadView()
     drill: DrillView | None = None
+    drills_blocked: str = ""
+    """Who stopped all drills and why, until `drill allow`; empty when drills may start."""
     edge_up: bool = False
     public_url: str = ""
     stats_url: str = ""

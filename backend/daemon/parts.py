@@ -295,6 +295,7 @@ class Parts:
             scaling=tuple(s.view() for name, s in self.autoscalers.items() if name in names),
             load=self.load.view(),
             drill=self.drills.view(),
+            drills_blocked=self.drills.runner.blocked,
             consoles=self.hub.count,
             loop_lag_p99_s=lag.p99_s,
             dropped_rows=self.ledger.dropped,

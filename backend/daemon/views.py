@@ -43,6 +43,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     scaling: tuple[ScalingView, ...] = ()
     load: LoadView = LoadView()
     drill: DrillView | None = None
+    drills_blocked: str = ""
     consoles: int = 0
     loop_lag_p99_s: float | None = None
     dropped_rows: int = 0
@@ -69,6 +70,7 @@ def build_snapshot(seq: int, known: Known) -> Snapshot:
         scaling=known.scaling,
         load=known.load,
         drill=known.drill,
+        drills_blocked=known.drills_blocked,
         edge_up=known.edge.up,
         public_url=known.edge.public_url,
         stats_url=known.edge.stats_url,

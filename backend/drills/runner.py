@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from backend.contract.clock import Clock
-from backend.contract.control import DrillView
+from backend.contract.control import DrillPhasePlan, DrillView
 from backend.contract.errors import InternalError, Refused, UsageError
 from backend.contract.exit_codes import DRILL_EXIT_CODES
 from backend.contract.rows import EventRow
@@ -113,6 +113,8 @@ class DrillRunner:
             outcome=DrillOutcome.RUNNING,
             phases=len(self._phases),
             started_ts=self._clock.now(),
+            estimated_s=plan.wall_s,
+            planned=tuple(DrillPhasePlan(name=p.name, seconds=p.hold.duration) for p in compiled.scenario.phases),
         )
         self._task = asyncio.create_task(self._whole(self._run, compiled, run_dir, rows, kept), name=f"drill {run_id}")
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
