@@ -1,4 +1,4 @@
-"""For all tests: machines are noisy, so generated examples are judged by what they show and never by how long they take."""
+"""For all tests: machines are noisy, so generated examples are judged by what they show, never by their time."""
 
 from __future__ import annotations
 
