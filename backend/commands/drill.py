@@ -112,35 +112,82 @@ async def _start_and_watch(client: ControlClient, request: ActionRequest, detach
     if row.outcome == ActionOutcome.FAILED:
         raise TrinityError(row.result, "See `trinity events`.")
     run_id = row.result
+    run_dir = place.paths.drills_dir / run_id
     try:
-        return await _watch(client, run_id, detach)
+        return await _watch(client, run_id, run_dir, detach)
     except asyncio.CancelledError:
         narrate("Interrupted: undoing the fault…")
         task = asyncio.current_task()
         if task is not None:
             task.uncancel()
-        from backend.contract.control import ActionRequest
+        await _interrupt(client, run_id, run_dir, place)
+        return await _watch(client, run_id, run_dir, False)
 
-        stop = ActionRequest(verb=Verb.DRILL_STOP, target=run_id, actor=place.actor, reason="interrupted")
+
+async def _interrupt(client: ControlClient, run_id: str, run_dir: Path, place: Place) -> None:
+    """Ask for the abort; a run outside the daemon is asked itself when no daemon answers."""
+    from backend.contract.control import ActionRequest
+    from backend.drills import outside
+
+    stop = ActionRequest(verb=Verb.DRILL_STOP, target=run_id, actor=place.actor, reason="interrupted")
+    try:
         await client.perform(stop)
-        return await _watch(client, run_id, False)
+    except Unreachable:
+        if not outside.ask_stop(run_dir, f"{place.actor}: interrupted"):
+            raise
 
 
-async def _watch(client: ControlClient, run_id: str, detach: bool) -> DrillView:
+async def _watch(client: ControlClient, run_id: str, run_dir: Path, detach: bool) -> DrillView:
+    """Follow the run to its end; through the daemon's death where the run outlives it."""
+    from backend.drills import outside
+
     progress = Progress()
     try:
-        async with aclosing(client.stream(0.25)) as frames:
-            async for frame in frames:
-                view = frame.snapshot.drill if frame.snapshot else None
-                if view is None or view.run_id != run_id:
-                    continue
-                if view.outcome != DrillOutcome.RUNNING or detach:
-                    return view
-                where = f" ({view.phase_index}/{view.phases})" if view.phase_index else ""
-                progress.show(f"{view.name} · {view.phase}{where} {view.detail}".rstrip())
+        try:
+            return await _watch_frames(client, run_id, detach, progress)
+        except Unreachable:
+            if outside.observer(run_dir) is None:
+                raise Unreachable(
+                    "The daemon ended while the drill ran.", "The next daemon undoes what was injected."
+                ) from None
+            return await _watch_files(run_dir, detach, progress)
     finally:
         progress.end()
-    raise Unreachable("The daemon ended while the drill ran.", "The next daemon undoes what was injected.")
+
+
+async def _watch_frames(client: ControlClient, run_id: str, detach: bool, progress: Progress) -> DrillView:
+    async with aclosing(client.stream(0.25)) as frames:
+        async for frame in frames:
+            view = frame.snapshot.drill if frame.snapshot else None
+            if view is None or view.run_id != run_id:
+                continue
+            if view.outcome != DrillOutcome.RUNNING or detach:
+                return view
+            _show(progress, view)
+    raise Unreachable("The daemon ended the stream.", "")
+
+
+async def _watch_files(run_dir: Path, detach: bool, progress: Progress) -> DrillView:
+    """What the process that runs the drill outside the daemon says of it."""
+    import asyncio
+
+    from backend.drills import outside
+
+    while True:
+        alive = outside.observed(run_dir)
+        view = outside.read_view(run_dir)
+        if view is not None and (view.outcome != DrillOutcome.RUNNING or detach):
+            return view
+        if not alive:
+            raise Unreachable("The process that ran the drill has ended.", "The next daemon undoes what was injected.")
+        if view is not None:
+            _show(progress, view)
+        await asyncio.sleep(0.1)
+
+
+def _show(progress: Progress, view: DrillView) -> None:
+    where = f" ({view.phase_index}/{view.phases})" if view.phase_index else ""
+    progress.show(f"{view.name} · {view.phase}{where} {view.detail}".rstrip())
 
 
 def _copy_reports(source: Path, target: Path) -> None:
@@ -175,7 +222,12 @@ def _end_drills(place: Place, **args: bool) -> None:
     from backend.contract.control import ActionRequest
 
     request = ActionRequest(verb=Verb.DRILL_STOP, actor=place.actor, args=dict(args))
-    row = place.run(lambda client: client.perform(request))
+    try:
+        row = place.run(lambda client: client.perform(request))
+    except Unreachable:
+        if args.get("allow") or not _stop_without_daemon(place):
+            raise
+        return
     if row.outcome == ActionOutcome.REFUSED:
         raise Refused(row.result, "")
     if row.outcome != ActionOutcome.OK:
@@ -184,6 +236,16 @@ def _end_drills(place: Place, **args: bool) -> None:
         print_json(row)
     else:
         click.echo(row.result)
+
+
+def _stop_without_daemon(place: Place) -> bool:
+    """Stop a run that lives outside the daemon while none answers. Whether there was one."""
+    from backend.drills import outside, store
+
+    asked = [run for run in store.runs(place.paths.drills_dir) if outside.ask_stop(run, f"{place.actor}: stopped")]
+    for run in asked:
+        click.echo(f"{run.name} was asked to stop; no daemon answers now, so see `trinity drill status` in a moment.")
+    return bool(asked)
 
 
 @drill.command("stop")
