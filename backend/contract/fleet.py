@@ -13,7 +13,7 @@ from backend.contract.words import Phase
 
 ProbeKind = Literal["http", "tcp", "command"]
 PortName = Literal["main", "health"]
-EngineKind = Literal["llamacpp", "vllm", "none"]
+EngineKind = Literal["llamacpp", "vllm", "embedding", "none"]
 
 
 class ProbeSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -67,6 +67,13 @@ ENGINES: Final[Mapping[EngineKind, Mapping[EngineMetric, Source]]] = {
         EngineMetric.KV_USAGE: Source(("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"), "max"),
         EngineMetric.PREEMPTIONS: Source(("vllm:num_preemptions_total", "vllm:num_preemptions")),
     },
+    "embedding": {
+        EngineMetric.RUNNING: Source(("trinity_embedding_requests_processing",)),
+        EngineMetric.WAITING: Source(("trinity_embedding_queue_depth",)),
+        EngineMetric.TOKENS_IN: Source(("trinity_embedding_tokens_computed_total",)),
+        EngineMetric.TOKENS_CACHED: Source(("trinity_embedding_tokens_cached_total",)),
+        EngineMetric.PROGRESS: Source(("trinity_embedding_steps_total",)),
+    },
     "none": {},
 }
 """vLLM's `_perc` values are ratios in 0..1 whatever their name says. llama.cpp dropped its KV gauge in 2025."""

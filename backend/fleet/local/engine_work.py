@@ -19,6 +19,7 @@ _BODY_BYTES: Final = 1024 * 1024
 _GAUGES: Final[dict[EngineKind, tuple[str, ...]]] = {
     "llamacpp": ("llamacpp:requests_processing", "llamacpp:requests_deferred"),
     "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting"),
+    "embedding": ("trinity_embedding_requests_processing",),
 }
 
 
