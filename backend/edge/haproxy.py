@@ -17,17 +17,16 @@ from backend.config.paths import StatePaths
 from backend.contract.clock import Clock
 from backend.contract.edge import EdgeObservation, SlotAssignment
 from backend.contract.errors import TrinityError, Unreachable
-from backend.contract.fleet import ExitRecord, WorkloadSpec
+from backend.contract.fleet import WorkloadSpec
 from backend.contract.ledger import RowSink
 from backend.contract.words import SlotState
 from backend.edge import slots
 from backend.edge.events import EdgeEvents
-from backend.edge.oldprocess import OldProcesses
-from backend.edge.process import NAME, EdgeMemory, EdgeStore, choose_port, last_words, listening_url, living_processes
+from backend.edge.haproxy_process import HaproxyProcess
+from backend.edge.process import EdgeMemory, EdgeStore
 from backend.edge.reader import POLL_S, LogReader
 from backend.edge.runtime import (
     BACKENDS_AND_SERVERS,
-    RuntimeApi,
     clear_commands,
     down_commands,
     fill_commands,
@@ -38,10 +37,9 @@ from backend.edge.runtime import (
     parse_stat,
     state_commands,
 )
-from backend.edge.settings import EdgeSettings, HaproxyBinary, find_haproxy, require_safe
+from backend.edge.settings import EdgeSettings, HaproxyBinary, require_safe
 from backend.edge.slots import SlotTable
 from backend.shim.client import ShimClient
-from backend.shim.record import ShimRecord
 
 OBSERVE_S: Final = 0.25
 _UP_S: Final = 5.0
@@ -67,22 +65,19 @@ class HaproxyEdge:
         require_safe(settings)
         self._paths, self._settings, self._clock = paths, settings, clock
         self._store = EdgeStore(paths, settings)
-        self._api = RuntimeApi(self._store.admin_socket)
         self._memory = EdgeMemory()
         self._snippet = ""
-        self._binary: HaproxyBinary | None = None
-        self._shim: ShimClient | None = None
-        self._old = OldProcesses()
         self._lock = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._verify = True
         self._pid_seen: int | None = None
-        self._died: tuple[float, int] | None = None
         self._settle = True
-        self._reloading = False
-        self._stopping = False
         self._poke = asyncio.Event()
         self._events = EdgeEvents(sink, clock)
+        self._process = HaproxyProcess(
+            paths, settings, self._store, self._events, clock, died=self._died, started=self._started
+        )
+        self._api, self._old = self._process.api, self._process.old
         self._settled_at = 0.0
         self._observation = EdgeObservation(ts=clock.now(), up=False)
         self.reader = LogReader(
@@ -99,20 +94,18 @@ class HaproxyEdge:
         """
         self._memory = self._store.recall()
         self._snippet = await asyncio.to_thread(self._store.snippet)
-        self._binary = await asyncio.to_thread(find_haproxy, self._settings.haproxy)
-        shim = await ShimClient.adopt(self._paths.shim_record(NAME))
-        if shim is not None and not self._store.fits(shim.record.spec):
-            await shim.stop(0.0)
-            shim = None
+        await self._process.find_binary()
+        shim = await self._process.adoptable()
         self.adopted = shim is not None
         if shim is None:
             shim = await self._launch()
         try:
-            await self._use(shim)
+            await self._process.use(shim)
         except TrinityError:
-            self._stopping = True
+            self._process.stopping = True
             raise
-        self._tell_missed(shim.record)
+        if self.adopted:
+            self._process.tell_missed(self._memory)
         self._tasks = [
             asyncio.create_task(self._observe_loop(), name="edge-observe"),
             asyncio.create_task(self._read_loop(), name="edge-read"),
@@ -126,17 +119,13 @@ class HaproxyEdge:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._tasks = []
-        self._old.close()
         await self.reader.read_all()
         await self.reader.save()
-        if self._shim is not None:
-            await self._shim.close()
+        await self._process.close()
 
     async def stop(self, grace_s: float = 2.0) -> None:
         """End HAProxy and its shim; the ports are free afterwards."""
-        self._stopping = True
-        if self._shim is not None:
-            await self._shim.stop(grace_s)
+        await self._process.stop(grace_s)
         await self.reader.settle(_none_lives, 1 << 62)
         await self.close()
         self._store.remember(EdgeMemory())
@@ -159,7 +148,7 @@ class HaproxyEdge:
             structure = self._store.structure(table.backends, snippet)
             if structure == self._memory.structure and table == self._memory.table:
                 return False
-            await self._store.check(self._need_binary(), table, snippet)
+            await self._store.check(self._process.need_binary(), table, snippet)
             self._snippet = snippet
             before = self._memory
             await self._remember(msgspec.structs.replace(before, table=table, structure=structure))
@@ -210,7 +199,7 @@ class HaproxyEdge:
         stats = await self._api.stats()
         name = f"s{assignment.slot}"
         now = sum(s.current + s.queued for s in stats if s.proxy == workload and s.server == name)
-        return now + await self._old.in_flight(assignment, await self._replaced_pids())
+        return now + await self._old.in_flight(assignment, await self._process.replaced())
 
     async def mark_down(self, workload: str, replica: str) -> None:
         """Stop choosing it now; its requests without a first byte are tried elsewhere."""
@@ -258,97 +247,43 @@ class HaproxyEdge:
     @property
     def haproxy(self) -> HaproxyBinary | None:
         """The binary in use, once started."""
-        return self._binary
+        return self._process.binary
 
     @property
     def public_url(self) -> str:
         """Base URL of the public port."""
-        return listening_url(self._shim.record.spec, 0) if self._shim else ""
+        return self._process.url(0)
 
     @property
     def stats_url(self) -> str:
         """URL of the statistics page."""
-        return listening_url(self._shim.record.spec, 1) if self._shim else ""
+        return self._process.url(1)
 
     # -- inside
 
     async def _launch(self) -> ShimClient:
-        settings, binary = self._settings, self._need_binary()
         # Nothing of ours runs, so old slots say nothing true; the structure is declared by `configure`.
         table = SlotTable(backends=self._memory.table.backends)
         structure = self._store.structure(table.backends, self._snippet)
-        await self._store.check(binary, table, self._snippet)
+        await self._store.check(self._process.need_binary(), table, self._snippet)
         await self.reader.settle(_none_lives, 1 << 62)
         await self._remember(EdgeMemory(table=table, structure=structure))
-        port = await asyncio.to_thread(choose_port, settings.host, settings.port, auto=settings.auto_port)
-        stats_port = await asyncio.to_thread(
-            choose_port, settings.host, settings.stats_port, auto=settings.auto_port, avoid=port
-        )
-        return await ShimClient.launch(self._store.shim_spec(binary, port, stats_port), clock=self._clock)
-
-    async def _use(self, shim: ShimClient) -> None:
-        """Work with this shim from now on. Raises TrinityError, the shim stopped, if its HAProxy does not answer."""
-        self._shim = shim
-        shim.on_exit(self._exited)
-        shim.on_start(self._started)
-        try:
-            await self._wait_answers()
-        except TrinityError:
-            stopping, self._stopping = self._stopping, True  # an end of our making is no event
-            await shim.stop(0.0)
-            self._stopping = stopping
-            raise
+        return await self._process.launch()
 
     async def _replace_lost_shim(self) -> None:
-        """The shim itself was killed, and HAProxy and the listening sockets with it: another on the same ports, with
-        the same slots. Tried again by the caller until it works."""
+        """Another shim on the same ports, with the same slots. Tried again by the caller until it works."""
         try:
             async with self._lock:
                 await self.reader.settle(_none_lives, 1 << 62)
-                ports = [listen.port for listen in self._need_shim().record.spec.listen]
-                spec = self._store.shim_spec(self._need_binary(), *ports)
-                await self._use(await ShimClient.launch(spec, clock=self._clock))
-            self._started(self._need_shim().record)
+                await self._process.replace_lost_shim()
         except TrinityError as error:
             self._events.trouble("edge.not_started", f"The edge could not be started again: {error}")
             await asyncio.sleep(1.0)
 
-    async def _wait_answers(self, not_pid: int | None = None) -> None:
-        """Until a HAProxy (other than `not_pid`) answers. Raises TrinityError after five seconds."""
-        deadline = self._clock.mono() + _UP_S
-        while True:
-            try:
-                info = await self._api.info()
-                if info.get("Pid") and int(info["Pid"]) != not_pid:
-                    return
-            except Unreachable as error:
-                if self._clock.mono() > deadline:
-                    raise last_words(error, self._paths.replica_log_dir(NAME)) from error
-            if self._clock.mono() > deadline:
-                raise last_words(
-                    TrinityError("HAProxy did not take over after a reload.", "See `trinity logs --replica edge`."),
-                    self._paths.replica_log_dir(NAME),
-                )
-            await asyncio.sleep(_STEP_S)
-
     async def _reload(self) -> None:
-        """Start a process with the present files beside the old one, which finishes what it has."""
-        shim = self._need_shim()
-        before = shim.record.pid
-        self._reloading = True
-        try:
-            if before is not None:
-                await self._old.hold(before, self._store.admin_socket)
-            await shim.reload()
-            await self._wait_answers(not_pid=before)
-        except TrinityError:
-            self._old.close()
-            raise
-        finally:
-            self._reloading = False
+        await self._process.reload()
         self._verify = True
         self._poke.set()
-        self._events.reloaded(shim.record.pid, before)
 
     async def _set_state(self, workload: str, replica: str, state: SlotState) -> None:
         async with self._lock:
@@ -396,7 +331,7 @@ class HaproxyEdge:
         pid = int(info.get("Pid", "0"))
         if self._verify or pid != self._pid_seen:
             await self._mend(pid)
-        table, record = self._memory.table, self._need_shim().record
+        table, record = self._memory.table, self._process.record
         self._observation = EdgeObservation(
             ts=self._clock.now(),
             up=True,
@@ -422,17 +357,17 @@ class HaproxyEdge:
             await asyncio.to_thread(self._store.remember, self._with_process(pid))
 
     def _with_process(self, pid: int | None) -> EdgeMemory:
-        self._memory = msgspec.structs.replace(self._memory, pid=pid, starts=self._need_shim().record.starts)
+        self._memory = msgspec.structs.replace(self._memory, pid=pid, starts=self._process.record.starts)
         return self._memory
 
     async def _read_loop(self) -> None:
         while True:
             try:
-                if self._need_shim().gone and not self._stopping:
+                if self._process.is_lost:
                     await self._replace_lost_shim()
                 await self.reader.read_all()
                 await self._settle_ended()
-                if self.reader.needs_new_file() and not self._reloading:
+                if self.reader.needs_new_file() and not self._process.reloading:
                     async with self._lock:
                         await self._reload()
             except Exception as error:  # a full disk or one bad file must not end the reading for good
@@ -445,55 +380,25 @@ class HaproxyEdge:
         if not self._settle and self._clock.mono() - self._settled_at < _SETTLE_S:
             return
         self._settled_at = self._clock.mono()
-        start = self._need_shim().record.start_number
+        start = self._process.record.start_number
         others = self.reader.open_pids - {self._pid_seen or 0}
         if self._settle or others or self.reader.has_old_files(start):
             self._settle = False
-            await self.reader.settle(self._living_pids, start)
+            await self.reader.settle(self._process.living, start)
 
-    async def _living_pids(self) -> set[int]:
-        return await asyncio.to_thread(living_processes, self._need_shim().record)
-
-    async def _replaced_pids(self) -> set[int]:
-        return await self._living_pids() - {self._need_shim().record.pid or 0}
-
-    def _exited(self, record: ExitRecord) -> None:
-        if self._stopping:
-            return
+    def _died(self) -> int:
+        """HAProxy ended; returns about how many requests it had."""
         last = self._observation
-        lost = max(self.reader.open_count, sum(w.in_flight + w.queued for w in last.workloads))
-        self._died = (self._clock.mono(), lost)
         self._observation = msgspec.structs.replace(last, ts=self._clock.now(), up=False)
         self._verify = True
-        self._events.died(record)
+        return max(self.reader.open_count, sum(w.in_flight + w.queued for w in last.workloads))
 
-    def _started(self, record: ShimRecord) -> None:
+    def _started(self) -> None:
         self._settle = True
-        if self._reloading or self._stopping:
-            return
-        died_at, lost = self._died or (self._clock.mono(), 0)
-        gap_s = max(0.0, self._clock.mono() - died_at)
-        self._died = None
-        self._events.respawned(record.pid, gap_s, lost)
-
-    def _tell_missed(self, record: ShimRecord) -> None:
-        """An event for what happened while no daemon ran."""
-        if self.adopted and self._memory.pid not in (None, record.pid):
-            self._events.respawned_unseen(record.pid, record.starts - self._memory.starts)
 
     def _replica_of(self, workload: str, slot: int) -> str | None:
         # Only a daemon changes slots, so an unread record never predates more than what this daemon just did.
         return next((a.replica for a in self._memory.table.filled if a.workload == workload and a.slot == slot), None)
-
-    def _need_shim(self) -> ShimClient:
-        if self._shim is None:
-            raise Unreachable("The edge is not started.", "Start the fleet (`trinity up`).")
-        return self._shim
-
-    def _need_binary(self) -> HaproxyBinary:
-        if self._binary is None:
-            raise Unreachable("The edge is not started.", "Start the fleet (`trinity up`).")
-        return self._binary
 
 
 async def _none_lives() -> set[int]:
