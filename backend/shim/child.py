@@ -57,6 +57,16 @@ class Child:
         except ProcessLookupError:
             return
 
+    def count(self, pid: int) -> None:
+        """Count that process's memory as the program's."""
+        if self._watch is not None:
+            self._watch.count(pid)
+
+    def join_cgroup(self) -> None:
+        """Move the calling process to where the program's memory is limited, if it has such a place."""
+        if self._cgroup is not None:
+            self._cgroup.join()
+
     def check_memory(self) -> None:
         """End the program if it is over its limit."""
         if self._watch is not None and self.reason is None and self._watch.exceeded(self._clock.mono()):

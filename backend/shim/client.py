@@ -18,6 +18,7 @@ import msgspec
 
 from backend.contract.clock import Clock, SystemClock
 from backend.contract.errors import InternalError, PortTaken, TrinityError, Unreachable
+from backend.contract.faults import FaultOrder, FaultReport
 from backend.contract.fleet import ExitRecord
 from backend.contract.shim import ShimSpec
 from backend.shim.leftovers import end_leftovers, remove_files
@@ -129,6 +130,19 @@ class ShimClient:
         """While held, a respawning shim leaves its program dead and keeps the listening sockets."""
         await self._ask("hold", on=on)
 
+    async def fault(self, order: FaultOrder) -> FaultReport:
+        """Apply a fault; returns what the shim then saw. Raises TrinityError where it cannot be applied."""
+        message = await self._ask("fault", order=order)
+        return message.faults[0]
+
+    async def heal(self, fault_id: str = "") -> tuple[FaultReport, ...]:
+        """Take a fault away (empty: all); returns what the shim then saw, nothing for an unknown one."""
+        return (await self._ask("heal", fault_id=fault_id)).faults
+
+    async def faults(self) -> tuple[FaultReport, ...]:
+        """The faults it holds, and the last ones it held."""
+        return (await self._ask("faults")).faults
+
     async def reap(self) -> None:
         """End a shim whose program is dead and held; its record is removed."""
         await self._ask("reap")
@@ -190,13 +204,17 @@ class ShimClient:
         signum: int = 0,
         grace_s: float = 0.0,
         on: bool = True,
+        order: FaultOrder | None = None,
+        fault_id: str = "",
         timeout_s: float = _ANSWER_S,
     ) -> Message:
         name = self.record.spec.name
         if self._writer is None or self._gone.is_set() or self._detached:
             raise Unreachable(f"The shim of {name} is gone.")
         self._next_id += 1
-        request = Request(id=self._next_id, op=operation, signum=signum, grace_s=grace_s, on=on)
+        request = Request(
+            id=self._next_id, op=operation, signum=signum, grace_s=grace_s, on=on, order=order, fault_id=fault_id
+        )
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._waiting[request.id] = answer
         try:

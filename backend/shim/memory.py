@@ -50,12 +50,17 @@ class ResidentWatch:
         self._pid, self._limit_bytes = pid, limit_bytes
         self._family = [pid]
         self._family_at = float("-inf")
+        self._counted: list[int] = []
+
+    def count(self, pid: int) -> None:
+        """Count another process in, though it is none of the tree."""
+        self._counted.append(pid)
 
     def exceeded(self, mono_s: float) -> bool:
         """Measure now. The tree itself is walked once a second only."""
         if mono_s - self._family_at >= FAMILY_PERIOD_S:
             self._family, self._family_at = descendants(self._pid), mono_s
-        return resident_bytes(self._family) > self._limit_bytes
+        return resident_bytes(self._family + self._counted) > self._limit_bytes
 
 
 class MemoryCgroup:

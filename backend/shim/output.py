@@ -92,6 +92,8 @@ class LogWriter:
         self._why = ""
         self.dropped = 0
         """Lines lost since the last successful write."""
+        self.lost = 0
+        """Lines lost in all."""
 
     def write(self, stream: str, pieces: list[tuple[bytes, bool]]) -> None:
         """Write the pieces of one read. Never raises for a full or broken disk: it drops and counts."""
@@ -104,7 +106,19 @@ class LogWriter:
             self._append(self._loss_notice(ns) + block, ns)
         except OSError as error:
             self.dropped += len(pieces)
+            self.lost += len(pieces)
             self._why = error.strerror or "write error"
+            self.close()
+        else:
+            self.dropped = 0
+
+    def tell_losses(self) -> None:
+        """Write the line about lost lines now, not before the next one. Where that fails too, the next one does it."""
+        ns = self._now_ns()
+        try:
+            if self.dropped:
+                self._append(self._loss_notice(ns), ns)
+        except OSError:
             self.close()
         else:
             self.dropped = 0

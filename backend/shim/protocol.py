@@ -9,22 +9,28 @@ from typing import Final, Literal
 
 import msgspec
 
+from backend.contract.faults import FaultOrder, FaultReport
 from backend.contract.fleet import ExitRecord
 from backend.shim.record import ShimRecord
 
-Operation = Literal["status", "signal", "stop", "reload", "hold", "reap"]
+Operation = Literal["status", "signal", "stop", "reload", "hold", "reap", "fault", "heal", "faults"]
 
 MAX_LINE_BYTES: Final = 4 * 1024 * 1024
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client asks. `signal` wants `signum`, `stop` takes `grace_s`, `hold` takes `on`."""
+    """What a client asks. `signal` wants `signum`, `stop` takes `grace_s`, `hold` takes `on`.
+
+    The last three are those of a holder of faults (`backend.contract.faults.HolderRequest`).
+    """
 
     id: int
     op: Operation
     signum: int = 0
     grace_s: float = 10.0
     on: bool = True
+    order: FaultOrder | None = None
+    fault_id: str = ""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -35,6 +41,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     event: Literal["", "exited", "started"] = ""
     record: ShimRecord | None = None
     exit: ExitRecord | None = None
+    faults: tuple[FaultReport, ...] = ()
 
 
 class StartReport(msgspec.Struct, frozen=True, kw_only=True):

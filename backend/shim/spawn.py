@@ -43,6 +43,37 @@ def become_subreaper() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def fork_worker(work: Callable[[], None], nice: int, before: Callable[[], None] | None = None) -> int:
+    """Fork a child that does `work` with no descriptor of ours, dies with us, and never returns. Returns its pid."""
+    parent = os.getpid()
+    signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _start_afresh(parent, nice)
+            if before is not None:
+                before()
+            os.closerange(0, os.sysconf("SC_OPEN_MAX"))
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            work()
+        finally:
+            os._exit(1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    return pid
+
+
+def _start_afresh(parent: int, nice: int) -> None:
+    """In a new child: signals as they were by default, and death with the parent."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+    if nice > os.getpriority(os.PRIO_PROCESS, 0):
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+
+
 def listen(sockets: tuple[ListenSocket, ...]) -> dict[int, socket.socket]:
     """Bind and listen on each; keyed by the descriptor number it is passed as. Raises OSError (filename = name)."""
     held: dict[int, socket.socket] = {}
@@ -135,17 +166,10 @@ def _become_program(
 ) -> None:
     """The child's side; never returns."""
     try:
-        signal.set_wakeup_fd(-1)
-        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-            signal.signal(number, signal.SIG_DFL)
         os.setpgid(0, 0)
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != shim_pid:
-            os._exit(1)
+        _start_afresh(shim_pid, spec.nice)
         if before_exec is not None:
             before_exec()
-        if spec.nice > os.getpriority(os.PRIO_PROCESS, 0):
-            os.setpriority(os.PRIO_PROCESS, 0, spec.nice)
         report = _place(descriptors, report)
         if spec.cwd is not None:
             os.chdir(spec.cwd)

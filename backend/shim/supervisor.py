@@ -15,11 +15,16 @@ from pathlib import Path
 import msgspec
 
 from backend.contract.clock import Clock
+from backend.contract.faults import FaultReport
 from backend.contract.fleet import ExitRecord
 from backend.contract.shim import ShimSpec
 from backend.shim import spawn
 from backend.shim.child import Child
 from backend.shim.control import Connection, ControlSocket
+from backend.shim.faults.board import FaultBoard
+from backend.shim.faults.catalogue import fault_for
+from backend.shim.faults.full_disk import FileBound
+from backend.shim.faults.held import Surroundings
 from backend.shim.memory import CHECK_PERIOD_S, MemoryCgroup, descendants
 from backend.shim.output import LogWriter
 from backend.shim.protocol import Message, Request
@@ -56,6 +61,18 @@ class Supervisor:
         self._respawn_at: float | None = None
         self._kill_at: float | None = None
         self._memory_at: float | None = None
+        self._bound = FileBound()
+        around = Surroundings(
+            program=lambda: self._current,
+            memory_limit_bytes=spec.memory_limit_bytes,
+            nice=spec.nice,
+            log_dir=spec.log_dir,
+            lost_lines=lambda: self._writer.lost,
+            tell_losses=self._writer.tell_losses,
+            bound_files=self._bound.set,
+            mono=clock.mono,
+        )
+        self._faults = FaultBoard(lambda order: fault_for(order, around), clock.mono)
 
     def start(self) -> ShimRecord:
         """Bind, listen, start the program, open the control socket, write the record."""
@@ -100,7 +117,8 @@ class Supervisor:
         self._reap_children()
 
     def _timeout(self) -> float | None:
-        due = [at for at in (self._respawn_at, self._kill_at, self._memory_at) if at is not None]
+        timers = (self._respawn_at, self._kill_at, self._memory_at, self._faults.due_s())
+        due = [at for at in timers if at is not None]
         return max(0.0, min(due) - self._clock.mono()) if due else None
 
     def _run_timers(self) -> None:
@@ -113,6 +131,7 @@ class Supervisor:
             self._memory_at = now + CHECK_PERIOD_S
             for child in self._children():
                 child.check_memory()
+        self._faults.run()
         if self._respawn_at is not None and now >= self._respawn_at:
             self._respawn_at = None
             if self._start_again():
@@ -128,6 +147,10 @@ class Supervisor:
         return [*self._old, *([self._current] if self._current else [])]
 
     def _start_program(self, argv: tuple[str, ...]) -> None:
+        with self._bound.lifted():  # the program must not inherit it
+            self._start_unbound(argv)
+
+    def _start_unbound(self, argv: tuple[str, ...]) -> None:
         self._starts += 1
         self._start_number += 1
         with contextlib.suppress(OSError):  # a full disk must not stop the program; file names carry the number too
@@ -172,11 +195,15 @@ class Supervisor:
                 break
             if pid == 0:
                 break
+            if os.WIFSTOPPED(status):  # a thread that a fault holds; it has not ended
+                self._faults.thread_stopped(pid, status)
+                continue
             for child in self._children():
                 if child.pid == pid:
                     self._ended(child, child.ended(status, usage))
 
     def _ended(self, child: Child, record: ExitRecord) -> None:
+        self._faults.program_ended(child.pid)
         if child is not self._current:
             self._old.remove(child)
         else:
@@ -206,7 +233,8 @@ class Supervisor:
 
     def _tell_exit(self, record: ExitRecord) -> None:
         self._last_exit = record
-        with contextlib.suppress(OSError):  # the push still tells it; an unwritable run directory has no better reader
+        # The push still tells it; an unwritable run directory has no better reader.
+        with contextlib.suppress(OSError), self._bound.lifted():
             write_atomic(self._spec.exit_path, msgspec.json.encode(record))
         assert self._control is not None
         self._control.push(Message(event="exited", exit=record, record=self._write_record()))
@@ -226,6 +254,9 @@ class Supervisor:
         if request.op == "stop":
             self._stop(request.grace_s, connection, request.id)
             return
+        if request.op in ("fault", "heal", "faults"):
+            self._fault_request(connection, request)
+            return
         error = ""
         if request.op == "signal":
             error = self._signal(request.signum)
@@ -238,6 +269,23 @@ class Supervisor:
             self._done = self._done or not error
             self._keep_record = self._keep_record and bool(error)
         connection.send(Message(id=request.id, error=error, record=self._write_record(), exit=self._last_exit))
+
+    def _fault_request(self, connection: Connection, request: Request) -> None:
+        """What a holder of faults is asked; some answers wait until the kernel shows the effect."""
+
+        def reply(faults: tuple[FaultReport, ...], error: str) -> None:
+            connection.send(Message(id=request.id, error=error, faults=faults))
+
+        if request.op == "heal":
+            self._faults.heal(request.fault_id, reply)
+        elif request.op == "faults":
+            reply(self._faults.reports(), "")
+        elif request.order is None:
+            reply((), "A fault needs an order.")
+        elif self._stopping is not None:
+            reply((), "It is being stopped.")
+        else:
+            self._faults.apply(request.order, reply)
 
     def _signal(self, number: int) -> str:
         if self._current is None:
@@ -269,6 +317,7 @@ class Supervisor:
 
     def _stop(self, grace_s: float, connection: Connection | None = None, request_id: int = 0) -> None:
         first = self._stopping is None
+        self._faults.heal_all()  # a program that is stopped, frozen or out of descriptors could not end in order
         waiting = self._stopping or []
         self._stopping = [*waiting, (connection, request_id)] if connection else waiting
         self._respawn_at = None
@@ -287,7 +336,8 @@ class Supervisor:
 
     def _write_record(self) -> ShimRecord:
         record = self._record()
-        with contextlib.suppress(OSError):  # answered over the socket all the same
+        # Answered over the socket all the same.
+        with contextlib.suppress(OSError), self._bound.lifted():
             write_atomic(self._spec.record_path, msgspec.json.encode(record))
         return record
 

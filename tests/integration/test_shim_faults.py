@@ -1,0 +1,298 @@
+"""Faults held by a real shim over real programs: applied, seen by the kernel, taken away, seen to be gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+
+from backend.contract.errors import TrinityError
+from backend.contract.faults import FaultOrder, FaultReport, HolderAnswer, HolderRequest
+from backend.shim.client import ShimClient
+from backend.shim.faults.workers import machine_memory
+from backend.shim.record import read_exit, read_record
+from backend.shim.stop_all import stop_all
+from backend.shim.threads import status_number, thread_ids, thread_state
+from tests.integration.shim_rig import alive, free_port, get, log_text, processes_about, server, short_dir, spec, until
+
+base = pytest.fixture(short_dir, name="base")
+ENGINE = str(Path(__file__).parent / "programs" / "fake_engine.py")
+MIB = 1024 * 1024
+
+
+class Rig:
+    """A shim over the fake engine."""
+
+    def __init__(self, base: Path, client: ShimClient, port: int) -> None:
+        self.base, self.client, self.port = base, client, port
+
+    @property
+    def pid(self) -> int:
+        assert self.client.record.pid is not None
+        return self.client.record.pid
+
+    async def steps(self) -> int:
+        return int(await get(self.port, "/steps"))
+
+    async def moves(self) -> None:
+        before = await self.steps()
+        async with asyncio.timeout(5.0):
+            while await self.steps() == before:
+                await asyncio.sleep(0.01)
+
+    def workers(self) -> list[int]:
+        """Children of the shim beside the program."""
+        return [child.pid for child in psutil.Process(self.client.record.shim_pid).children() if child.pid != self.pid]
+
+
+@pytest.fixture(name="rig")
+async def _rig(base: Path) -> AsyncIterator[Rig]:
+    port = free_port()
+    client = await ShimClient.launch(
+        spec(base, sys.executable, "-S", ENGINE, "--port", str(port), memory_limit_bytes=256 * MIB)
+    )
+    await until(lambda: "serving" in log_text(base), "the program serves")
+    yield Rig(base, client, port)
+    if not client.gone:
+        await client.stop(2.0)
+    assert processes_about(base) == []
+
+
+def order(kind: Any, ttl_s: float = 30.0, id: str = "f", **changes: Any) -> FaultOrder:
+    return FaultOrder(id=id, kind=kind, ttl_s=ttl_s, **changes)
+
+
+async def healed(client: ShimClient, fault_id: str = "f") -> FaultReport:
+    (report,) = await client.heal(fault_id)
+    return report
+
+
+async def ended(client: ShimClient, fault_id: str = "f") -> FaultReport:
+    """Wait until the shim says that it has ended by itself."""
+    async with asyncio.timeout(5.0):
+        while True:
+            report = next(report for report in await client.faults() if report.id == fault_id)
+            if report.ended_by:
+                return report
+            await asyncio.sleep(0.01)
+
+
+async def test_a_stopped_program_stands_still_until_it_is_healed(rig: Rig) -> None:
+    report = await rig.client.fault(order("stop"))
+    assert report.active
+    assert report.affected >= 3
+    assert {thread_state(rig.pid, tid) for tid in thread_ids(rig.pid)} == {"T"}
+    again = await rig.client.fault(order("stop"))
+    assert again.active
+    assert len(await rig.client.faults()) == 1
+    with pytest.raises(TrinityError, match="already"):
+        await rig.client.fault(order("stop", id="other"))
+    report = await healed(rig.client)
+    assert (report.active, report.ended_by) == (False, "heal")
+    assert "T" not in {thread_state(rig.pid, tid) for tid in thread_ids(rig.pid)}
+    await rig.moves()
+    after = await rig.client.fault(order("stop"))
+    assert (after.active, after.ended_by) == (False, "heal"), "the same order twice changes nothing"
+    assert await rig.client.heal("unknown") == ()
+
+
+async def test_a_time_limit_is_kept_without_anybody_asking(rig: Rig) -> None:
+    begun = time.monotonic()
+    assert (await rig.client.fault(order("stop", ttl_s=0.3))).active
+    await until(lambda: thread_state(rig.pid, rig.pid) != "T", "it goes on")
+    assert 0.25 < time.monotonic() - begun < 1.5
+    assert (await ended(rig.client)).ended_by == "ttl"
+
+
+async def test_a_frozen_engine_leaves_the_api_alive_and_goes_on_where_it_was(rig: Rig) -> None:
+    await rig.moves()
+    report = await rig.client.fault(order("freeze-engine"))
+    assert report.active
+    assert report.affected == 1
+    held = [tid for tid in thread_ids(rig.pid) if thread_state(rig.pid, tid) == "t"]
+    assert len(held) == 1
+    assert held[0] != rig.pid
+    before = await rig.steps()
+    assert await get(rig.port, "/health") == "ok"
+    await asyncio.sleep(0.1)
+    assert await rig.steps() == before
+    report = await healed(rig.client)
+    assert (report.active, report.ended_by) == (False, "heal")
+    assert status_number(rig.pid, held[0], "TracerPid") == 0
+    await rig.moves()
+
+
+async def test_a_frozen_thread_is_free_when_its_time_is_over(rig: Rig) -> None:
+    assert (await rig.client.fault(order("freeze-engine", ttl_s=0.4))).active
+    assert (await ended(rig.client)).ended_by == "ttl"
+    await rig.moves()
+
+
+async def test_a_program_killed_while_frozen_or_stopped_is_gone_at_once(rig: Rig) -> None:
+    told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+    rig.client.on_exit(lambda _record: told.set_result(time.monotonic()))
+    await rig.client.fault(order("freeze-engine"))
+    await rig.client.fault(order("stop", id="g"))
+    begun = time.monotonic()
+    await rig.client.signal(signal.SIGKILL)
+    assert await asyncio.wait_for(told, 5.0) - begun < 0.5
+    await rig.client.closed()
+
+
+@pytest.mark.parametrize("kind", ["stop", "freeze-engine", "exhaust-descriptors"])
+async def test_stop_heals_first_and_is_quick(rig: Rig, kind: str) -> None:
+    await rig.client.fault(order(kind))
+    begun = time.monotonic()
+    record = await rig.client.stop(5.0)
+    assert time.monotonic() - begun < 1.0
+    assert (record.code, record.reason) == (0, "Stopped")
+
+
+async def test_a_stop_without_a_daemon_heals_first_too(rig: Rig) -> None:
+    await rig.client.fault(order("stop"))
+    begun = time.monotonic()
+    await asyncio.to_thread(stop_all, rig.base, 5.0)
+    assert time.monotonic() - begun < 1.5
+    assert read_exit(rig.base / "r-1.exit.json").code == 0  # type: ignore[union-attr] - it is there
+
+
+async def test_burners_burn_and_are_gone(rig: Rig) -> None:
+    report = await rig.client.fault(order("burn-cpu", cores=1.5))
+    assert report.active
+    assert len(rig.workers()) == report.affected == 2
+    burners = rig.workers()
+    assert (await healed(rig.client)).ended_by == "heal"
+    assert not any(alive(pid) for pid in burners)
+    with pytest.raises(TrinityError, match="cores"):
+        await rig.client.fault(order("burn-cpu", id="g", cores=0.0))
+
+
+async def test_memory_is_filled_given_back_and_never_the_machines_last(rig: Rig) -> None:
+    report = await rig.client.fault(order("fill-memory", size_bytes=64 * MIB))
+    assert report.active
+    (filler,) = rig.workers()
+    assert psutil.Process(filler).memory_info().rss >= 64 * MIB
+    assert (await healed(rig.client)).ended_by == "heal"
+    assert not alive(filler)
+    total, _ = machine_memory()
+    with pytest.raises(TrinityError, match="10%"):
+        await rig.client.fault(order("fill-memory", id="g", size_bytes=total))
+    assert rig.workers() == []
+
+
+async def test_exhausted_memory_ends_the_program_as_its_own_limit_does(rig: Rig) -> None:
+    exits = []
+    rig.client.on_exit(exits.append)
+    assert (await rig.client.fault(order("exhaust-memory"))).active
+    await until(lambda: exits, "the program is ended")
+    assert (exits[0].reason, exits[0].signal) == ("OOMKilled", 9)
+    await rig.client.closed()
+    assert processes_about(rig.base) == []
+
+
+async def test_exhausted_memory_can_be_healed_before_the_limit(base: Path) -> None:
+    limit = 4096 * MIB
+    client = await ShimClient.launch(spec(base, *server("--port", str(free_port())), memory_limit_bytes=limit))
+    assert (await client.fault(order("exhaust-memory"))).active
+    assert (await healed(client)).ended_by == "heal"
+    assert alive(client.record.pid)
+    assert len(psutil.Process(client.record.shim_pid).children()) == 1
+    await client.stop(2.0)
+
+
+async def test_no_memory_is_exhausted_where_no_limit_is(base: Path) -> None:
+    client = await ShimClient.launch(spec(base, *server("--port", str(free_port()))))
+    with pytest.raises(TrinityError, match="no memory limit"):
+        await client.fault(order("exhaust-memory"))
+    with pytest.raises(TrinityError, match="fault proxy"):
+        await client.fault(order("latency"))
+    assert await client.faults() == ()
+    await client.stop(2.0)
+
+
+async def test_without_descriptors_nothing_can_be_opened(rig: Rig) -> None:
+    before = resource.prlimit(rig.pid, resource.RLIMIT_NOFILE)
+    report = await rig.client.fault(order("exhaust-descriptors"))
+    assert report.active
+    with contextlib.suppress(OSError):  # no new connection is taken either
+        assert await asyncio.wait_for(asyncio.to_thread(_ask_briefly, rig.port), 3.0) != b"ok"
+    assert resource.prlimit(rig.pid, resource.RLIMIT_NOFILE)[0] < 32
+    assert (await healed(rig.client)).ended_by == "heal"
+    assert resource.prlimit(rig.pid, resource.RLIMIT_NOFILE) == before
+    assert await get(rig.port, "/open") == "ok"
+
+
+def _ask_briefly(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=0.5) as peer:
+        peer.sendall(b"GET /open HTTP/1.0\r\n\r\n")
+        return peer.recv(4096)[-2:]
+
+
+async def test_a_full_disk_costs_lines_and_nothing_else(rig: Rig) -> None:
+    assert (await rig.client.fault(order("fill-disk"))).active
+    before = log_text(rig.base)
+    for _ in range(3):
+        assert await get(rig.port, "/say") == "ok"
+    await rig.client.hold(True)
+    record = read_record(rig.base / "r-1.json")
+    assert record is not None, "the shim's record is written all the same"
+    assert record.held
+    async with asyncio.timeout(5.0):
+        while (await rig.client.faults())[0].affected < 3:
+            await asyncio.sleep(0.01)
+    assert log_text(rig.base) == before
+    assert (await healed(rig.client)).ended_by == "heal"
+    assert "3 lines were lost here" in log_text(rig.base)
+    await get(rig.port, "/say")
+    await until(lambda: log_text(rig.base).endswith("said\n"), "lines are written again")
+
+
+async def test_the_exit_is_recorded_on_a_full_disk(rig: Rig) -> None:
+    await rig.client.fault(order("fill-disk"))
+    os.kill(rig.pid, signal.SIGKILL)
+    await rig.client.closed()
+    record = read_exit(rig.base / "r-1.exit.json")
+    assert record is not None
+    assert record.signal == 9
+
+
+async def test_nothing_burns_or_stays_frozen_when_the_shim_is_killed(rig: Rig) -> None:
+    await rig.client.fault(order("burn-cpu", cores=2.0))
+    await rig.client.fault(order("fill-memory", id="g", size_bytes=16 * MIB))
+    await rig.client.fault(order("freeze-engine", id="h"))
+    workers = rig.workers()
+    assert len(workers) == 3
+    os.kill(rig.client.record.shim_pid, signal.SIGKILL)
+    await until(lambda: not any(alive(pid) for pid in [*workers, rig.pid]), "all are gone")
+    await rig.client.closed()
+
+
+async def test_a_blocking_client_of_thirty_lines_can_heal(rig: Rig) -> None:
+    """As the warden does: no asyncio, nothing of ours but the words."""
+    await rig.client.fault(order("stop", id="run-1/a"))
+    await rig.client.fault(order("burn-cpu", id="run-1/b", cores=1.0))
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(2.0)
+        peer.connect(rig.client.record.spec.socket_path)
+        answers = peer.makefile("rb")
+        peer.sendall(b'{"id":1,"op":"heal","fault_id":"run-1/a"}\n')
+        said = json.loads(answers.readline())
+        assert (said["id"], said["faults"][0]["ended_by"]) == (1, "heal")
+        peer.sendall(msgspec.json.encode(HolderRequest(id=2, op="heal")) + b"\n")
+        answer = msgspec.json.decode(answers.readline(), type=HolderAnswer)
+    assert (answer.id, answer.error) == (2, "")
+    assert [report.active for report in answer.faults] == [False, False]
+    assert rig.workers() == []
