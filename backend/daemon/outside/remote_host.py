@@ -46,6 +46,7 @@ class RemoteHost:
     def __init__(self, client: ControlClient, order: ObserverOrder, clock: Clock) -> None:
         self._client, self._order, self._clock = client, order, clock
         self._paths = StatePaths(Path(order.state_dir))
+        self._daemon_pid: int | None = None
         self._snapshot: Snapshot | None = None
         self._here = asyncio.Event()
         self._marks: dict[int, str | None] = {}
@@ -62,6 +63,7 @@ class RemoteHost:
         """Begin to watch; returns with the first snapshot. Raises Unreachable."""
         newest = await self._client.rows("events", limit=1)
         self._seen_seq = max((event.seq for event in newest), default=0)
+        self._daemon_pid = (await self._client.version()).pid
         self._take(await self._client.snapshot())
         self._here.set()
         self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._flush_often())]
@@ -206,11 +208,17 @@ class RemoteHost:
             for _ in batch:
                 self._rows.popleft()
 
-    # -- DrillHost: the daemon's death
+    # -- DaemonKiller
+
+    @property
+    def daemon_pid(self) -> int | None:
+        """The pid of the daemon that answered last."""
+        return self._daemon_pid
 
     async def kill_daemon(self, run_id: str) -> int:
         """SIGKILL to the daemon that answers now, after it wrote down who did it. Its pid, once it is gone."""
         version = await self._client.version()
+        self._daemon_pid = version.pid
         mark = processes.start_mark(version.pid)
         text = f"drill {run_id} kills this daemon (pid {version.pid}) and starts the next one"
         note = ActionRequest(verb=Verb.NOTE, args={"text": text}, actor=f"drill:{run_id}", reason=f"drill {run_id}")
@@ -233,7 +241,8 @@ class RemoteHost:
                 while True:
                     await asyncio.to_thread(ensure_daemon, self._paths, auto_port=self._order.auto_port)
                     with contextlib.suppress(Unreachable):  # a kept connection to the one that is gone
-                        return (await self._client.version()).pid
+                        self._daemon_pid = (await self._client.version()).pid
+                        return self._daemon_pid
         except TimeoutError:
             raise Unreachable(f"No daemon answered within {timeout_s:g} s.", "See trinityd.log.") from None
 
