@@ -6,7 +6,7 @@ Gives a compiled scenario that planner, runner and verdict share. Mistakes are F
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import msgspec
@@ -14,6 +14,7 @@ import yaml
 
 from backend.contract.errors import FileError
 from backend.drills import scenario as files
+from backend.drills.catalogue import FAULTS, KEYS
 from backend.drills.expression import Expr, ExpressionError
 from backend.drills.expression_types import RATE, Kind, Place, Scope, compile_expression, mentions
 
@@ -58,10 +59,20 @@ def load_scenario(text: str, source: str) -> Compiled:
 class _Checker:
     def __init__(self, scenario: files.Scenario, text: str, source: str) -> None:
         self._scenario, self._text, self._source = scenario, text, source
+        self._root: Any = None
 
     def fail(self, path: Path, message: str, next_step: str = "", offset: int = 0) -> NoReturn:
-        line, column = _locate(self._text, path, offset)
+        line, column = self._locate(path, offset)
         raise FileError(self._source, message, next_step, line, column)
+
+    def _locate(self, path: Path, offset: int) -> tuple[int, int]:
+        """Line and column (from 1) of the node at `path`, or of the deepest part of it that exists."""
+        depth = next(d for d in range(len(path), -1, -1) if self._node(path[:d]) is not None)
+        place = self._node(path[:depth])
+        column = place.start_mark.column + 1
+        if offset and depth == len(path) and isinstance(place, yaml.ScalarNode) and place.style not in ("|", ">"):
+            column += offset - 1 + (1 if place.style else 0)
+        return place.start_mark.line + 1, column
 
     def names(self) -> None:
         """Names that expressions can spell, and no two things of one name."""
@@ -92,8 +103,18 @@ class _Checker:
             if mix.max_tokens < 1 or not lengths or not 0.0 <= mix.stream_share <= 1.0 or mix.deadline <= 0:
                 message = "max_tokens, prompt lengths, stream_share (0..1) or deadline out of range."
                 self.fail(("load", name, "request"), message, "")
+            self._answers(name, load)
         if not self._scenario.load:
             self.fail(("load",), "no load: nothing could be proven.", "Declare at least one load.")
+
+    def _answers(self, name: str, load: files.Load) -> None:
+        path: Path = ("load", name)
+        if not 0 <= load.request.retries <= 10:
+            self.fail((*path, "request", "retries"), "retries must be 0 to 10.", "For example retries: 2.")
+        if load.check.golden is not None and load.kind != "embeddings":
+            self.fail((*path, "check", "golden"), f"{load.kind} has no vectors to compare.", "Remove `check`.")
+        if not 0.0 < load.check.cosine_min <= 1.0:
+            self.fail((*path, "check", "cosine_min"), "cosine_min must be above 0 and at most 1.", "")
 
     def _target(self, name: str, target: files.Target, path: Path) -> None:
         if target.is_pool:
@@ -114,6 +135,7 @@ class _Checker:
         known = {
             "pool": [n for n, t in self._scenario.targets.items() if t.is_pool],
             "replica": [n for n, t in self._scenario.targets.items() if not t.is_pool],
+            "target": list(self._scenario.targets),
             "load": list(self._scenario.load),
         }[what]
         if name not in known:
@@ -144,20 +166,72 @@ class _Checker:
         held = sum(phase.hold.duration for phase in scenario.phases)
         if held > scenario.safety.max_runtime:
             self.fail(("safety", "max_runtime"), f"the phases alone take {held:g} s.", "Raise max_runtime.")
+        self._lifetimes()
         lease = scenario.safety.lease
         if lease.heartbeat < 0.05 or lease.expires < 2 * lease.heartbeat:
             self.fail(("safety", "lease"), "the lease must outlast two heartbeats of at least 50 ms.", "")
 
     def _injection(self, injection: files.Injection, path: Path) -> None:
-        self._known((*path, "target"), "replica", injection.target)
-        if injection.fault == "process.stop" and injection.respawn != "natural":
-            self.fail((*path, "respawn"), "a stopped process is not respawned.", "Remove respawn.")
-        allowed = VERIFIERS[injection.fault]
+        traits = FAULTS[injection.fault]
+        target = self._scenario.targets.get(injection.target)
+        if target is None or traits.on == ("pool" if not target.is_pool else "replica"):
+            self._known((*path, "target"), "target" if traits.on == "replica-or-pool" else traits.on, injection.target)
+        given = self._keys(path)
+        allowed = {*traits.needs, *traits.takes}
+        for key in sorted(given & KEYS - allowed):
+            takes = f"It takes {', '.join(sorted(allowed))}." if allowed else "Remove it."
+            self.fail((*path, key), f"{injection.fault} takes no `{key}`.", takes)
+        for key in traits.needs:
+            if key not in given:
+                self.fail(path, f"{injection.fault} needs `{key}`.", f"Add {key}: {_EXAMPLES[key]}.")
+        for key, (fits, wanted) in _RANGES.items():
+            value = getattr(injection, key)
+            if value is not None and not fits(value):
+                self.fail((*path, key), f"{key} must be {wanted}.", f"For example {key}: {_EXAMPLES[key]}.")
+        proofs = _proofs(injection)
         for i, step in enumerate(injection.verify):
-            if step not in allowed:
-                self.fail((*path, "verify", i), f"`{step}` proves nothing about {injection.fault}.", f"Use {allowed}.")
+            if step not in proofs:
+                steps = ", ".join(proofs)
+                self.fail((*path, "verify", i), f"`{step}` proves nothing about {_of(injection)}.", f"Use {steps}.")
         if not injection.verify:
-            self.fail(path, f"fault `{injection.id}` has no verify step.", f"Add one of {', '.join(allowed)}.")
+            self.fail(path, f"fault `{injection.id}` has no verify step.", f"Add one of {', '.join(proofs)}.")
+        if set(injection.verify) == {"api_still_200"}:
+            message = "`api_still_200` alone proves no fault: it holds without one too."
+            self.fail((*path, "verify"), message, "Add thread_stopped or no_progress.")
+
+    def _keys(self, path: Path) -> set[str]:
+        """The keys the file gives at `path`, defaults spelt out included."""
+        node = self._node(path)
+        return {str(key.value) for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
+
+    def _node(self, path: Path) -> Any:
+        if self._root is None:
+            self._root = _compose(self._text)
+        node = self._root
+        for step in path:
+            if isinstance(node, yaml.MappingNode):
+                node = next((v for k, v in node.value if k.value == str(step)), None)
+            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+            else:
+                return None
+        return node
+
+    def _lifetimes(self) -> None:
+        """A fault with a time limit at its holder must not be over before the phases it is for are."""
+        limit = self._scenario.safety.fault_ttl
+        for p, phase in enumerate(self._scenario.phases):
+            for i, injection in enumerate(phase.inject):
+                if not (FAULTS[injection.fault].held_by or injection.fault in _SPOILS_STARTS):
+                    continue
+                held = 0.0
+                for later in self._scenario.phases[p:]:
+                    if injection.id in later.heal:
+                        break
+                    held += later.hold.duration
+                if held >= limit:
+                    message = f"fault `{injection.id}` lasts {held:g} s and more, fault_ttl ends it after {limit:g} s."
+                    self.fail(("phases", p, "inject", i), message, "Raise safety.fault_ttl, or heal it earlier.")
 
     def compiled(self) -> Compiled:
         scenario = self._scenario
@@ -218,11 +292,51 @@ class _Checker:
             self.fail(path, f"in `{text[:120]}`: {error.message}", error.next_step, error.column)
 
 
-VERIFIERS: dict[str, tuple[str, ...]] = {
-    "process.kill": ("pid_gone", "port_closed", "respawned"),
-    "process.stop": ("proc_state_T",),
+_SPOILS_STARTS = frozenset({"process.slow-start", "process.crash-loop"})
+_ENGINE_PROOFS = ("thread_stopped", "api_still_200", "no_progress", "holder_active")
+_EXAMPLES: Mapping[str, str] = {
+    "code": "3",
+    "delay": "5s",
+    "latency": "200ms",
+    "jitter": "50ms",
+    "rate": "64KiB",
+    "after": "512B",
+    "status": "503",
+    "direction": "to-replica",
+    "share": "0.5",
+    "cores": "1.0",
+    "size": "256MiB",
+    "replicas": "2",
+    "within": "20s",
 }
-"""What can prove each fault."""
+_RANGES: Mapping[str, tuple[Callable[[float], bool], str]] = {
+    "code": (lambda v: 0 <= v <= 255, "0 to 255"),
+    "delay": (lambda v: v > 0, "above 0"),
+    "latency": (lambda v: v > 0, "above 0"),
+    "jitter": (lambda v: v >= 0, "0 or more"),
+    "rate": (lambda v: v > 0, "above 0 bytes/s"),
+    "after": (lambda v: v >= 0, "0 bytes or more"),
+    "status": (lambda v: 100 <= v <= 599, "an HTTP status, 100 to 599"),
+    "share": (lambda v: 0.0 < v <= 1.0, "above 0 and at most 1"),
+    "cores": (lambda v: 0.0 < v <= 1024, "above 0"),
+    "size": (lambda v: v > 0, "above 0 bytes"),
+    "replicas": (lambda v: v >= 0, "0 or more"),
+    "within": (lambda v: v > 0, "above 0"),
+}
+
+
+def _proofs(injection: files.Injection) -> tuple[str, ...]:
+    """The steps that can prove this very fault."""
+    proofs = FAULTS[injection.fault].proofs
+    if injection.fault != "process.stop":
+        return proofs
+    engine = injection.scope == "engine"
+    return tuple(step for step in proofs if step == "holder_active" or (step in _ENGINE_PROOFS) == engine)
+
+
+def _of(injection: files.Injection) -> str:
+    scope = " (scope: engine)" if injection.scope == "engine" else ""
+    return f"{injection.fault}{scope}"
 
 
 def needs_capacity(compiled: Compiled) -> bool:
@@ -236,22 +350,6 @@ def _is_name(text: str) -> bool:
     return words and not text[0].isdigit() and len(text) <= 64 and text not in ("and", "or", "not")
 
 
-def _locate(text: str, path: Iterable[str | int], offset: int) -> tuple[int, int]:
-    """Line and column (from 1) of the node at `path`, or of the deepest part of it that exists."""
+def _compose(text: str) -> Any:
     # The reader that accepted the text: libyaml and PyYAML's own differ in what they take.
-    node: Any = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    place: Any = node
-    for step in path:
-        found: Any = None
-        if isinstance(node, yaml.MappingNode):
-            found = next((v for k, v in node.value if k.value == str(step)), None)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            found = node.value[step]
-        if found is None:
-            offset = 0
-            break
-        node = place = found
-    column = place.start_mark.column + 1
-    if offset and isinstance(place, yaml.ScalarNode) and place.style not in ("|", ">"):
-        column += offset - 1 + (1 if place.style else 0)
-    return place.start_mark.line + 1, column
+    return yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -6,7 +6,7 @@ Checked when a run is planned and again, against live health, right before each 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from backend.contract.errors import Refused
 from backend.contract.fleet import ReplicaStatus, WorkloadSpec
@@ -76,27 +76,34 @@ def check_environment(scenario: Scenario, environment: str) -> None:
 
 
 def check_blast(
-    scenario: Scenario, spec: WorkloadSpec, replicas: Sequence[ReplicaStatus], *, taking: int, down: int
+    scenario: Scenario,
+    spec: WorkloadSpec,
+    replicas: Sequence[ReplicaStatus],
+    *,
+    taking: int,
+    down: Collection[str] = (),
 ) -> None:
-    """Raises Refused when taking `taking` more replicas, with `down` already taken by us, leaves too little."""
+    """Raises Refused when taking `taking` more replicas, with those named in `down` already taken by us, leaves too
+    little. A replica we hold down is not healthy, whatever its probes still say."""
     radius = scenario.safety.blast_radius
     never = [role for role in roles_of(spec) if role in radius.never_roles]
     if never:
         raise Refused(f"{spec.name} has the role {never[0]}, which this drill may never touch.", "Pick another target.")
-    total, after = len(replicas), healthy(replicas) - taking
+    total, gone = len(replicas), len(down)
+    after = healthy([replica for replica in replicas if replica.name not in down]) - taking
     if after < radius.keep_healthy:
         raise Refused(
             f"This would leave {max(after, 0)} healthy replicas of {spec.name}; keep_healthy is {radius.keep_healthy}.",
-            f"Scale {spec.name} up, or wait until its replicas are Ready.",
+            f"Scale {spec.name} up, wait until its replicas are Ready, or lower keep_healthy in the file.",
         )
-    if down + taking > radius.max_down:
+    if taking and gone + taking > radius.max_down:
         raise Refused(
-            f"This would take {down + taking} replicas of {spec.name} at once; max_down is {radius.max_down}.",
+            f"This would take {gone + taking} replicas of {spec.name} at once; max_down is {radius.max_down}.",
             "Heal a fault first, or raise safety.blast_radius.max_down.",
         )
-    if total and 100.0 * (down + taking) / total > radius.max_percent:
+    if taking and total and 100.0 * (gone + taking) / total > radius.max_percent:
         raise Refused(
-            f"This would take {100.0 * (down + taking) / total:.0f} % of {spec.name}; max_percent is "
+            f"This would take {100.0 * (gone + taking) / total:.0f} % of {spec.name}; max_percent is "
             f"{radius.max_percent:g}.",
             "Scale up, or raise safety.blast_radius.max_percent.",
         )

@@ -11,11 +11,13 @@ import msgspec
 
 from backend.contract.errors import Refused
 from backend.contract.fleet import ReplicaStatus, WorkloadSpec
-from backend.drills import guards
+from backend.drills import faults, guards
 from backend.drills.bounds import success_at_least
+from backend.drills.catalogue import FAULTS, KEYS
 from backend.drills.check import Compiled, needs_capacity
 from backend.drills.evaluate import Facts, evaluate
 from backend.drills.scenario import Injection, PhaseSpec, Target
+from backend.drills.undo_log import UndoKind
 
 CALIBRATION_S = 6.0
 ENDING_S = 3.0
@@ -69,6 +71,7 @@ class _Planning:
         self._steps: list[str] = []
         self._pools: dict[str, WorkloadSpec] = {}
         self._wall_s = ENDING_S
+        self._ttl_s = compiled.scenario.safety.fault_ttl
 
     def environment(self) -> None:
         scenario = self._compiled.scenario
@@ -133,13 +136,12 @@ class _Planning:
         return None if value is None else float(value)
 
     def phases(self) -> None:
-        down: dict[str, int] = {}
-        active: dict[str, str] = {}
+        down: dict[str, set[str]] = {}
+        active: dict[str, tuple[str, set[str]]] = {}
         for phase in self._compiled.scenario.phases:
             for healed in phase.heal:
-                workload = active.pop(healed, None)
-                if workload is not None:
-                    down[workload] -= 1
+                workload, names = active.pop(healed, ("", set()))
+                down.get(workload, set()).difference_update(names)
             self._phase(phase)
             for injection in phase.inject:
                 self._injection(injection, down, active)
@@ -157,25 +159,37 @@ class _Planning:
         self._lines.append(f"phase {phase.name}{gate}: {phase.hold.duration:g} s; {'; '.join(proofs) or 'no sample'}")
         self._lines.extend(f"  expect {text}" for text in phase.expect)
 
-    def _injection(self, injection: Injection, down: dict[str, int], active: dict[str, str]) -> None:
+    def _injection(
+        self, injection: Injection, down: dict[str, set[str]], active: dict[str, tuple[str, set[str]]]
+    ) -> None:
         target = self._compiled.scenario.targets[injection.target]
-        spec = self._pools.get(target.source or "")
-        how = f"signal {injection.signal}, respawn {injection.respawn}" if injection.fault == "process.kill" else "stop"
-        when = f" when {injection.when}" if injection.when else ""
-        self._lines.append(f"  inject {injection.id}: {injection.fault} ({how}) on {injection.target}{when}")
-        self._lines.append(f"    verified by {', '.join(injection.verify)}; undo: {_undo_text(injection)}")
+        spec = self._pools.get(target.source or injection.target)
+        when = f" when {injection.when} (at most {injection.within:g} s)" if injection.when else ""
+        keys = f" ({_keys_text(injection)})" if _keys_text(injection) else ""
+        self._lines.append(f"  inject {injection.id}: {injection.fault}{keys} on {injection.target}{when}")
+        self._lines.append(f"    {FAULTS[injection.fault].about}")
+        self._lines.append(f"    verified by {', '.join(injection.verify)}; undo: {_undo_text(injection, self._ttl_s)}")
+        if injection.when:
+            # How long a condition takes is a guess; a quarter of its limit is rarely too little.
+            self._wall_s += injection.within / 4
+        self._wall_s += injection.delay or 0.0
         if spec is None:
             return
-        taken = down.get(spec.name, 0)
+        gone, replicas = down.setdefault(spec.name, set()), self._replicas(spec)
+        names = {replica.name for replica in replicas} - gone
+        if not target.is_pool:
+            # Which one it will be is only known then; one that is not down already stands for it.
+            index = target.index
+            there = index is not None and index < len(replicas)
+            names = {replicas[index or 0].name} if there else set(sorted(names)[:1])
+        taking = faults.takes(injection, len(names), guards.healthy(replicas) - len(gone))
         try:
-            # A replica we took down earlier in the plan is not healthy any more when this one goes.
-            replicas = self._replicas(spec)[taken:] if taken else self._replicas(spec)
-            guards.check_blast(self._compiled.scenario, spec, replicas, taking=1, down=taken)
+            guards.check_blast(self._compiled.scenario, spec, replicas, taking=taking, down=gone)
         except Refused as refusal:
             self._refuse(refusal)
-        if injection.respawn == "held" or injection.fault != "process.kill":
-            down[spec.name] = taken + 1
-            active[injection.id] = spec.name
+        if taking and not faults.undo_kind(injection).startswith("await-"):
+            gone.update(names)
+            active[injection.id] = (spec.name, names)
 
     def _replicas(self, spec: WorkloadSpec) -> Sequence[ReplicaStatus]:
         return self._view.replicas.get(spec.name, ())
@@ -205,12 +219,35 @@ class _Planning:
         )
 
 
-def _undo_text(injection: Injection) -> str:
-    if injection.fault == "process.stop":
-        return "SIGCONT by pid and start time (warden: without the daemon)"
-    if injection.respawn == "held":
-        return "release the hold, wait until it is Ready again"
-    return "wait until supervision has made it Ready again"
+def _keys_text(injection: Injection) -> str:
+    """The keys that belong to this fault, as given or by default."""
+    traits = FAULTS[injection.fault]
+    own = [key for key in (*traits.needs, *traits.takes) if key in KEYS]
+    given = [(key, getattr(injection, key)) for key in own]
+    return ", ".join(
+        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in given
+        if value is not None
+    )
+
+
+def _undo_text(injection: Injection, ttl_s: float) -> str:
+    kind = faults.undo_kind(injection)
+    if kind == "holder":
+        held_by = FAULTS[injection.fault].held_by
+        return f"its {held_by} takes it away (warden: without the daemon; by itself after {ttl_s:g} s)"
+    return _UNDO_TEXTS[kind]
+
+
+_UNDO_TEXTS: Mapping[UndoKind, str] = {
+    "release-hold": "release the hold, wait until it is Ready again",
+    "await-ready": "wait until supervision has made it Ready again",
+    "start-fault": "let its starts succeed again, wait until it is Ready",
+    "rescale": "scale back to the count it had",
+    "await-edge": "wait until the edge serves again",
+    "await-daemon": "wait until a daemon answers again",
+    "nothing": "none needed, wait until every replica is Ready",
+}
 
 
 def rates_of(compiled: Compiled, sizes: Mapping[str, int], capacity: Mapping[str, float]) -> dict[str, float]:

@@ -128,6 +128,11 @@ class DaemonKiller(Protocol):
     A host inside the daemon lacks these methods, and the fault is refused there.
     """
 
+    @property
+    def daemon_pid(self) -> int | None:
+        """The trinityd that would be killed now; null while none runs."""
+        ...
+
     async def kill_daemon(self, run_id: str) -> int:
         """SIGKILL to the present trinityd, without its children; its pid. Raises TrinityError where there is none."""
         ...

@@ -67,13 +67,18 @@ async def recover(host: DrillHost, clock: Clock, drills_dir: Path, *, running: s
 
 async def _recover_one(host: DrillHost, clock: Clock, run: DirtyRun) -> Recovered:
     run_dir = Path(run.run_dir)
-    for undo in run.pending:
-        result = await _undo(host, clock, undo)
-        await asyncio.to_thread(undo_log.append, run_dir, result)
-    undos = () if run.damaged else _summaries(await asyncio.to_thread(undo_log.read, run_dir))
+    # Straight paths come last: a proxy that is still there may yet have to let go of its fault.
+    for undos in (
+        [undo for undo in run.pending if undo.kind != "unsplice"],
+        [undo for undo in run.pending if undo.kind == "unsplice"],
+    ):
+        # Begun last in first out, none waits for another: a replica may take a minute to become Ready.
+        results = await asyncio.gather(*(_undo(host, clock, undo) for undo in undos))
+        await asyncio.to_thread(undo_log.append, run_dir, *results)
+    summaries = () if run.damaged else _summaries(await asyncio.to_thread(undo_log.read, run_dir))
     if run.damaged:
-        undos = (UndoSummary(id="?", what="read the undo log", done=False, verified=False, detail=run.damaged),)
-    outcome, path = await asyncio.to_thread(_finish, run_dir, undos, clock)
+        summaries = (UndoSummary(id="?", what="read the undo log", done=False, verified=False, detail=run.damaged),)
+    outcome, path = await asyncio.to_thread(_finish, run_dir, summaries, clock)
     if outcome != DrillOutcome.DIRTY:
         await asyncio.to_thread(undo_log.append, run_dir, Closed(ts=clock.now()))
     dirty = outcome == DrillOutcome.DIRTY
@@ -84,19 +89,19 @@ async def _recover_one(host: DrillHost, clock: Clock, run: DirtyRun) -> Recovere
             kind="drill.recovered",
             severity=Severity.CRITICAL if dirty else Severity.WARNING,
             subject=run.run_id,
-            message=f"drill {run.run_id} had lost its controller: {len(undos)} faults, "
+            message=f"drill {run.run_id} had lost its controller: {len(summaries)} undos, "
             + ("NOT all are proven gone" if dirty else "all are gone"),
             attributes={"outcome": outcome.value},
         )
     )
-    return Recovered(run_id=run.run_id, outcome=outcome, undos=undos, report_path=path)
+    return Recovered(run_id=run.run_id, outcome=outcome, undos=summaries, report_path=path)
 
 
 async def _undo(host: DrillHost, clock: Clock, undo: Undo) -> Result:
     attempt = await faults.take_away(host, undo, clock)
     verified, detail = attempt.verified, attempt.detail
     if verified and not await faults.wait_ready(host, undo, clock):
-        verified, detail = False, f"{undo.replica} did not become Ready again"
+        verified, detail = False, f"{undo.replica or undo.workload} did not become Ready again"
     return Result(id=undo.id, done=attempt.issued, verified=verified, by="recovery", detail=detail, ts=clock.now())
 
 

@@ -148,10 +148,11 @@ class DrillRun:
 
     async def _rollback(self) -> None:
         """Take every fault away first; only then end the load and wait for the victims."""
-        await self._injector.undo_all()
+        took_s = await self._injector.undo_all()
         self._close_span()
-        self._event("drill.rolled-back", Severity.INFO, "every undo was tried", **self._undo_counts())
+        self._event("drill.rolled-back", Severity.INFO, "every undo was tried", took_s=took_s, **self._undo_counts())
         await asyncio.gather(*(self._stop_load(name) for name in self.watch.loads))
+        await self._injector.settle()
         await self._injector.confirm_ready()
 
     def _undo_counts(self) -> dict[str, Scalar]:
@@ -178,6 +179,7 @@ class DrillRun:
             self.watch.loads[name] = await self._loads.start(order, self._take)
         for phase in self._compiled.scenario.phases:
             await self._phase(phase)
+        await self._injector.finish()
 
     async def _calibrate(self) -> dict[str, float]:
         """Requests/s of one replica, per pool that a rate asks about; measured with the pool's first load."""
@@ -315,7 +317,8 @@ class DrillRun:
         after = None if at is None or effective is None else at - effective
         word = {"t_effective": "took effect", "t_detected": "detected by the edge", "t_ready": "Ready again"}[name]
         late = f" after {after * 1000:.0f} ms" if after and name != "t_effective" else ""
-        text = f"{stamps.id}: {stamps.fault} of {stamps.replica} {word}{late}"
+        whom = ", ".join(stamps.victims) or stamps.target
+        text = f"{stamps.id}: {stamps.fault} of {whom} {word}{late}"
         self._event(
             f"drill.{name.removeprefix('t_')}",
             Severity.INFO,

@@ -13,13 +13,25 @@ from typing import Final, Literal
 
 import msgspec
 
-from backend.contract.faults import Holder
+from backend.contract.faults import FaultKind, Holder
 
 FILE_NAME: Final = "undo.jsonl"
-UndoKind = Literal["resume", "release-hold", "await-ready", "holder", "start-fault", "rescale", "await-edge", "nothing"]
+UndoKind = Literal[
+    "resume",
+    "release-hold",
+    "await-ready",
+    "holder",
+    "start-fault",
+    "rescale",
+    "await-edge",
+    "await-daemon",
+    "unsplice",
+    "nothing",
+]
 """`resume`: SIGCONT. `release-hold`, `start-fault`: let supervision restart it, as it should. `await-ready`,
-`await-edge`: nothing is held back, it comes by itself. `holder`: take the fault away where it is held. `rescale`: the
-replica count it had. `nothing`: an ordinary action that leaves nothing behind."""
+`await-edge`, `await-daemon`: nothing is held back, it comes by itself. `holder`: take the fault away where it is held.
+`rescale`: the replica count it had. `unsplice`: the workload's replicas straight behind the edge again. `nothing`: an
+ordinary action that leaves nothing behind."""
 
 
 _WORDS: Final = {
@@ -29,6 +41,8 @@ _WORDS: Final = {
     "holder": "take the fault away from",
     "start-fault": "let starts succeed again of",
     "await-edge": "await the edge of",
+    "await-daemon": "await the daemon of",
+    "unsplice": "lead edge and probes straight to the replicas of",
     "nothing": "nothing is left by the action on",
 }
 
@@ -51,6 +65,8 @@ class Undo(msgspec.Struct, frozen=True, kw_only=True, tag="undo"):
     """Who holds the fault (kind `holder`)."""
     fault_id: str = ""
     """The id of the order it holds."""
+    fault_kind: FaultKind | None = None
+    """What it holds; some kinds can be taken away without it (`direct`)."""
     replicas: int | None = None
     """The wanted count before (kind `rescale`)."""
 
@@ -83,14 +99,19 @@ _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(Entry)
 
 
-def append(run_dir: Path, entry: Entry) -> None:
-    """Write one line and fsync file and directory before returning. Blocks: call it in a thread. Raises OSError."""
+def append(run_dir: Path, *entries: Entry) -> None:
+    """Write one line each and fsync file and directory once, before returning. Blocks: call it in a thread.
+
+    Raises OSError.
+    """
+    if not entries:
+        return
     path = run_dir / FILE_NAME
     fresh = not path.exists()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        line = _ENCODER.encode(entry) + b"\n"
-        if os.write(descriptor, line) != len(line):
+        lines = b"".join(_ENCODER.encode(entry) + b"\n" for entry in entries)
+        if os.write(descriptor, lines) != len(lines):
             raise OSError(f"short write to {path}")
         os.fsync(descriptor)
     finally:

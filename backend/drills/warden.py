@@ -13,18 +13,19 @@ import select
 import signal
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from backend.drills import processes, undo_log
-from backend.drills.undo_log import Result, Undo
+from backend.drills import direct, undo_log
+from backend.drills.undo_log import Result, Undo, UndoKind
 
 READY = b"ready\n"
 DONE = b"done"
 RETRY_FOR_S = 5.0
 
 
-RESUME = "resume"
-"""The kind of undo that needs no daemon: let a stopped process go on."""
+HERE = frozenset[UndoKind]({"resume", "holder"})
+"""The kinds of undo that need no daemon: let a stopped process go on, ask a holder to let go."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,39 +67,49 @@ def expired(run_dir: Path, now: float) -> bool:
     """Whether a pending undo that can be done here is past its time limit. What only a daemon can do or see (a replica
     that is let go, or that becomes Ready by itself) is the run's to wait for."""
     pending = undo_log.pending(undo_log.read(run_dir))
-    return any(undo.kind == RESUME and now > undo.written_ts + undo.ttl_s for undo in pending)
+    return any(undo.kind in HERE and now > undo.written_ts + undo.ttl_s for undo in pending)
 
 
 def undo_all(run_dir: Path, reason: str) -> None:
-    """Try every pending undo until it is verified, each for a few seconds; one failure never stops the others."""
+    """Try every pending undo until it is verified, each for a few seconds; one failure never stops the others.
+
+    Begun last in first out, in threads: a holder that hangs keeps nobody else waiting.
+    """
     left = undo_log.pending(undo_log.read(run_dir))
     give_up = time.monotonic() + RETRY_FOR_S
+    last: dict[str, str] = {}
     while left:
-        kept = []
-        for undo in left:
-            result = undo_without_daemon(undo, reason)
-            if result is None:
-                kept.append(undo)
-            else:
-                undo_log.append(run_dir, result)
+        with ThreadPoolExecutor(max_workers=len(left)) as threads:
+            tried = [(undo, threads.submit(undo_without_daemon, undo, reason)) for undo in left]
+            results = [(undo, _outcome(undo, attempt, reason, last)) for undo, attempt in tried]
+        undo_log.append(run_dir, *(result for _, result in results if result is not None))
+        left = [undo for undo, result in results if result is None]
         if time.monotonic() > give_up:
-            for undo in kept:
-                undo_log.append(run_dir, _result(undo, verified=False, detail=f"{reason}: still stopped"))
+            undo_log.append(run_dir, *(_result(undo, verified=False, detail=last[undo.id]) for undo in left))
             return
-        left = kept
         if left:
             time.sleep(0.005)
 
 
-def undo_without_daemon(undo: Undo, reason: str) -> Result | None:
-    """What can be done here and now; None to try again."""
-    if undo.kind != RESUME:
-        return _result(undo, done=False, verified=False, detail=f"{reason}: left to the next daemon")
-    if not processes.resume(undo.pid, undo.mark):
-        return _result(undo, verified=True, detail=f"{reason}: the process has ended")
-    if processes.state(undo.pid) in ("T", "t"):
+def _outcome(undo: Undo, attempt: Future[Result | str], reason: str, last: dict[str, str]) -> Result | None:
+    """The result to log; None, with the reason kept in `last`, to try again."""
+    try:
+        outcome = attempt.result()
+    except Exception as error:
+        outcome = f"{reason}: the undo broke: {type(error).__name__}: {error}"
+    if isinstance(outcome, str):
+        last[undo.id] = outcome
         return None
-    return _result(undo, verified=True, detail=f"{reason}: resumed")
+    return outcome
+
+
+def undo_without_daemon(undo: Undo, reason: str) -> Result | str:
+    """What can be done here and now; in words what is left, to try again."""
+    if undo.kind not in HERE:
+        return _result(undo, done=False, verified=False, detail=f"{reason}: left to the next daemon")
+    attempt = direct.take_away(undo)
+    detail = f"{reason}: {attempt.detail}"
+    return _result(undo, verified=True, detail=detail) if attempt.gone else f"{detail}: still in place"
 
 
 def _result(undo: Undo, *, verified: bool, detail: str, done: bool = True) -> Result:

@@ -24,6 +24,9 @@ from backend.drills.records import DrillRow, FaultStamps, Observation, PhaseSpan
 PERIOD_S = 0.02
 DETECTION_EVENTS = frozenset({"edge.marked-down", "edge.ejected"})
 
+ENDS_PROCESS = frozenset({"process.kill", "process.exit", "process.slow-start", "process.crash-loop", "memory.exhaust"})
+"""Faults after which only another process is a recovery."""
+
 
 class Watch:
     """The eyes of one run."""
@@ -39,6 +42,8 @@ class Watch:
         self.sizes = {pool: len(host.replicas(workload)) for pool, workload in self._pools.items()}
         self.events: list[EventRow] = []
         self._chosen: dict[str, str] = {}
+        self._before: dict[str, dict[str, int | None]] = {}
+        self._bystander: dict[str, int | None] = {}
         self._restarts_before = {r.name: r.restarts for w in set(self._pools.values()) for r in host.replicas(w)}
         self.fresh_in_flight: dict[str, int] = {}
         self._mark: Callable[[str, FaultStamps], None] = lambda _name, _stamps: None
@@ -54,6 +59,10 @@ class Watch:
     def choose(self, target: str, replica: str) -> None:
         """Remember which replica a target turned out to be."""
         self._chosen[target] = replica
+
+    def remember(self, fault: str, pids: dict[str, int | None], bystander: int | None) -> None:
+        """The processes there were right before a fault: of the workload's replicas, and of the edge."""
+        self._before[fault], self._bystander[fault] = pids, bystander
 
     def stamp(self, fault: str, **changes: Any) -> FaultStamps:
         """Change the stamps of a fault; the earliest known instant of detection and of readiness stays."""
@@ -115,7 +124,7 @@ class Watch:
 
     def _look_after(self, fault: FaultStamps, now: float) -> None:
         edge = self._host.edge()
-        if fault.t_detected is None and edge.up:
+        if fault.t_detected is None and edge.up and fault.replica:
             servers = [s for s in edge.servers if s.replica == fault.replica]
             if all(not s.up or s.state != SlotState.READY for s in servers):
                 self.stamp(fault.id, t_detected=now)
@@ -123,11 +132,24 @@ class Watch:
             self.stamp(fault.id, t_ready=now)
 
     def _is_back(self, fault: FaultStamps) -> bool:
-        for replica in self._host.replicas(fault.workload):
-            if replica.name == fault.replica and replica.phase == Phase.READY:
-                other_process = replica.pid is not None and replica.pid != fault.pid
-                return other_process or (fault.fault != "process.kill" and fault.t_healed is not None)
-        return False
+        """Whether things are as before: victims Ready (with a new process where theirs was ended), or the edge."""
+        if fault.fault.startswith("edge."):
+            edge = self._host.edge()
+            return edge.up and edge.pid not in (None, self._bystander.get(fault.id))
+        replicas = {r.name: r for r in self._host.replicas(fault.workload)}
+        if fault.fault.startswith("workload."):
+            return fault.t_healed is not None and all(r.phase == Phase.READY for r in replicas.values())
+        if fault.fault == "daemon.kill" or not fault.victims:
+            return False
+        before = self._before.get(fault.id, {})
+        for name in fault.victims:
+            replica = replicas.get(name)
+            if replica is None or replica.phase != Phase.READY:
+                return False
+            same_process = replica.pid in (None, before.get(name, fault.pid))
+            if same_process and (fault.fault in ENDS_PROCESS or fault.t_healed is None):
+                return False
+        return True
 
     def _on_event(self, event: EventRow) -> None:
         if self.spans:
@@ -135,17 +157,16 @@ class Watch:
         if event.kind not in DETECTION_EVENTS:
             return
         for fault in list(self.stamps.values()):
-            if event.subject == fault.replica and fault.t_command is not None:
+            if event.subject in fault.victims and fault.t_command is not None:
                 at = self._clock.mono() if event.mono_s is None else event.mono_s
                 if at >= fault.t_command:
                     self.stamp(fault.id, t_detected=at)
 
     async def refresh_in_flight(self) -> dict[str, int]:
         """Ask the edge how many requests each replica of the pools has right now."""
-        found: dict[str, int] = {}
-        for workload in sorted(set(self._pools.values())):
-            for replica in self._host.replicas(workload):
-                found[replica.name] = await self._host.in_flight(workload, replica.name)
+        pairs = [(w, r.name) for w in sorted(set(self._pools.values())) for r in self._host.replicas(w)]
+        counts = await asyncio.gather(*(self._host.in_flight(workload, name) for workload, name in pairs))
+        found = {name: count for (_, name), count in zip(pairs, counts, strict=True)}
         self.fresh_in_flight = found
         return found
 
