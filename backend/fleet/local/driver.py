@@ -17,12 +17,15 @@ from typing import Final
 from backend.config.paths import StatePaths
 from backend.contract.clock import Clock
 from backend.contract.errors import Unreachable, UsageError
+from backend.contract.faults import FaultOrder, FaultReport, Holder, StartFault
 from backend.contract.fleet import ExitRecord, ReplicaListener, ReplicaStatus, WorkloadSpec
 from backend.contract.ledger import RowSink
 from backend.contract.rows import SampleRow
+from backend.fleet.local.context import ReplicaContext
 from backend.fleet.local.launching import ReplicaSeed, seed_of
 from backend.fleet.local.ports import PortAllocator
-from backend.fleet.local.replica import Replica, ReplicaContext
+from backend.fleet.local.process import Splice
+from backend.fleet.local.replica import Replica
 from backend.fleet.local.usage import UsageMeter
 from backend.shim.client import ShimClient, wait_gone
 from backend.shim.record import ShimRecord, read_exit, shim_alive
@@ -34,8 +37,9 @@ _ADOPT_ANSWER_S: Final = 1.0
 
 
 class LocalFleet:
-    """A Fleet that is also Killable, Restartable, Holdable and Maintainable.
+    """A Fleet that is also Killable, Restartable, Holdable, Maintainable, Spliceable and Faultable.
 
+    `fault_switches` lets programs arm theirs: never in production.
     Call `adopt` once before anything else; end with `close` (replicas go on) or `stop_all` (they end).
     """
 
@@ -47,6 +51,7 @@ class LocalFleet:
         name: str = "local",
         *,
         rng: random.Random | None = None,
+        fault_switches: bool = False,
     ) -> None:
         self._name = name
         self._sink, self._clock = sink, clock
@@ -56,7 +61,7 @@ class LocalFleet:
         self._meter = UsageMeter()
         self._sampler: asyncio.Task[None] | None = None
         ports = PortAllocator(rng or random.Random())  # noqa: S311 - not a secret
-        self._context = ReplicaContext(paths, sink, clock, ports, self._changed, self._removed)
+        self._context = ReplicaContext(paths, sink, clock, ports, self._changed, self._removed, fault_switches)
 
     @property
     def name(self) -> str:
@@ -108,6 +113,40 @@ class LocalFleet:
     async def hold(self, replica: str, *, held: bool) -> None:
         """While held, the replica is not started again after a death."""
         self._get(replica).hold(held=held)
+
+    async def splice(self, replica: str, *, port: int, health_port: int | None) -> None:
+        """Lead edge and probes to these ports; a restart keeps it, a new daemon does not know it."""
+        self._get(replica).splice(Splice(port=port, health_port=health_port))
+
+    async def unsplice(self, replica: str) -> None:
+        """Straight again. Unknown replicas are no error."""
+        if replica in self._replicas:
+            self._replicas[replica].splice(None)
+
+    def holder(self, replica: str) -> Holder:
+        """Its present shim. Raises TrinityError while it has no process, UsageError for an unknown one."""
+        return self._get(replica).drill.holder()
+
+    async def fault(self, replica: str, order: FaultOrder) -> FaultReport:
+        """Let its shim apply a fault. Raises TrinityError where that cannot be."""
+        return await self._get(replica).drill.fault(order)
+
+    async def heal(self, replica: str, fault_id: str) -> FaultReport | None:
+        """Let its shim take a fault away; null where there is none (any more)."""
+        found = self._replicas.get(replica)
+        return None if found is None else await found.drill.heal(fault_id)
+
+    async def faults(self, replica: str) -> Sequence[FaultReport]:
+        """What its present shim holds, and the last it held."""
+        return await self._get(replica).drill.faults()
+
+    async def set_start_fault(self, replica: str, fault: StartFault | None) -> None:
+        """Spoil its next starts, or stop doing so. Raises UsageError for values that cannot be."""
+        self._get(replica).drill.set_start_fault(fault)
+
+    async def exit(self, replica: str, code: int) -> None:
+        """Throw its program's fault switch. Raises Refused where that is not allowed or there is none."""
+        await self._get(replica).drill.exit(code)
 
     async def set_maintenance(self, workload: str, *, on: bool) -> None:
         """No probes acting and no restarts for a workload. May be called before its replicas exist or are adopted."""

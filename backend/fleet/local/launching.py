@@ -5,13 +5,18 @@ Owns what is written into ShimSpec.meta so that a new daemon can rebuild a repli
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import msgspec
 
 from backend.config.paths import StatePaths
 from backend.contract.fleet import ExitRecord, WorkloadSpec
 from backend.contract.shim import ShimSpec
+from backend.serving.fault_switch import VARIABLE as SWITCH_VARIABLE
 from backend.shim.record import ShimRecord, write_atomic
 
+Argv = tuple[str, ...]
 _KIND = "replica"
 
 
@@ -29,15 +34,17 @@ class ReplicaSeed(msgspec.Struct, frozen=True, kw_only=True):
     last_exit: ExitRecord | None = None
 
 
-def shim_spec(seed: ReplicaSeed, paths: StatePaths) -> ShimSpec:
-    """How the shim of this replica is to run."""
+def shim_spec(
+    seed: ReplicaSeed, paths: StatePaths, *, switch: Path | None = None, spoil: Callable[[Argv], Argv] | None = None
+) -> ShimSpec:
+    """How the shim of this replica is to run; `switch` is its fault switch, `spoil` what a drill does to its start."""
+    argv = tuple(_fill(word, _places(seed)) for word in seed.workload.command)
     spec = seed.workload
-    places = {"{port}": str(seed.port), "{health_port}": str(seed.health_port), "{replica}": seed.name}
     return ShimSpec(
         name=seed.name,
         workload=spec.name,
-        argv=tuple(_fill(word, places) for word in spec.command),
-        env=program_env(seed),
+        argv=argv if spoil is None else spoil(argv),
+        env=program_env(seed) | ({} if switch is None else {SWITCH_VARIABLE: str(switch)}),
         cwd=spec.cwd,
         socket_path=str(paths.shim_socket(seed.name)),
         record_path=str(paths.shim_record(seed.name)),
@@ -79,6 +86,10 @@ def note_exit(record: ShimRecord, seed: ReplicaSeed) -> None:
     spec = msgspec.structs.replace(record.spec, meta={**record.spec.meta, "seed": msgspec.json.encode(seed).decode()})
     noted = msgspec.structs.replace(record, pid=None, pid_start=None, spec=spec)
     write_atomic(record.spec.record_path, msgspec.json.encode(noted))
+
+
+def _places(seed: ReplicaSeed) -> dict[str, str]:
+    return {"{port}": str(seed.port), "{health_port}": str(seed.health_port), "{replica}": seed.name}
 
 
 def _fill(word: str, places: dict[str, str]) -> str:

@@ -12,6 +12,8 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from backend.contract.clock import Clock
 from backend.contract.fleet import ExitRecord
 from backend.fleet.local.launching import ReplicaSeed, program_env
@@ -25,6 +27,13 @@ _SHIM_STUCK_S: Final = 2.0
 """How long after a death its shim may take to say so before it is held to be stuck."""
 
 
+class Splice(msgspec.Struct, frozen=True, kw_only=True):
+    """The ports of the fault proxy in front of a replica; without a health port, health is asked straight."""
+
+    port: int
+    health_port: int | None = None
+
+
 class ReplicaProcess:
     """One start of a replica's program, under its shim."""
 
@@ -34,6 +43,7 @@ class ReplicaProcess:
         seed: ReplicaSeed,
         clock: Clock,
         *,
+        splice: Splice | None = None,
         on_death: Callable[[], None],
         on_exit: Callable[[ExitRecord], None],
         on_verdict: Callable[[Verdict], None],
@@ -43,6 +53,7 @@ class ReplicaProcess:
         self.started_ts = client.record.started_ts
         self.ready_since_s: float | None = None
         self._seed, self._clock, self._on_verdict = seed, clock, on_verdict
+        self._splice = splice
         self.probes = self._new_probes()
         self._on_death = on_death
         self._unsubscribe = client.on_exit(on_exit)
@@ -66,6 +77,11 @@ class ReplicaProcess:
         self.probes.stop()
         self.probes = self._new_probes()
         self.probes.start()
+
+    def lead(self, splice: Splice | None) -> None:
+        """Probe through a fault proxy from now on, or straight again; what the probes said stays."""
+        self._splice = splice
+        self.probes.retarget(self._target())
 
     def unwatch(self) -> None:
         """Stop probing and watching; nothing is called from here on."""
@@ -91,11 +107,16 @@ class ReplicaProcess:
         await self.client.close()
 
     def _new_probes(self) -> ProbeRunner:
-        seed = self._seed
-        target = ProbeTarget(
-            host=seed.workload.host, port=seed.port, health_port=seed.health_port, env=program_env(seed)
-        )
-        return ProbeRunner(seed.workload.probes, target, self._on_verdict, self._clock)
+        return ProbeRunner(self._seed.workload.probes, self._target(), self._on_verdict, self._clock)
+
+    def _target(self) -> ProbeTarget:
+        seed, splice = self._seed, self._splice
+        port, health_port = seed.port, seed.health_port
+        if splice is not None:
+            shared = health_port == port
+            port = splice.port
+            health_port = splice.health_port or (port if shared else health_port)
+        return ProbeTarget(host=seed.workload.host, port=port, health_port=health_port, env=program_env(seed))
 
     def _died(self) -> None:
         self.pid = None

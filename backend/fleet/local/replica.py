@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from backend.config.paths import StatePaths
-from backend.contract.clock import Clock
 from backend.contract.errors import InternalError, Refused, TrinityError
 from backend.contract.fleet import ExitRecord, ReplicaStatus
-from backend.contract.ledger import RowSink
 from backend.contract.rows import Scalar
 from backend.contract.words import Phase, Severity
 from backend.fleet.local import launching
 from backend.fleet.local.backoff import CrashBackoff
 from backend.fleet.local.cause import exit_phrase
+from backend.fleet.local.context import Intent, ReplicaContext
+from backend.fleet.local.drill_handle import DrillHandle
 from backend.fleet.local.engine_work import wait_until_idle
 from backend.fleet.local.launching import ReplicaSeed
-from backend.fleet.local.ports import PortAllocator
-from backend.fleet.local.process import ReplicaProcess
+from backend.fleet.local.process import ReplicaProcess, Splice
 from backend.fleet.local.replica_events import died_message, exit_attributes, replica_event
 from backend.fleet.local.settle import settled
 from backend.fleet.local.usage import Usage
@@ -38,29 +35,8 @@ UNHEALTHY_GRACE_S: Final = 1.0
 """From the stop signal to SIGKILL for a process whose liveness or startup probe gave it up."""
 _LAUNCH_S: Final = 15.0
 """For a shim to execute its program; a tenth of a second on an idle machine."""
-_OWN_SIGNAL_S: Final = 10.0
-"""How long after our own signal an exit is put down to it."""
 _SIGNALS_THAT_SPARE: Final = frozenset({0, 17, 18, 19, 20, 21, 22, 23, 28})
 """CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH: their default action does not end a process."""
-
-
-class ReplicaContext(msgspec.Struct, frozen=True):
-    """What every replica of a fleet shares."""
-
-    paths: StatePaths
-    sink: RowSink
-    clock: Clock
-    ports: PortAllocator
-    changed: Callable[[ReplicaStatus], None]
-    removed: Callable[[str], None]
-
-
-class _Intent(msgspec.Struct, frozen=True):
-    """Something to be done by the life task: end for good, or end and start again."""
-
-    remove: bool
-    reason: str
-    done: asyncio.Future[None]
 
 
 class Replica:
@@ -76,10 +52,9 @@ class Replica:
         self._process: ReplicaProcess | None = None
         self._exit: ExitRecord | None = None
         self._given_up: str | None = None
-        self._intent: _Intent | None = None
+        self._intent: Intent | None = None
         self._not_before_s = 0.0
         self._next_start_ts: float | None = None
-        self._own_signal: tuple[int, float] | None = None
         self._adopted = False
         self._held = False
         self._maintenance = False
@@ -87,6 +62,8 @@ class Replica:
         self._wake = asyncio.Event()
         self._first_verdict = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
+        switch = context.paths.fault_switch(seed.name) if context.fault_switches else None
+        self.drill = DrillHandle(seed.name, self._clock, lambda: self._process, switch)
 
     # -- what is seen
 
@@ -96,7 +73,7 @@ class Replica:
 
     def status(self) -> ReplicaStatus:
         """The replica as it is now."""
-        seed, spec, process = self.seed, self.seed.workload, self._process
+        seed, spec, process, splice = self.seed, self.seed.workload, self._process, self.drill.splice
         reason = self._reason
         if process is not None and not reason and self._phase in (Phase.STARTING, Phase.NOT_READY):
             reason = process.probes.lifecycle.why_not_ready()
@@ -115,6 +92,8 @@ class Replica:
             host=spec.host,
             port=seed.port,
             health_port=seed.health_port,
+            via_port=splice.port if splice else None,
+            via_health_port=splice.health_port if splice else None,
             cpu_percent=self._usage.cpu_percent if self._usage else None,
             memory_bytes=self._usage.memory_bytes if self._usage else None,
             memory_limit_bytes=spec.memory_limit_bytes,
@@ -158,7 +137,7 @@ class Replica:
         while self._intent is not None and not self._intent.remove:
             await asyncio.wait([self._intent.done])
         if self._intent is None:
-            self._intent = _Intent(True, reason, asyncio.get_running_loop().create_future())
+            self._intent = Intent(True, reason, asyncio.get_running_loop().create_future())
             self._wake.set()
         await asyncio.shield(self._intent.done)
 
@@ -169,7 +148,7 @@ class Replica:
         """
         if self._intent is not None:
             raise Refused(f"{self.seed.name} is already being ended ({self._intent.reason}).", "Wait for that.")
-        self._intent = _Intent(False, reason, asyncio.get_running_loop().create_future())
+        self._intent = Intent(False, reason, asyncio.get_running_loop().create_future())
         self._wake.set()
         await asyncio.shield(self._intent.done)
 
@@ -179,9 +158,18 @@ class Replica:
         if process is None or process.pid is None:
             raise TrinityError(f"{self.seed.name} has no process now.", "Wait until it is started again.")
         if not counted and number not in _SIGNALS_THAT_SPARE:
-            self._own_signal = (process.pid, self._clock.mono())
+            self.drill.expect_death(process.pid)
         await process.client.signal(number)
         return process.pid
+
+    def splice(self, splice: Splice | None) -> None:
+        """Lead edge and probes through a fault proxy, or straight again. A restart keeps it."""
+        if splice == self.drill.splice:
+            return
+        self.drill.splice = splice
+        if self._process is not None:
+            self._process.lead(splice)
+        self._context.changed(self.status())
 
     def hold(self, *, held: bool) -> None:
         """While held, a death is not followed by a start."""
@@ -248,9 +236,10 @@ class Replica:
         self._set(Phase.STARTING, self._reason)
         try:
             self.seed = await settled(self.seed, self._context.ports)
-            client = await ShimClient.launch(
-                launching.shim_spec(self.seed, self._context.paths), timeout_s=_LAUNCH_S, clock=self._clock
-            )
+            if self.drill.switch is not None:
+                self.drill.switch.unlink(missing_ok=True)
+            spec = launching.shim_spec(self.seed, self._context.paths, switch=self.drill.switch, spoil=self.drill.spoil)
+            client = await ShimClient.launch(spec, timeout_s=_LAUNCH_S, clock=self._clock)
         except (TrinityError, OSError) as error:
             self._not_started(error, asked)
             return
@@ -259,9 +248,9 @@ class Replica:
         self._attach(client)
         if asked is not None:
             self._intent = None
-            _resolve(asked.done)
+            asked.resolve()
 
-    def _not_started(self, error: Exception, asked: _Intent | None) -> None:
+    def _not_started(self, error: Exception, asked: Intent | None) -> None:
         record = ExitRecord(ts=self._clock.now(), mono_s=self._clock.mono(), reason="Error", last_lines=(str(error),))
         self._took_exit(record, ready_for_s=None, counted=True)
         if asked is not None:
@@ -272,12 +261,14 @@ class Replica:
                 )
 
     def _attach(self, client: ShimClient) -> None:
-        self._exit, self._given_up, self._own_signal = None, None, None
+        self._exit, self._given_up = None, None
+        self.drill.forget_process()
         self._first_verdict.clear()
         self._process = ReplicaProcess(
             client,
             self.seed,
             self._clock,
+            splice=self.drill.splice,
             on_death=self._on_death,
             on_exit=self._on_exit,
             on_verdict=self._on_verdict,
@@ -293,18 +284,18 @@ class Replica:
         process = self._process
         assert process is not None
         process.unwatch()
-        own = self._own_signal
-        counted = own is None or own[0] != record.pid or self._clock.mono() - own[1] > _OWN_SIGNAL_S
+        counted = not self.drill.expected(record.pid)
         ready_for_s = None if process.ready_since_s is None else self._clock.mono() - process.ready_since_s
         self._process = None
         self._took_exit(record, ready_for_s=ready_for_s, counted=counted, shim=process.client.record)
         await process.release()
 
-    async def _end_on_request(self, process: ReplicaProcess, intent: _Intent) -> bool:
+    async def _end_on_request(self, process: ReplicaProcess, intent: Intent) -> bool:
         """Carry out a removal or the first half of a restart. True when the replica is to be forgotten."""
         self._set(Phase.TERMINATING, intent.reason)
         spec = self.seed.workload
         begun = self._clock.mono()
+        await self.drill.heal_all()
         idle = asyncio.create_task(wait_until_idle(spec.engine, spec.host, self.seed.port, spec.stop_grace_s))
         while not idle.done() and self._exit is None:
             self._wake.clear()
@@ -320,14 +311,15 @@ class Replica:
         return False
 
     async def _end_unhealthy(self, process: ReplicaProcess, verdict: str) -> None:
-        """A probe gave the process up: end it, and count that as a crash."""
+        """A probe gave the process up: end it, and count that as a crash unless a drill may be the reason."""
+        counted = not self.drill.at_work()
         detail = "; ".join(status.detail for status in process.probes.lifecycle.statuses() if status.ok is False)
         self._set(Phase.TERMINATING, f"{verdict}: {detail}")
         ready_for_s = None if process.ready_since_s is None else self._clock.mono() - process.ready_since_s
         record = await self._end(process, UNHEALTHY_GRACE_S, verdict)
         if detail:
             record = msgspec.structs.replace(record, last_lines=(*record.last_lines, f"probe: {detail}"))
-        self._took_exit(record, ready_for_s=ready_for_s, counted=True)
+        self._took_exit(record, ready_for_s=ready_for_s, counted=counted)
 
     async def _end(self, process: ReplicaProcess, grace_s: float, reason: str) -> ExitRecord:
         process.unwatch()
@@ -340,11 +332,12 @@ class Replica:
         assert self._intent is not None
         self._context.ports.release(self.seed.port)
         self._context.ports.release(self.seed.health_port)
-        for path in (self._context.paths.shim_record(self.seed.name), self._context.paths.exit_record(self.seed.name)):
+        name, paths = self.seed.name, self._context.paths
+        for path in (paths.shim_record(name), paths.exit_record(name), paths.fault_switch(name)):
             path.unlink(missing_ok=True)
         self._event("removed", Severity.INFO, f"{self.seed.name} was removed: {self._intent.reason}")
         self._context.removed(self.seed.name)
-        _resolve(self._intent.done)
+        self._intent.resolve()
 
     def _life_ended(self, life: asyncio.Task[None]) -> None:
         """A life that ends by an exception is a fault of ours: say so instead of leaving a silent corpse."""
@@ -452,8 +445,3 @@ class Replica:
                 **attributes,
             )
         )
-
-
-def _resolve(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)

@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 
 from backend.contract import exit_codes
 from backend.contract.errors import TrinityError
+from backend.serving import fault_switch
 from backend.serving.health import HealthLoop, ServingState
 from backend.serving.life import Replica, bind_replica_health
 from backend.serving.llm.engine import Engine, EngineError, EngineSettings
@@ -32,6 +33,7 @@ SETTLE_S: Final = 0.3
 def main() -> NoReturn:
     """Run the replica; returns to nobody."""
     replica = Replica()
+    fault_switch.install()
     try:
         settings = read_settings(os.environ)
         listener = bind_replica_health(settings.host, settings.health_port)
@@ -55,7 +57,8 @@ def main() -> NoReturn:
         f"Ready: {model.alias} on {settings.host}:{settings.port}, {sizing.slots} slots of "
         f"{sizing.context_per_slot} tokens, {sizing.threads} thread(s)."
     )
-    os.read(wakeup, 1)
+    while os.read(wakeup, 1)[0] == fault_switch.SIGNAL:
+        continue  # a switch that asked for nothing
     replica.state = ServingState.DRAINING
     left = _finish(engine, wakeup, settings.stop_grace_s)
     if left:

@@ -1,0 +1,40 @@
+"""What every replica of a fleet shares, and what can be asked of its life. Owns two shapes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from backend.config.paths import StatePaths
+from backend.contract.clock import Clock
+from backend.contract.fleet import ReplicaStatus
+from backend.contract.ledger import RowSink
+from backend.fleet.local.ports import PortAllocator
+
+
+class ReplicaContext(msgspec.Struct, frozen=True):
+    """What every replica of a fleet shares."""
+
+    paths: StatePaths
+    sink: RowSink
+    clock: Clock
+    ports: PortAllocator
+    changed: Callable[[ReplicaStatus], None]
+    removed: Callable[[str], None]
+    fault_switches: bool = False
+    """Whether programs are told where their fault switch is."""
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """Something to be done by a replica's life: end for good, or end and start again."""
+
+    remove: bool
+    reason: str
+    done: asyncio.Future[None]
+
+    def resolve(self) -> None:
+        """It was done."""
+        if not self.done.done():
+            self.done.set_result(None)
