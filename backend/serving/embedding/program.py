@@ -20,6 +20,7 @@ from typing import Final, NoReturn
 
 from backend.contract import exit_codes
 from backend.contract.errors import PortTaken, TrinityError
+from backend.serving import fault_switch
 from backend.serving.embedding.model import ALIAS, Model, bundled_files
 from backend.serving.embedding.settings import EmbeddingSettings, read_settings
 from backend.serving.health import HealthLoop, ServingState
@@ -35,6 +36,7 @@ def main() -> NoReturn:
     """Run the replica; returns to nobody."""
     replica = Replica()
     replica.model = ALIAS
+    fault_switch.install()
     try:
         settings = read_settings(os.environ)
         health = bind_replica_health(settings.host, settings.health_port)
