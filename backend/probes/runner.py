@@ -46,6 +46,10 @@ class ProbeRunner:
             if task is not asyncio.current_task():
                 task.cancel()
 
+    def retarget(self, target: ProbeTarget) -> None:
+        """Ask there from the next question on; what was said so far stays."""
+        self._target = target
+
     async def _run(self) -> None:
         while True:
             self._answered.clear()
