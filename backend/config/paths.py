@@ -84,6 +84,9 @@ class StatePaths(msgspec.Struct, frozen=True):
     def exit_record(self, replica: str) -> Path:
         return self.run_dir / f"{replica}.exit.json"
 
+    def fault_switch(self, replica: str) -> Path:
+        return self.run_dir / f"{replica}.switch"
+
     def create(self) -> StatePaths:
         """Make the directories, private to this user. Raises OSError where that is impossible."""
         for path in (self.state_dir, self.run_dir, self.ledger_dir, self.logs_dir, self.drills_dir, self.edge_dir):
