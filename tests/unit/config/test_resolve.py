@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from backend.config.checks import Place, public_ports
@@ -104,9 +105,9 @@ def test_ports_that_are_the_same_are_refused() -> None:
         made("trinity: 1\nedge: {port: 9000, stats_port: 9000}\n")
 
 
-def test_the_built_in_default_is_two_llm_replicas_and_names_its_clamps() -> None:
+def test_the_built_in_default_is_two_llm_and_three_embedding_replicas_and_names_its_clamps() -> None:
     config = resolve(DEFAULT)
-    (spec,) = config.workloads
+    spec, _ = config.workloads
     assert (spec.name, spec.replicas, spec.engine, config.name, config.listen) == (
         "llm",
         2,
@@ -119,6 +120,26 @@ def test_the_built_in_default_is_two_llm_replicas_and_names_its_clamps() -> None
     assert config.replica_memory_bytes["llm"] > 50_000_000
     assert all(note.startswith("llm: ") for note in config.notes)
     assert (config.text, config.source) == ("", "")
+
+
+def test_the_built_in_embedding_workload() -> None:
+    (spec,) = made("trinity: 1\nworkloads:\n  embedding: {builtin: embedding}\n").workloads
+    assert spec == msgspec.structs.replace(resolve(DEFAULT).workloads[1], revision=spec.revision)
+    assert (spec.replicas, spec.slots, spec.engine, spec.memory_limit_bytes) == (3, 8, "embedding", 2 * 2**30)
+    assert spec.routes == ("/v1/embeddings", "/embed")
+    assert spec.model_alias == "all-minilm-l6-v2"
+    probes = (spec.probes.startup, spec.probes.readiness, spec.probes.liveness)
+    assert [(probe.path, probe.port) for probe in probes if probe] == [
+        ("/health/startup", "health"),
+        ("/health/ready", "health"),
+        ("/health/live", "health"),
+    ]
+
+
+def test_the_embedding_workload_takes_no_model() -> None:
+    error = refused("trinity: 1\nworkloads:\n  e:\n    builtin: embedding\n    model: x.onnx\n")
+    assert "serves the bundled one" in str(error)
+    assert error.line == 5
 
 
 def test_environment_wins_over_profile_over_settings_over_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
