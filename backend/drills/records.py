@@ -144,8 +144,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     scenario_name: str
     scenario_digest: str
     seed: int
-    confidence: float = 0.95
-    """One-sided, of every bound the report states; also what the samples a phase waits for are made for."""
+    confidence: float | None = None
+    """`--confidence`: samples were cut to what proves this success ratio; null where the file's own were kept."""
     environment: str
     fleet: str
     driver: str = "local"
@@ -167,6 +167,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[EventRow, ...] = ()
     causes: dict[str, RequestRow] = {}
     """The edge's row of each request that was not answered, by request id."""
+    attempts: dict[str, tuple[RequestRow, ...]] = {}
+    """The edge's rows of each try that came to nothing, oldest first, of unanswered and of the slowest requests."""
     aborted: str = ""
     """Who or what ended it early; empty when nothing did."""
     refused: str = ""

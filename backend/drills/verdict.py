@@ -1,7 +1,7 @@
 """The verdict of a run: a pure function of its record and its client rows, computed live and again by `verify`.
 
-Order of outcomes: dirty, refused, aborted, baseline failed, fail, inconclusive, pass. Something without data is
-never taken for met.
+Order of outcomes: dirty, refused, broken (inconclusive), aborted, baseline failed, a fault without effect
+(inconclusive), fail, inconclusive, regression, pass. Something without data is never taken for met.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import msgspec
 
 from backend.contract.words import DrillOutcome
 from backend.drills.check import Compiled
+from backend.drills.compare import Comparison
+from backend.drills.compare import sentence as difference_sentence
 from backend.drills.evaluate import Facts, Reading, evaluate
 from backend.drills.expression import Expr
 from backend.drills.records import DrillRow, PhaseSpan, RunRecord
@@ -48,10 +50,20 @@ def judge(compiled: Compiled, record: RunRecord, rows: Sequence[DrillRow]) -> Ve
         *_fault_checks(compiled, record),
         *_expectations(compiled, record, rows),
         *_sample_checks(compiled, record, rows),
-        *_generator_checks(compiled, record),
+        *_generator_checks(compiled, record, rows),
     )
     outcome, reasons = _outcome(record, checks)
     return Verdict(outcome=outcome, reasons=reasons, checks=checks)
+
+
+def with_comparison(verdict: Verdict, compiled: Compiled, comparison: Comparison | None) -> Verdict:
+    """A pass that is measurably worse than its reference is a regression, where the scenario asks for that."""
+    if comparison is None or verdict.outcome != DrillOutcome.PASS or not comparison.regressions:
+        return verdict
+    if compiled.scenario.report.compare.fail_on != "regression":
+        return verdict
+    reasons = tuple(f"worse than {comparison.reference}: {difference_sentence(one)}" for one in comparison.regressions)
+    return msgspec.structs.replace(verdict, outcome=DrillOutcome.REGRESSION, reasons=reasons)
 
 
 def gate_checks(compiled: Compiled, phase: str, facts: Facts) -> list[Check]:
@@ -77,6 +89,9 @@ def facts_of(record: RunRecord, rows: Mapping[str, Sequence[DrillRow]], phase: s
         faults={fault.id: fault for fault in record.faults},
         observations=record.observations,
         sizes=record.sizes,
+        members=record.members,
+        events=record.events,
+        mono_offset_s=record.started_mono_s - record.started_ts,
         phase=phase,
         grace_s=grace_s,
     )
@@ -95,6 +110,11 @@ def _outcome(record: RunRecord, checks: Sequence[Check]) -> tuple[DrillOutcome, 
     if record.gate_failed:
         return DrillOutcome.BASELINE_FAILED, (record.gate_failed,)
     failed = [check for check in checks if check.result == "fail"]
+    unproven = [check for check in checks if check.kind == "fault" and check.result == "unknown"]
+    if unproven:
+        # Whatever else was seen, it was not the answer to that fault: it is told, and proves nothing.
+        seen = tuple(f"also: {_sentence(check)}" for check in failed)
+        return DrillOutcome.INCONCLUSIVE, (*(_sentence(check) for check in unproven), *seen)
     if failed:
         return DrillOutcome.FAIL, tuple(_sentence(check) for check in failed)
     unknown = [check for check in checks if check.result == "unknown"]
@@ -177,12 +197,15 @@ def _belongs(row: DrillRow, span: PhaseSpan) -> bool:
     return span.start_s <= row.intended_s and (span.end_s is None or row.intended_s < span.end_s)
 
 
-def _generator_checks(compiled: Compiled, record: RunRecord) -> list[Check]:
+def _generator_checks(compiled: Compiled, record: RunRecord, rows: Sequence[DrillRow]) -> list[Check]:
+    """arrivals = ok + slow + wrong + shed + failed: what the schedule called for, what ended, what is in the ledger."""
+    kept = {name: len(found) for name, found in by_load(rows).items()}
     limit = compiled.scenario.safety.max_generator_lag
     checks = []
     for load in record.loads:
-        balanced = load.arrivals == load.rows and not load.problem
-        note = load.problem or f"{load.arrivals} arrivals, {load.rows} ended"
+        stored = kept.get(load.name, 0)
+        balanced = load.arrivals == load.rows == stored and not load.problem
+        note = load.problem or f"{load.arrivals} arrivals, {load.rows} ended, {stored} in the ledger"
         text = f"{load.name}: every arrival is accounted for"
         checks.append(Check(kind="ledger", text=text, result="pass" if balanced else "unknown", note=note))
         on_time = load.lag_p99_s is not None and load.lag_p99_s <= limit

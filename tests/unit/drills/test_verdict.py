@@ -16,10 +16,11 @@ from backend.drills import report as reports
 from backend.drills import store
 from backend.drills.causes import with_edge_rows
 from backend.drills.check import load_scenario
+from backend.drills.compare import Comparison, Difference
 from backend.drills.markdown import markdown
 from backend.drills.recompute import compute, verify_run
 from backend.drills.records import DrillRow, LoadSummary, RunRecord, UndoSummary
-from backend.drills.verdict import judge
+from backend.drills.verdict import judge, with_comparison
 from tests.unit.drills.samples import MINIMAL, SPANS, kill, row
 
 COMPILED = load_scenario(MINIMAL, "t.yaml")
@@ -47,7 +48,9 @@ def record(**changes: object) -> RunRecord:
 
 
 def outcome(rows: list[DrillRow] | None = None, **changes: object) -> str:
-    return judge(COMPILED, record(**changes), ROWS if rows is None else rows).outcome.value
+    rows = ROWS if rows is None else rows
+    loads = (LoadSummary(name="chat", rate=5.0, arrivals=len(rows), rows=len(rows), lag_p99_s=0.001),)
+    return judge(COMPILED, record(**{"loads": loads, **changes}), rows).outcome.value
 
 
 def test_everything_held_is_a_pass() -> None:
@@ -82,6 +85,7 @@ def test_a_failure_within_the_grace_is_forgiven() -> None:
         ({"faults": (kill(t_detected=12.2),)}, "fail"),
         ({"phases": SPANS[:2]}, "inconclusive"),
         ({"loads": (LoadSummary(name="chat", rate=5, arrivals=7, rows=6, lag_p99_s=0.001),)}, "inconclusive"),
+        ({"loads": (LoadSummary(name="chat", rate=5, arrivals=7, rows=7, lag_p99_s=0.001),)}, "inconclusive"),
         ({"loads": (LoadSummary(name="chat", rate=5, arrivals=6, rows=6, lag_p99_s=0.02),)}, "inconclusive"),
         ({"loads": (LoadSummary(name="chat", rate=5, arrivals=6, rows=6),)}, "inconclusive"),
         ({"loads": (LoadSummary(name="chat", rate=5, arrivals=6, rows=6, lag_p99_s=0, problem="x"),)}, "inconclusive"),
@@ -222,3 +226,29 @@ def test_junit_says_failure_for_failed_and_error_for_unknown() -> None:
     assert len(failures) >= 2
     assert errors
     assert suite.get("tests") == str(len(suite.findall("testcase")))
+
+
+def test_a_fault_without_effect_is_inconclusive_whatever_else_failed() -> None:
+    verdict = judge(COMPILED, record(faults=(kill(verified=False),)), [*ROWS, row(23.0, outcome=RequestOutcome.FAILED)])
+    assert verdict.outcome == DrillOutcome.INCONCLUSIVE
+    assert verdict.reasons[0].startswith("fault kill-a took effect")
+    assert any(reason.startswith("also: recovery: failed(chat) == 0") for reason in verdict.reasons)
+
+
+def test_only_a_pass_becomes_a_regression_and_only_where_the_scenario_says_so() -> None:
+    worse = Difference(
+        phase="recovery", load="chat", measure="p95 latency", reference=0.1, current=0.4,
+        reference_count=99, current_count=99, low=0.2, high=0.4, regression=True,
+    )  # fmt: skip
+    comparison = Comparison(reference="tiny-0", reference_digest="0" * 64, differences=(worse,))
+    passed = judge(COMPILED, record(), ROWS)
+    assert with_comparison(passed, COMPILED, None).outcome == DrillOutcome.PASS
+    turned = with_comparison(passed, COMPILED, comparison)
+    assert turned.outcome == DrillOutcome.REGRESSION
+    assert turned.reasons == (
+        "worse than tiny-0: recovery chat: p95 latency 100 ms -> 400 ms (difference +200 to +400 ms at 95 %)",
+    )
+    failed = judge(COMPILED, record(faults=(kill(t_detected=12.2),)), ROWS)
+    assert with_comparison(failed, COMPILED, comparison) == failed
+    lenient = load_scenario(MINIMAL + "report: {compare: {with: last-pass, fail_on: nothing}}\n", "t.yaml")
+    assert with_comparison(passed, lenient, comparison) == passed
