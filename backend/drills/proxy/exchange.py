@@ -1,0 +1,80 @@
+"""One request and its answer while they pass, and what a relay needs of its proxy. Owns no socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from backend.contract.faults import POISON_HEADER, FaultOrder
+from backend.drills.proxy.composition import Plan, covers
+from backend.drills.proxy.framing import AnswerHead, Body, RequestHead
+from backend.drills.proxy.lane import NEUTRAL, Delay, Pacing
+from backend.drills.proxy.registry import Registry
+
+_POISON: Final = POISON_HEADER.lower().encode()
+
+
+class Site(Protocol):
+    """What a relay needs of its proxy."""
+
+    loop: asyncio.AbstractEventLoop
+    registry: Registry
+    health_paths: frozenset[bytes]
+
+    def mono(self) -> float: ...
+
+    def address(self, *, health: bool) -> tuple[str, int] | None: ...
+
+    def refused(self, *, health: bool) -> None:
+        """The replica takes no connection there."""
+        ...
+
+    def poison(self, order: FaultOrder) -> None:
+        """Kill the replica."""
+        ...
+
+    def ended(self, relay: Any) -> None: ...
+
+
+class Exchange:
+    """One request and its answer."""
+
+    def __init__(self, head: RequestHead | None, health: bool) -> None:
+        self.head, self.health = head, health
+        self.body = Body("none") if head is None else Body(head.framing, head.length)
+        self.answer_head = b""
+        self.answer: AnswerHead | None = None
+        self.answer_body: Body | None = None
+        self.answer_bytes = 0
+        self.answered = False
+        """Bytes of an answer have passed, or one of our own was given."""
+        self.plan = Plan()
+        self.choices: dict[str, bool] = {}
+        self.counted: set[str] = set()
+
+    @property
+    def poison(self) -> str | None:
+        marker = None if self.head is None else self.head.headers.get(_POISON)
+        return None if marker is None else marker.decode("latin-1")
+
+    @property
+    def done(self) -> bool:
+        return self.body.complete and self.answer_body is not None and self.answer_body.complete
+
+
+def pacings(plan: Plan, delays: Callable[[Sequence[FaultOrder]], tuple[Delay, ...]]) -> tuple[Pacing, Pacing]:
+    """How slow a plan makes the way to the replica, and the way back."""
+    if not (plan.latency or plan.holds or plan.slow or plan.bandwidth):
+        return NEUTRAL, NEUTRAL
+    forward = Pacing(
+        delays=delays([order for order in plan.latency if covers(order, "to-replica")]),
+        held=any(covers(order, "to-replica") for order in plan.holds),
+    )
+    backward = Pacing(
+        slow_s=sum(order.latency_s for order in plan.slow),
+        bytes_per_s=min((order.bytes_per_s for order in plan.bandwidth), default=0.0),
+        delays=delays([order for order in plan.latency if covers(order, "to-edge")]),
+        held=any(covers(order, "to-edge") for order in plan.holds),
+    )
+    return forward, backward
