@@ -20,7 +20,7 @@ from backend.contract.ledger import RowSink
 from backend.contract.rows import EventRow, Scalar
 from backend.contract.words import Phase, Severity
 from backend.reconcile.leases import Leases
-from backend.reconcile.plan import Situation, in_service
+from backend.reconcile.plan import Situation, edge_ports, in_service
 from backend.reconcile.wanted import WantedState, WantedStore, WorkloadWanted
 
 DRAIN_POLL_S: Final = 0.05
@@ -164,10 +164,14 @@ class Core:
         self.event("edge.marked-down", Severity.WARNING, replica, f"{replica} died; the edge no longer chooses it.")
 
     async def fill(self, workload: str, replica: str) -> None:
-        """Give a Ready replica its slot. One that died in the meantime is known by its pid in the next pass."""
+        """Give a Ready replica its slot, or other ports in the one it has. One that died in the meantime is known by
+        its pid in the next pass."""
         async with self.lock(replica):
             status = self.find(replica)
-            if status is None or status.phase != Phase.READY or status.port is None or replica in self.leaving:
+            if status is None or status.phase != Phase.READY or replica in self.leaving:
+                return
+            port, check_port = edge_ports(status)
+            if port is None or check_port is None:
                 return
             if replica in self.down:
                 # its slot says what was true before the death: emptied first, it is Up from the first moment
@@ -176,14 +180,14 @@ class Core:
                 workload,
                 replica,
                 host=status.host,
-                port=status.port,
-                check_port=status.health_port or status.port,
+                port=port,
+                check_port=check_port,
                 maxconn=self.spec(workload).slots,
             )
             self.down.discard(replica)
             if status.pid is not None:
                 self.filled[replica] = status.pid
-        self.event("edge.filled", Severity.INFO, replica, f"{replica} takes requests.", port=status.port)
+        self.event("edge.filled", Severity.INFO, replica, f"{replica} takes requests.", port=port)
 
     async def drain_until_idle(self, workload: str, replica: str, deadline_s: float) -> bool:
         """No new requests for it, then wait for those it has. False where some were left at the deadline."""

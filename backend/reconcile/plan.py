@@ -130,9 +130,19 @@ def in_service(spec: WorkloadSpec, status: ReplicaStatus, slot: SlotAssignment |
         return status.phase == Phase.READY
     if down:
         return False
-    return (
-        status.phase == Phase.READY and slot is not None and slot.state == SlotState.READY and slot.port == status.port
-    )
+    return status.phase == Phase.READY and slot is not None and slot.state == SlotState.READY and leads_to(slot, status)
+
+
+def edge_ports(status: ReplicaStatus) -> tuple[int | None, int | None]:
+    """The main and the check port at which the edge is to reach it: those of a fault proxy while one is spliced."""
+    port = status.via_port or status.port
+    straight = None if status.via_port else status.health_port
+    return port, status.via_health_port or straight or port
+
+
+def leads_to(slot: SlotAssignment, status: ReplicaStatus) -> bool:
+    """Whether a slot holds the ports at which the replica is to be reached."""
+    return (slot.port, slot.check_port) == edge_ports(status)
 
 
 def plan(situation: Situation) -> tuple[Step, ...]:
@@ -203,7 +213,7 @@ def _slot_step(workload: _Workload, status: ReplicaStatus) -> Step | None:
         return None
     drained = replica in workload.drained
     if status.phase == Phase.READY:
-        if not filled or slot is None or slot.port != status.port:
+        if not filled or slot is None or not leads_to(slot, status):
             return None if drained else Fill(name, replica)
         if drained and slot.state == SlotState.READY:
             return Drain(name, replica, "drained by name")
