@@ -18,7 +18,7 @@ from backend.contract.words import Phase, SlotState
 from backend.drills import guards
 from backend.drills.check import Compiled
 from backend.drills.evaluate import Facts
-from backend.drills.ports import DrillHost, LoadRun
+from backend.drills.ports import DaemonKiller, DrillHost, LoadRun
 from backend.drills.records import DrillRow, FaultStamps, Observation, PhaseSpan
 
 PERIOD_S = 0.02
@@ -139,7 +139,11 @@ class Watch:
         replicas = {r.name: r for r in self._host.replicas(fault.workload)}
         if fault.fault.startswith("workload."):
             return fault.t_healed is not None and all(r.phase == Phase.READY for r in replicas.values())
-        if fault.fault == "daemon.kill" or not fault.victims:
+        if fault.fault == "daemon.kill":
+            # The next daemon is there when it answers and says how the edge is.
+            host, old = self._host, self._bystander.get(fault.id)
+            return isinstance(host, DaemonKiller) and host.daemon_pid not in (None, old) and host.edge().up
+        if not fault.victims:
             return False
         before = self._before.get(fault.id, {})
         for name in fault.victims:
