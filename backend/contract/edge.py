@@ -55,6 +55,8 @@ class EdgeWorkload(msgspec.Struct, frozen=True, kw_only=True):
     sessions_total: int
     retries_total: int
     errors_total: int
+    retries_on: bool = True
+    """Whether requests that arrive now may be tried twice (the operator's and the budget's switch are on)."""
 
 
 class EdgeObservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,10 +109,15 @@ class Edge(Protocol):
         """Stop choosing it now and let its requests without a first byte be retried elsewhere (it died)."""
         ...
 
+    async def eject(self, workload: str, replica: str) -> None:
+        """Stop choosing it whatever its health check says (it hangs), until `fill`; its requests without a first
+        byte are retried elsewhere, the others are cut. Returns once it is not chosen any more. Idempotent."""
+        ...
+
     async def clear(self, workload: str, replica: str) -> None:
         """Empty its slot (maintenance). Idempotent."""
         ...
 
-    async def set_retries(self, *, on: bool) -> None:
-        """The daemon's switch for the retry budget."""
+    async def set_retries(self, *, on: bool, workload: str | None = None) -> None:
+        """The operator's switch; with `workload`, the retry budget's for that one. Retries need both."""
         ...

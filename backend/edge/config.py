@@ -4,8 +4,13 @@ Owns the two-layer shape: a public frontend and one edge backend per workload (q
 inner proxy per slot (health checks, first-byte wait) on a unix socket. Writes nothing and starts nothing.
 
 Only failures that HAProxy makes are retried. The inner layer marks them with status 425, the only status the
-outer layer retries; what an engine itself answers passes through, its 503 as 429. Both layers log one JSON line a
-request, joined on `u`. The file always says what every slot should be, so a respawned HAProxy needs no replay.
+outer layer retries; what an engine itself answers passes through, its 503 as 429. The inner layer also ends the
+mercy: a request that lost two replicas is given up, and extra attempts beyond the retry budget are not made
+(`X-Trinity-End` tells the outer layer which). Both layers log one JSON line a request, joined on `u`. The file always
+says what every slot should be, so a respawned HAProxy needs no replay.
+
+No connection between the layers is used twice: a request that fails on a used one may be closed without an answer
+and without a log line (HAProxy then leaves the retry to the client), so nobody would know of it.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from typing import Final
 import msgspec
 
 from backend.contract.edge import SlotAssignment
+from backend.contract.mercy import EXTRA_SHARE, budget_reserve
 from backend.contract.words import SlotState
 from backend.edge.settings import EdgeSettings
 from backend.edge.slots import EdgeBackend, SlotTable
@@ -27,6 +33,10 @@ LOG_FD: Final = 13
 PUBLIC: Final = "edge-public"
 STATS: Final = "edge-stats"
 ATTEMPTS: Final = "edge-attempts"
+BUDGET: Final = "edge-budget"
+BUDGET_WINDOW_S: Final = 10
+END_KILLS: Final = "request_kills_replicas"
+END_BUDGET: Final = "retry_budget_spent"
 KILLS_PER_REQUEST: Final = 2
 DYING_US: Final = 5000
 """A broken attempt shorter than this met a process that was already dying: not a kill of this request's own."""
@@ -55,7 +65,7 @@ OUTER_LOG: Final = (
     '{"k":"end","u":"%ID","id":"%[var(txn.rid)]","t0":"%[var(txn.t0,0)]","t1":"%[var(txn.t1,0)]","now":"%[date(0,us)]"'
     ',"pid":%pid,"be":"%b","srv":"%s","rep":"%[var(txn.rep)]","m":"%HM","p":"%[var(txn.path),json(utf8s)]"'
     ',"st":%ST,"ts":"%ts","sse":"%[var(txn.sse)]","TR":%TR,"Tw":%Tw,"Tc":%Tc,"Tr":%Tr,"Ta":%Ta,"rc":"%rc"'
-    ',"bi":%U,"bo":%B}'
+    ',"bi":%U,"bo":%B,"why":"%[var(txn.why)]"}'
 )
 INNER_LOG: Final = (
     '{"k":"first","u":"%[var(txn.u)]","id":"%[var(txn.rid)]","t0":"%[var(txn.t0,0)]","now":"%[date(0,us)]"'
@@ -114,8 +124,9 @@ def slots_map(table: SlotTable) -> str:
 
 
 def switches_map(table: SlotTable) -> str:
-    """The text of the switches map."""
-    return f"retries {'on' if table.retries_on else 'off'}\n"
+    """The text of the switches map: one line a workload."""
+    lines = (f"{b.workload} {'on' if table.retries_of(b.workload) else 'off'}\n" for b in table.backends)
+    return "".join(lines) or "- on\n"
 
 
 def split_snippet(text: str) -> tuple[str, str]:
@@ -152,13 +163,13 @@ def structure_digest(settings: EdgeSettings, files: EdgeFiles, backends: tuple[E
     return hashlib.sha256(render(settings, files, empty, snippet).encode()).hexdigest()[:16]
 
 
-def json_error(status: int, kind: str, code: str, message: str) -> str:
+def json_error(status: int, kind: str, code: str, message: str, *, retry_after: bool = True) -> str:
     """`status ... content-type ... lf-string ...` of an OpenAI-shaped error, with the request's id in it."""
     body = (
         f'{{"error":{{"message":"{message}","type":"{kind}","param":null,"code":"{code}",'
         f'"request_id":"%[var(txn.rid)]"}}}}'
     )
-    retry = " hdr Retry-After 1" if status in (429, 503) else ""
+    retry = " hdr Retry-After 1" if retry_after and status in (429, 503) else ""
     return f"status {status} content-type application/json{retry} lf-string '{body}'"
 
 
@@ -218,6 +229,9 @@ def _attempts() -> str:
     return f"""\
 backend {ATTEMPTS}
   stick-table type string len 64 size 100k expire 20m store gpc0
+
+backend {BUDGET}
+  stick-table type string len 64 size 1k expire 1h store gpc0_rate({BUDGET_WINDOW_S}s),gpc1_rate({BUDGET_WINDOW_S}s)
 """
 
 
@@ -255,7 +269,6 @@ def _public(settings: EdgeSettings, files: EdgeFiles, table: SlotTable, rules: s
         f"The body exceeds {settings.max_body_bytes} bytes (edge.max_body).",
     )
     unless = "unless trinity_routed" if routes else ""
-    spent = f"{{ str(retries),map({files.switches_map},on) -m str off }}"
     own = "".join(f"  {line.strip()}\n" for line in rules.splitlines() if line.strip())
     return f"""\
 frontend {PUBLIC}
@@ -276,7 +289,6 @@ frontend {PUBLIC}
 {own}{key}{known}  http-request return {missing} {unless}
   http-request return {too_large} if {{ req.body_size gt {settings.max_body_bytes} }}
   http-request return {too_large} if {{ req.body_len gt {settings.max_body_bytes} }}
-  http-request disable-l7-retry if {spent}
 {use}"""
 
 
@@ -288,6 +300,8 @@ def _outer(settings: EdgeSettings, files: EdgeFiles, backend: EdgeBackend, fille
   retries 5
   option redispatch 1
 """
+        off = f"{{ str({backend.workload}),map({files.switches_map},on) -m str off }}"
+        retry += f"  http-request disable-l7-retry if {off}\n"
     failed = json_error(503, "server_error", "replica_failed", "The replicas failed before they answered.")
     servers = "".join(
         f"  server s{n} unix@{inner_socket(files, backend.workload, n)} track {inner_name(backend.workload, n)}/s"
@@ -299,14 +313,18 @@ def _outer(settings: EdgeSettings, files: EdgeFiles, backend: EdgeBackend, fille
     return f"""\
 backend {backend.workload}
   balance leastconn
-  http-reuse safe
-{retry}  timeout queue {_ms(backend.deadline_s)}
+  option http-server-close
+{retry}  http-request track-sc1 str({backend.workload}) table {BUDGET}
+  http-request sc-inc-gpc1(1)
+  timeout queue {_ms(backend.deadline_s)}
   timeout server {deadline}
   http-response set-var(txn.t1) date(0,us)
   http-response set-var(txn.rep) res.hdr(x-trinity-replica)
   http-response set-var(txn.sse) bool(true) if {SSE}
+  http-response set-var(txn.why) res.hdr(x-trinity-end)
   http-response del-header X-Trinity-Replica
-  http-response return {failed} if {{ status 425 }}
+  http-response del-header X-Trinity-End
+{_mercy_ends()}  http-response return {failed} if {{ status 425 }}
 {servers}"""
 
 
@@ -320,6 +338,9 @@ def _inner(
     off = "" if filled and filled.state is not SlotState.MAINT else " disabled"
     deadline = _ms(backend.deadline_s)
     made_here = "!{ var(txn.engine) -m found }"
+    failed = f"{made_here} {{ status 500 502 503 }}"
+    killer = f"{{ sc0_get_gpc0 ge {KILLS_PER_REQUEST} }}"
+    budget = _budget_rules(settings, backend, f"{failed} !{killer}")
     return f"""\
 listen {name}
   bind unix@{inner_socket(files, backend.workload, slot)} mode 600
@@ -334,19 +355,59 @@ listen {name}
   http-request set-var(txn.path) path,bytes(0,512)
   http-request set-var(txn.rep) str({name}),map({files.slots_map},{EMPTY})
   http-request track-sc0 var(txn.u) table {ATTEMPTS}
+  http-request track-sc1 str({backend.workload}) table {BUDGET}
   http-request del-header X-Trinity-Uid
   http-response set-var(txn.sse) bool(true) if {SSE}
   http-response wait-for-body time {deadline} at-least 16 if {SSE}
   http-response return status 502 if {SSE} !{{ res.body_len gt 0 }}
   http-response set-var(txn.engine) bool(true)
+  http-response del-header X-Trinity-End
   http-response set-header Retry-After 1 if {{ status 503 }} !{{ res.hdr(retry-after) -m found }}
   http-response set-status 429 if {{ status 503 }}
   http-after-response set-header X-Trinity-Replica %[var(txn.rep)]
   http-after-response set-var(txn.took) date(0,us),sub(txn.t0)
   http-after-response sc-inc-gpc0(0) if {made_here} {{ status 502 }} {{ var(txn.took) -m int gt {DYING_US} }}
-  http-after-response set-status 425 if {made_here} {{ status 500 502 503 }} !{{ sc0_get_gpc0 ge {KILLS_PER_REQUEST} }}
+  http-after-response set-header X-Trinity-End {END_KILLS} if {failed} {killer}
+{budget}\
   server s {address} check port {check_port} inter 250ms fastinter 50ms downinter 250ms fall 2 rise 1\
  observe layer4 error-limit 2 on-error mark-down on-marked-down shutdown-sessions{off}
+"""
+
+
+def _mercy_ends() -> str:
+    """What a caller is told whose request is not tried again. No Retry-After where trying again does harm."""
+    kills = json_error(
+        503,
+        "server_error",
+        END_KILLS,
+        f"{KILLS_PER_REQUEST} replicas died or hung with this request, so it is not tried on another one: it may be"
+        " its cause, or it met two failures by chance.",
+        retry_after=False,
+    )
+    budget = json_error(
+        503,
+        "server_error",
+        END_BUDGET,
+        "The replica failed, and too many requests were tried twice already: this one was not.",
+    )
+    return f"""\
+  http-response return {kills} if {{ var(txn.why) -m str {END_KILLS} }}
+  http-response return {budget} if {{ var(txn.why) -m str {END_BUDGET} }}
+"""
+
+
+def _budget_rules(settings: EdgeSettings, backend: EdgeBackend, failed: str) -> str:
+    """A failed attempt becomes a 425, for another try, while the workload's extra attempts are within its budget."""
+    if not settings.retry_budget:
+        return f"  http-after-response set-status 425 if {failed}\n"
+    reserve = budget_reserve(backend.maxconn)
+    spent = "{ var(txn.over) -m int ge 0 }"
+    return f"""\
+  http-after-response set-var(txn.budget) sc1_gpc1_rate,div({round(1 / EXTRA_SHARE)}),add({reserve})
+  http-after-response set-var(txn.over) sc1_gpc0_rate,sub(txn.budget)
+  http-after-response set-header X-Trinity-End {END_BUDGET} if {failed} {spent}
+  http-after-response sc-inc-gpc0(1) if {failed} !{spent}
+  http-after-response set-status 425 if {failed} !{spent}
 """
 
 

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from backend.contract.clock import Clock
 from backend.contract.fleet import ExitRecord
 from backend.contract.ledger import RowSink
-from backend.contract.rows import EventRow, Scalar
+from backend.contract.rows import EventRow, RequestRow, Scalar
 from backend.contract.words import Severity
+from backend.edge.records import FirstRecord
 
 SUBJECT = "edge"
+
+
+def poison_event(row: RequestRow, attempts: Sequence[FirstRecord]) -> EventRow:
+    """A request lost as many replicas as one may. `row` is its end at the edge, `attempts` what it tried."""
+    replicas = ", ".join(dict.fromkeys(a.rep for a in attempts)) or row.replica or "unknown"
+    ended = row.ts + (row.total_s or 0.0)
+    return EventRow(
+        ts=ended,
+        kind="request.poison",
+        severity=Severity.ERROR,
+        subject=row.workload,
+        message=f"Request {row.request_id} lost {replicas} one after the other and is not tried again: it may be the"
+        " cause, or it met unrelated failures.",
+        attributes={
+            "request_id": row.request_id,
+            "route": row.route,
+            "workload": row.workload,
+            "replicas": replicas,
+            "attempts": len(attempts),
+        },
+    )
 
 
 class EdgeEvents:

@@ -29,6 +29,7 @@ from backend.edge.runtime import (
     BACKENDS_AND_SERVERS,
     clear_commands,
     down_commands,
+    eject_commands,
     fill_commands,
     mend_commands,
     observed_servers,
@@ -176,7 +177,8 @@ class HaproxyEdge:
             before = self._memory.table.find(workload, replica)
             if before == made and not self._verify:
                 return made
-            if before is not None and msgspec.structs.replace(before, state=made.state) == made:
+            ejected = before is not None and before.state is SlotState.MAINT
+            if before is not None and not ejected and msgspec.structs.replace(before, state=made.state) == made:
                 await self._change(table, state_commands(made))
             else:
                 await self._change(table, fill_commands(made, self._store.files.slots_map))
@@ -211,6 +213,27 @@ class HaproxyEdge:
             await self._api.tell(*commands)
         await self._old.tell(commands)
 
+    async def eject(self, workload: str, replica: str) -> None:
+        """Stop choosing it whatever its health check says, until it is filled again; its requests without a first
+        byte are tried elsewhere, the others are cut. Returns once no process of ours chooses it."""
+        async with self._lock:
+            table = slots.set_state(self._memory.table, workload, replica, SlotState.MAINT)
+            made = table.find(workload, replica)
+            if made is None or table == self._memory.table:
+                return
+            commands = eject_commands(workload, made.slot)
+            # The one change whose order is the other way round: each file written first is time in which requests
+            # still go to a replica that hangs. A HAProxy that dies in between comes up choosing it once more, and
+            # whoever ejected it finds out in the same way as the first time.
+            try:
+                await self._api.tell(*commands)
+            except Unreachable:
+                self._verify = True
+            await self._old.tell(commands)
+            await self._remember(msgspec.structs.replace(self._memory, table=table))
+            self._poke.set()
+            self._events.slot(workload, replica, made.slot, SlotState.MAINT.value)
+
     async def clear(self, workload: str, replica: str) -> None:
         """Empty its slot."""
         async with self._lock:
@@ -221,14 +244,22 @@ class HaproxyEdge:
             await self._change(slots.clear(self._memory.table, workload, replica), commands)
             self._events.slot(workload, replica, assignment.slot, "empty")
 
-    async def set_retries(self, *, on: bool) -> None:
-        """The budget's switch: applies to requests that arrive from now on, without a reload."""
+    async def set_retries(self, *, on: bool, workload: str | None = None) -> None:
+        """The operator's switch, or (with `workload`) the budget's for one workload: retries happen where both are
+        on. Applies to requests that arrive from now on, without a reload."""
         async with self._lock:
-            if on == self._memory.table.retries_on:
+            before = self._memory.table
+            table = slots.set_retries(before, on=on, workload=workload)
+            if table == before:
                 return
-            command = f"set map {self._store.files.switches_map} retries {'on' if on else 'off'}"
-            await self._change(msgspec.structs.replace(self._memory.table, retries_on=on), (command,))
-        self._events.retries(on=on)
+            switches = self._store.files.switches_map
+            changed = [
+                b.workload for b in table.backends if table.retries_of(b.workload) != before.retries_of(b.workload)
+            ]
+            commands = (f"set map {switches} {name} {'on' if table.retries_of(name) else 'off'}" for name in changed)
+            await self._change(table, tuple(commands))
+        if workload is None:
+            self._events.retries(on=on)
 
     # -- HAProxy's own words, for the CLI
 

@@ -99,6 +99,7 @@ class Joiner:
             retries=record.retries,
             bytes_in=record.bi,
             bytes_out=record.bo,
+            error=record.why or None,
         )
 
     def lose(self, gone: Collection[int]) -> list[RequestRow]:

@@ -20,6 +20,8 @@ from backend.contract.errors import TrinityError
 from backend.contract.ledger import RowSink
 from backend.contract.rows import EventRow
 from backend.contract.words import Severity
+from backend.edge.config import END_KILLS
+from backend.edge.events import poison_event
 from backend.edge.join import Joiner, OpenRequest
 from backend.edge.records import EndRecord, FirstRecord, Words, parse_line
 from backend.edge.tail import LogTail
@@ -152,7 +154,11 @@ class LogReader:
             self.rows += 1
         elif isinstance(record, EndRecord):
             self._remember(record.u)
-            self._sink.append(self._joiner.end(record))
+            tried = self._joiner.open.get(record.u)
+            row = self._joiner.end(record)
+            self._sink.append(row)
+            if record.why == END_KILLS:
+                self._sink.append(poison_event(row, tried.attempts if tried else ()))
             self.rows += 1
         elif isinstance(record, Words):
             self._sink.append(

@@ -60,6 +60,8 @@ class EndRecord(msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field=
     """Retries; a leading `+` means that the last one went to another slot."""
     bi: Count
     bo: Count
+    why: str = ""
+    """Why the edge ended it without another try: `request_kills_replicas`, `retry_budget_spent`, or empty."""
 
     @property
     def retries(self) -> int:

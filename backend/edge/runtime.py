@@ -169,6 +169,7 @@ def observed_workloads(table: SlotTable, stats: tuple[ServerStat, ...]) -> tuple
                 sessions_total=total.total,
                 retries_total=total.retries,
                 errors_total=total.errors,
+                retries_on=table.retries_of(backend.workload),
             )
         )
     return tuple(made)
@@ -207,6 +208,12 @@ def clear_commands(workload: str, slot: int, slots_map: str) -> tuple[str, ...]:
 def down_commands(workload: str, slot: int) -> tuple[str, ...]:
     """What stops HAProxy choosing a dead replica and sends its waiting requests elsewhere."""
     return (f"set server {inner_name(workload, slot)}/s health down",)
+
+
+def eject_commands(workload: str, slot: int) -> tuple[str, ...]:
+    """What stops HAProxy choosing a replica however healthy it says it is, and sends its waiting requests
+    elsewhere."""
+    return (f"set server {inner_name(workload, slot)}/s state maint",)
 
 
 def mend_commands(table: SlotTable, stats: tuple[ServerStat, ...], slots_map: str) -> tuple[str, ...]:

@@ -37,6 +37,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Take the next free port instead of refusing when one is taken."""
     retries: bool = True
     """False declares an edge that never tries a request twice."""
+    retry_budget: bool = True
+    """False lets every failed attempt be tried again, however many there are (kills per request stay capped)."""
     max_body_bytes: int = 256 * 1024
     """Largest request. Each one in flight holds a buffer of this size, and copying it costs time."""
     memory_limit_bytes: int = 1024 * 1024 * 1024

@@ -35,6 +35,12 @@ class SlotTable(msgspec.Struct, frozen=True, kw_only=True):
     backends: tuple[EdgeBackend, ...] = ()
     filled: tuple[SlotAssignment, ...] = ()
     retries_on: bool = True
+    spent: tuple[str, ...] = ()
+    """Workloads whose retry budget is spent: no retries for them now."""
+
+    def retries_of(self, workload: str) -> bool:
+        """Whether its requests may be tried twice."""
+        return self.retries_on and workload not in self.spent
 
     def find(self, workload: str, replica: str) -> SlotAssignment | None:
         """The slot a replica fills, or None."""
@@ -63,7 +69,8 @@ def declare(table: SlotTable, specs: Sequence[WorkloadSpec]) -> SlotTable:
     backends = tuple(sorted((backend_of(s) for s in specs if s.routes), key=lambda b: b.workload))
     width = {b.workload: b.slots for b in backends}
     kept = tuple(a for a in table.filled if a.slot < width.get(a.workload, 0))
-    return msgspec.structs.replace(table, backends=backends, filled=kept)
+    spent = tuple(name for name in table.spent if name in width)
+    return msgspec.structs.replace(table, backends=backends, filled=kept, spent=spent)
 
 
 def fill(
@@ -101,6 +108,14 @@ def set_state(table: SlotTable, workload: str, replica: str, state: SlotState) -
     """The table with a replica's slot in `state`; unchanged where the replica fills none."""
     present = table.find(workload, replica)
     return table if present is None else _with(table, msgspec.structs.replace(present, state=state))
+
+
+def set_retries(table: SlotTable, *, on: bool, workload: str | None) -> SlotTable:
+    """The table with the operator's switch (no workload) or one workload's budget switch thrown."""
+    if workload is None:
+        return msgspec.structs.replace(table, retries_on=on)
+    others = set(table.spent) - {workload}
+    return msgspec.structs.replace(table, spent=tuple(sorted(others if on else others | {workload})))
 
 
 def clear(table: SlotTable, workload: str, replica: str) -> SlotTable:

@@ -29,6 +29,7 @@ class FakeEdge:
         self.error: Exception | None = None
         self.unhealthy: set[str] = set()
         self.retries_on = True
+        self.spent: set[str] = set()
         self.reloads = 0
 
     def begin(self, workload: str) -> str | None:
@@ -139,13 +140,23 @@ class FakeEdge:
         self.unhealthy.add(replica)
         self.requests.pop(replica, None)
 
+    async def eject(self, workload: str, replica: str) -> None:
+        self._called("eject", replica)
+        self._set(workload, replica, SlotState.MAINT)
+        self.requests.pop(replica, None)
+
     async def clear(self, workload: str, replica: str) -> None:
         self._called("clear", replica)
         self.table.pop((workload, replica), None)
         self.unhealthy.discard(replica)
 
-    async def set_retries(self, *, on: bool) -> None:
-        self.retries_on = on
+    async def set_retries(self, *, on: bool, workload: str | None = None) -> None:
+        if workload is None:
+            self.retries_on = on
+        elif on:
+            self.spent.discard(workload)
+        else:
+            self.spent.add(workload)
 
     def _chosen(self, slot: SlotAssignment) -> bool:
         return slot.state == SlotState.READY and slot.replica not in self.unhealthy

@@ -9,9 +9,10 @@ import httpx
 import msgspec
 import pytest
 
+from backend.contract.mercy import allowed_extra
 from backend.contract.rows import RequestRow
 from backend.contract.words import Vantage
-from tests.integration.edge_bench import Bench, bench, client, until
+from tests.integration.edge_bench import Bench, Engine, bench, client, until
 
 
 class Tally:
@@ -173,11 +174,119 @@ async def test_prompt_that_kills_is_given_up_after_two_replicas() -> None:
             killed.append(busy)
             b.engines[busy].kill()
         answer = await running
-        assert answer.status_code == 502
-        assert answer.json()["error"]["code"] == "replica_failed"
+        assert answer.status_code == 503 and "retry-after" not in answer.headers
+        error = answer.json()["error"]
+        assert error["code"] == "request_kills_replicas" and error["request_id"] == answer.headers["x-request-id"]
         assert len(set(killed)) == 2
         await until(lambda: bool(b.sink.requests()), what="row")
-        assert b.sink.requests()[0].outcome == "failed"
+        row = b.sink.requests()[0]
+        assert (row.outcome, row.error, row.attempt, row.retries) == ("failed", "request_kills_replicas", 2, 1)
+        [event] = b.sink.events("request.poison")
+        assert event.severity == "error" and event.attributes["request_id"] == row.request_id
+        assert event.attributes["replicas"] == ", ".join(killed) and event.attributes["attempts"] == 2
+
+
+async def test_ejected_replica_is_not_chosen_whatever_its_health_says() -> None:
+    """It hangs: its health check passes, its requests never answer."""
+    async with bench() as b, client() as http:
+        await b.up(2)
+        waiting = asyncio.create_task(http.post(b.url, json={"first_s": 20.0}))
+        await until(lambda: any(s.in_flight for s in b.edge.observe().servers), what="in flight")
+        stuck = next(s.replica for s in b.edge.observe().servers if s.in_flight)
+        streaming = asyncio.create_task(one_stream(http, b.url))
+        await until(lambda: sum(s.in_flight for s in b.edge.observe().servers) == 2, what="both in flight")
+        other = next(n for n in b.engines if n != stuck)
+        asked = time.monotonic()
+        await b.edge.eject("llm", stuck)
+        assert time.monotonic() - asked < 0.2
+        answers = await asyncio.gather(*(http.post(b.url, json={}) for _ in range(10)))
+        assert {a.json()["replica"] for a in answers} == {other}
+        await asyncio.sleep(1.0)  # several health checks pass meanwhile
+        assert (await http.post(b.url, json={})).json()["replica"] == other
+        assert not next(s for s in b.edge.observe().servers if s.replica == stuck).up
+        waiting.cancel()
+        assert (await streaming).endswith(b"[DONE]\n\n")
+        await b.fill(stuck)
+        await until(lambda: all(s.up for s in b.edge.observe().servers), what="back")
+        answers = await asyncio.gather(*(http.post(b.url, json={"first_s": 0.1}) for _ in range(4)))
+        assert {a.json()["replica"] for a in answers} == {stuck, other}
+
+
+async def one_stream(http: httpx.AsyncClient, url: str) -> bytes:
+    """The body of a stream of about two seconds."""
+    return (await http.post(url, json={"stream": True, "tokens": 20, "gap_s": 0.1})).content
+
+
+async def test_request_of_two_ejected_replicas_counts_as_their_killer() -> None:
+    async with bench() as b, client() as http:
+        await b.up(4)
+        running = asyncio.create_task(http.post(b.url, json={"first_s": 20}))
+        ejected: list[str] = []
+        for _ in range(2):
+            await until(
+                lambda: any(s.in_flight for s in b.edge.observe().servers if s.replica not in ejected), what="in flight"
+            )
+            ejected.append(
+                next(s.replica for s in b.edge.observe().servers if s.in_flight and s.replica not in ejected)
+            )
+            await b.edge.eject("llm", ejected[-1])
+        answer = await running
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "request_kills_replicas")
+        await until(lambda: bool(b.sink.events("request.poison")), what="event")
+
+
+@pytest.mark.parametrize("budget", [True, False])
+async def test_extra_attempts_stay_within_their_budget(budget: bool) -> None:
+    """A replica that resets every request at once is a retry storm without a budget."""
+    async with bench(retry_budget=budget) as b, client() as http:
+        b.specs = [msgspec.structs.replace(b.specs[0], slots=1)]
+        await b.up(0)
+        for number in range(2):
+            b.engines[f"llm-{number}"] = await Engine.start(f"llm-{number}")
+            await b.fill(f"llm-{number}", slots=1)
+        answers = [await http.post(b.url, json={"reset": True}) for _ in range(60)]
+        await until(lambda: len(b.sink.requests()) == 60, what="rows")
+        rows, attempts = b.sink.requests(), b.sink.requests(Vantage.ATTEMPT)
+        extra = sum(r.retries for r in rows)
+        assert len(attempts) == 60 + extra, "every attempt has its row"
+        assert {a.status_code for a in answers} == {503}
+        if budget:
+            assert 10 <= extra <= allowed_extra(60, slots=1)
+            assert {a.json()["error"]["code"] for a in answers} >= {"retry_budget_spent"}
+            assert {r.error for r in rows} >= {"retry_budget_spent"}
+        else:
+            assert extra > 2 * allowed_extra(60, slots=1)
+
+
+async def test_without_retries_each_lost_request_is_answered_and_has_its_rows() -> None:
+    """On connections that are used again too: HAProxy closes such a one in silence where its own server did."""
+    async with bench() as b, client() as http:
+        await b.up(2)
+        await b.edge.set_retries(on=False)
+        for _ in range(10):
+            assert (await http.post(b.url, json={})).status_code == 200
+        answers = [await http.post(b.url, json={"reset": True}) for _ in range(6)]
+        assert {a.status_code for a in answers} == {503}
+        await until(lambda: len(b.sink.requests()) == 16, what="rows")
+        assert sum(r.outcome == "failed" for r in b.sink.requests()) == 6
+        assert len(b.sink.requests(Vantage.ATTEMPT)) == 16
+
+
+async def test_budget_switch_is_one_workloads_own() -> None:
+    async with bench() as b, client() as http:
+        other = msgspec.structs.replace(b.specs[0], name="embedding", routes=("/embed",))
+        b.specs = [*b.specs, other]
+        await b.up(1)
+        await b.add("embedding-0", workload_name="embedding")
+        await b.edge.set_retries(on=False, workload="llm")
+        observed = lambda: {w.workload: w.retries_on for w in b.edge.observe().workloads}  # noqa: E731
+        await until(lambda: observed() == {"llm": False, "embedding": True}, what="observed")
+        assert b.edge.observe().retries_on
+        for path in ("/v1/x", "/embed"):
+            assert (await http.post(b.edge.public_url + path, json={"reset": True})).status_code == 503
+        await until(lambda: len(b.sink.requests()) == 2, what="rows")
+        retries = {r.workload: r.retries for r in b.sink.requests()}
+        assert retries["llm"] == 0 and retries["embedding"] > 0
 
 
 @pytest.mark.parametrize("how", ["configured", "switched"])

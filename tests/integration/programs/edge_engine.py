@@ -1,7 +1,7 @@
 """A tiny engine with known delays, for edge tests: prints its port, answers until killed.
 
 A request's JSON body says how: `stream`, `first_s` (delay to the first token), `tokens`, `gap_s` between tokens,
-`status`. With `stream` the 200 and its headers leave at once, as llama.cpp's server does; the tokens come later.
+`status`, `reset` (the connection, at once). With `stream` the 200 and its headers leave at once, as llama.cpp's server does; the tokens come later.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while True:
             first, headers, body = await read_request(reader)
             wish = json.loads(body or b"{}")
+            if wish.get("reset"):
+                writer.transport.abort()
+                return
             if wish.get("stream"):
                 await stream(writer, wish)
                 continue
