@@ -35,6 +35,8 @@ class Compiled(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     text: str
     digest: str
+    confidence: float | None = None
+    """The success ratio that samples were cut to prove, by `--confidence`; see `overrides`."""
     rates: dict[str, Expr]
     hypotheses: dict[str, Expr]
     aborts: tuple[Expr, ...]

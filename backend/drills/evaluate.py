@@ -247,7 +247,8 @@ class _Evaluator:
         if isinstance(spanned, Name) and fault is None:
             return
         for row in reversed(facts.rows.get(load, ())):
-            if since is not None and row.ended_s < since:
+            # Rows are in the order they ended, and none ended before it was intended.
+            if (since is not None and row.ended_s < since) or (span is not None and row.ended_s < span.start_s):
                 break
             if span is not None and not in_phase(row, span):
                 continue

@@ -63,7 +63,7 @@ class DrillRun:
         self._compiled, self._plan, self._run_dir, self._actor = compiled, plan, run_dir, actor
         self._on_row, self._save = on_row, save
         self.run_id = run_dir.name
-        self.watch = Watch(host, clock, compiled, plan.pools)
+        self.watch = Watch(host, clock, compiled, plan.pools, run_dir)
         self.watch.on_mark(self._marked)
         self._injector = Injector(host, clock, compiled, self.watch, plan.pools, run_dir)
         self._abort = asyncio.Event()
@@ -359,6 +359,8 @@ class DrillRun:
             plan=self._plan.lines,
             rates=self._rates,
             sizes=self.watch.sizes,
+            members=self.watch.members(),
+            confidence=self._compiled.confidence,
             phases=tuple(self.watch.spans),
             faults=tuple(self.watch.stamps.values()),
             observations=tuple(self.watch.observations),

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from backend.contract.clock import Clock
-from backend.contract.control import DrillPhasePlan, DrillView
+from backend.contract.control import DrillPhasePlan, DrillView, HypothesisView
 from backend.contract.errors import InternalError, Refused, UsageError
 from backend.contract.exit_codes import DRILL_EXIT_CODES
 from backend.contract.rows import EventRow
@@ -24,10 +25,12 @@ from backend.drills.check import Compiled
 from backend.drills.planner import FleetView, Plan
 from backend.drills.ports import DrillHost, LoadRunner
 from backend.drills.recompute import compute
-from backend.drills.records import DrillRow, RunRecord
+from backend.drills.records import DrillRow, FaultStamps, PhaseSpan, RunRecord
 from backend.drills.report import Report
 from backend.drills.run import DrillRun
+from backend.drills.timeline import Timeline, fault_views, live_state, phase_views
 
+HYPOTHESES_EVERY_S = 1.0
 EDGE_LAG_S = 0.5
 """The edge's rows are in its log, and read, this long after a request ended."""
 
@@ -50,6 +53,9 @@ class DrillRunner:
         self._task: asyncio.Task[Report] | None = None
         self._view: DrillView | None = None
         self._phases: list[str] = []
+        self._timeline = Timeline(clock.mono())
+        self._hypotheses: tuple[float, tuple[HypothesisView, ...]] = (float("-inf"), ())
+        self._compiled: Compiled | None = None
         self._gate = asyncio.Lock()
         self.blocked = ""
         """Why no run may start (after a panic); empty when one may."""
@@ -89,8 +95,11 @@ class DrillRunner:
 
         kept: list[DrillRow] = []
 
+        self._timeline = timeline = Timeline(self._clock.mono())
+
         def keep(row: DrillRow) -> None:
             kept.append(row)
+            timeline.add(row)
             rows.append(row)
 
         self._run = DrillRun(
@@ -105,6 +114,7 @@ class DrillRunner:
             save=save,
         )
         await asyncio.to_thread(save, self._run.record())
+        self._compiled, self._hypotheses = compiled, (float("-inf"), ())
         self._phases = [phase.name for phase in compiled.scenario.phases]
         self._view = DrillView(
             run_id=run_id,
@@ -158,10 +168,11 @@ class DrillRunner:
         report, path = await asyncio.to_thread(write)
         assert self._view is not None
         self._view = msgspec.structs.replace(
-            self._view,
+            self._pictured(self._view, record.phases, record.faults),
             outcome=DrillOutcome(report.outcome),
             phase="",
             phase_index=len(self._phases),
+            hypotheses=_judged(report),
             ended_ts=self._clock.now(),
             detail="; ".join(report.reasons),
             report_path=str(path),
@@ -219,7 +230,45 @@ class DrillRunner:
         phase = self._run.phase
         index = self._phases.index(phase) + 1 if phase in self._phases else 0
         detail = f"aborting: {self._run.abort_reason}" if self._run.abort_reason else ""
-        return msgspec.structs.replace(self._view, phase=phase, phase_index=index, detail=detail)
+        watch = self._run.watch
+        pictured = self._pictured(self._view, watch.spans, tuple(watch.stamps.values()))
+        return msgspec.structs.replace(
+            pictured, phase=phase, phase_index=index, detail=detail, hypotheses=self._standing(self._run)
+        )
+
+    def _pictured(self, view: DrillView, spans: Sequence[PhaseSpan], faults: Sequence[FaultStamps]) -> DrillView:
+        now, zero = self._clock.mono(), self._timeline.zero_s
+        return msgspec.structs.replace(
+            view,
+            elapsed_s=now - zero,
+            timeline=phase_views(spans, zero),
+            faults=fault_views(faults, zero),
+            buckets=self._timeline.buckets(now),
+        )
+
+    def _standing(self, run: DrillRun) -> tuple[HypothesisView, ...]:
+        """Evaluated at most once a second, however many consoles look."""
+        at, known = self._hypotheses
+        now = self._clock.mono()
+        if now - at < HYPOTHESES_EVERY_S or self._compiled is None or run.rolling_back or not run.watch.spans:
+            return known
+        known = live_state(self._compiled, run.watch.facts(run.watch.spans[-1].name))
+        self._hypotheses = (now, known)
+        return known
+
+
+def _judged(report: Report) -> tuple[HypothesisView, ...]:
+    """What became of each hypothesis: violated if any phase violated it."""
+    words = {"fail": "violated", "unknown": "no data", "pass": "holding"}
+    found: dict[str, HypothesisView] = {}
+    for check in report.verdict.checks:
+        if check.kind != "hypothesis":
+            continue
+        before = found.get(check.note)
+        if before is None or (before.state != "violated" and check.result != "pass"):
+            state, measured = words[check.result], dict(check.measured)
+            found[check.note] = HypothesisView(id=check.note, expr=check.text, state=state, measured=measured)
+    return tuple(found.values())
 
 
 def exit_code(outcome: str) -> int:

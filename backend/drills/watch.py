@@ -6,10 +6,13 @@ Owns the stamps of faults and the list of observations. Decides nothing: rules a
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 
 from backend.contract.clock import Clock
 from backend.contract.fleet import ReplicaStatus
@@ -31,7 +34,10 @@ ENDS_PROCESS = frozenset({"process.kill", "process.exit", "process.slow-start", 
 class Watch:
     """The eyes of one run."""
 
-    def __init__(self, host: DrillHost, clock: Clock, compiled: Compiled, pools: Mapping[str, str]) -> None:
+    def __init__(
+        self, host: DrillHost, clock: Clock, compiled: Compiled, pools: Mapping[str, str], run_dir: Path
+    ) -> None:
+        self._run_dir = run_dir
         self._host, self._clock, self._compiled = host, clock, compiled
         self._pools = dict(pools)
         self.rows: dict[str, list[DrillRow]] = {name: [] for name in compiled.scenario.load}
@@ -42,6 +48,8 @@ class Watch:
         self.sizes = {pool: len(host.replicas(workload)) for pool, workload in self._pools.items()}
         self.events: list[EventRow] = []
         self._chosen: dict[str, str] = {}
+        self._members: dict[str, set[str]] = {}
+        self._zero_ts, self._zero_s = clock.now(), clock.mono()
         self._before: dict[str, dict[str, int | None]] = {}
         self._bystander: dict[str, int | None] = {}
         self._restarts_before = {r.name: r.restarts for w in set(self._pools.values()) for r in host.replicas(w)}
@@ -59,6 +67,15 @@ class Watch:
     def choose(self, target: str, replica: str) -> None:
         """Remember which replica a target turned out to be."""
         self._chosen[target] = replica
+
+    def members(self) -> dict[str, tuple[str, ...]]:
+        """Every replica a pool had at any time; of a single target, the one it turned out to be."""
+        chosen = {
+            target: (self._member(target, self._host.replicas(self._pools[spec.source]), {}),)
+            for target, spec in self._compiled.scenario.targets.items()
+            if spec.source in self._pools and (target in self._chosen or spec.index is not None)
+        }
+        return {name: tuple(sorted(found)) for name, found in {**self._members, **chosen}.items()}
 
     def remember(self, fault: str, pids: dict[str, int | None], bystander: int | None) -> None:
         """The processes there were right before a fault: of the workload's replicas, and of the edge."""
@@ -100,7 +117,9 @@ class Watch:
             if pool not in self._pools:
                 continue
             replicas = self._host.replicas(self._pools[pool])
-            if not spec.is_pool:
+            if spec.is_pool:
+                self._members.setdefault(target, set()).update(r.name for r in replicas)
+            else:
                 replicas = [r for r in replicas if r.name == self._member(target, replicas, in_flight)]
             healthy[target] = guards.healthy(replicas)
             restarts[target] = sum(r.restarts - self._restarts_before.get(r.name, 0) for r in replicas)
@@ -204,10 +223,20 @@ class Watch:
             faults=self.stamps,
             observations=observations,
             sizes=self.sizes,
+            members=self.members(),
+            events=self.events,
+            mono_offset_s=self._zero_s - self._zero_ts,
+            host=_host_state(self._run_dir) if live else {},
             outstanding=self.outstanding(),
             phase=phase,
             now_s=now if live else None,
         )
+
+
+def _host_state(run_dir: Path) -> dict[str, float]:
+    """Free memory, and free room on the disk that holds the run: both as a part of all there is."""
+    memory, disk = psutil.virtual_memory(), os.statvfs(run_dir)
+    return {"mem_free": memory.available / memory.total, "disk_free": disk.f_bavail / max(1, disk.f_blocks)}
 
 
 def _is_news(name: str, held: Any, value: Any) -> bool:

@@ -1,0 +1,34 @@
+"""What one run may change of a scenario and stay the same drill: its seed, how much its samples must prove. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from backend.contract.errors import UsageError
+from backend.drills.bounds import samples_for
+from backend.drills.check import Compiled
+
+
+def adjust(compiled: Compiled, *, seed: int | None = None, confidence: float | None = None) -> Compiled:
+    """The scenario with another seed, and with samples cut to what proves the success ratio `confidence` (0.99: 299).
+
+    The digest stays: the run records both values beside it. Raises UsageError for a ratio outside 0.5..1.
+    """
+    scenario = compiled.scenario
+    if seed is not None:
+        scenario = msgspec.structs.replace(scenario, seed=seed)
+    if confidence is not None:
+        if not 0.5 <= confidence < 1.0:
+            raise UsageError(f"A confidence of {confidence:g} makes no sample.", "Give 0.5 to 0.9999, e.g. 0.99.")
+        most = samples_for(confidence)
+        phases = (
+            msgspec.structs.replace(
+                phase,
+                hold=msgspec.structs.replace(
+                    phase.hold, min_requests={load: min(n, most) for load, n in phase.hold.min_requests.items()}
+                ),
+            )
+            for phase in scenario.phases
+        )
+        scenario = msgspec.structs.replace(scenario, phases=tuple(phases))
+    return msgspec.structs.replace(compiled, scenario=scenario, confidence=confidence)
