@@ -49,9 +49,10 @@ class Rig:
 
     async def moves(self) -> None:
         before = await self.steps()
-        async with asyncio.timeout(5.0):
-            while await self.steps() == before:
-                await asyncio.sleep(0.01)
+        deadline = time.monotonic() + 5.0
+        while await self.steps() == before:
+            assert time.monotonic() < deadline, "it stands still"
+            await asyncio.sleep(0.01)
 
     def workers(self) -> list[int]:
         """Children of the shim beside the program."""
@@ -71,8 +72,8 @@ async def _rig(base: Path) -> AsyncIterator[Rig]:
     assert processes_about(base) == []
 
 
-def order(kind: Any, ttl_s: float = 30.0, id: str = "f", **changes: Any) -> FaultOrder:
-    return FaultOrder(id=id, kind=kind, ttl_s=ttl_s, **changes)
+def order(kind: Any, ttl_s: float = 30.0, name: str = "f", **changes: Any) -> FaultOrder:
+    return FaultOrder(id=name, kind=kind, ttl_s=ttl_s, **changes)
 
 
 async def healed(client: ShimClient, fault_id: str = "f") -> FaultReport:
@@ -90,6 +91,14 @@ async def ended(client: ShimClient, fault_id: str = "f") -> FaultReport:
             await asyncio.sleep(0.01)
 
 
+async def touched(client: ShimClient, times: int) -> None:
+    """Wait until the only fault has touched something that often."""
+    deadline = time.monotonic() + 5.0
+    while (await client.faults())[0].affected < times:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
 async def test_a_stopped_program_stands_still_until_it_is_healed(rig: Rig) -> None:
     report = await rig.client.fault(order("stop"))
     assert report.active
@@ -99,7 +108,7 @@ async def test_a_stopped_program_stands_still_until_it_is_healed(rig: Rig) -> No
     assert again.active
     assert len(await rig.client.faults()) == 1
     with pytest.raises(TrinityError, match="already"):
-        await rig.client.fault(order("stop", id="other"))
+        await rig.client.fault(order("stop", name="other"))
     report = await healed(rig.client)
     assert (report.active, report.ended_by) == (False, "heal")
     assert "T" not in {thread_state(rig.pid, tid) for tid in thread_ids(rig.pid)}
@@ -145,7 +154,7 @@ async def test_a_program_killed_while_frozen_or_stopped_is_gone_at_once(rig: Rig
     told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
     rig.client.on_exit(lambda _record: told.set_result(time.monotonic()))
     await rig.client.fault(order("freeze-engine"))
-    await rig.client.fault(order("stop", id="g"))
+    await rig.client.fault(order("stop", name="g"))
     begun = time.monotonic()
     await rig.client.signal(signal.SIGKILL)
     assert await asyncio.wait_for(told, 5.0) - begun < 0.5
@@ -177,7 +186,7 @@ async def test_burners_burn_and_are_gone(rig: Rig) -> None:
     assert (await healed(rig.client)).ended_by == "heal"
     assert not any(alive(pid) for pid in burners)
     with pytest.raises(TrinityError, match="cores"):
-        await rig.client.fault(order("burn-cpu", id="g", cores=0.0))
+        await rig.client.fault(order("burn-cpu", name="g", cores=0.0))
 
 
 async def test_memory_is_filled_given_back_and_never_the_machines_last(rig: Rig) -> None:
@@ -189,7 +198,7 @@ async def test_memory_is_filled_given_back_and_never_the_machines_last(rig: Rig)
     assert not alive(filler)
     total, _ = machine_memory()
     with pytest.raises(TrinityError, match="10%"):
-        await rig.client.fault(order("fill-memory", id="g", size_bytes=total))
+        await rig.client.fault(order("fill-memory", name="g", size_bytes=total))
     assert rig.workers() == []
 
 
@@ -250,9 +259,7 @@ async def test_a_full_disk_costs_lines_and_nothing_else(rig: Rig) -> None:
     record = read_record(rig.base / "r-1.json")
     assert record is not None, "the shim's record is written all the same"
     assert record.held
-    async with asyncio.timeout(5.0):
-        while (await rig.client.faults())[0].affected < 3:
-            await asyncio.sleep(0.01)
+    await touched(rig.client, 3)
     assert log_text(rig.base) == before
     assert (await healed(rig.client)).ended_by == "heal"
     assert "3 lines were lost here" in log_text(rig.base)
@@ -271,8 +278,8 @@ async def test_the_exit_is_recorded_on_a_full_disk(rig: Rig) -> None:
 
 async def test_nothing_burns_or_stays_frozen_when_the_shim_is_killed(rig: Rig) -> None:
     await rig.client.fault(order("burn-cpu", cores=2.0))
-    await rig.client.fault(order("fill-memory", id="g", size_bytes=16 * MIB))
-    await rig.client.fault(order("freeze-engine", id="h"))
+    await rig.client.fault(order("fill-memory", name="g", size_bytes=16 * MIB))
+    await rig.client.fault(order("freeze-engine", name="h"))
     workers = rig.workers()
     assert len(workers) == 3
     os.kill(rig.client.record.shim_pid, signal.SIGKILL)
@@ -282,8 +289,8 @@ async def test_nothing_burns_or_stays_frozen_when_the_shim_is_killed(rig: Rig) -
 
 async def test_a_blocking_client_of_thirty_lines_can_heal(rig: Rig) -> None:
     """As the warden does: no asyncio, nothing of ours but the words."""
-    await rig.client.fault(order("stop", id="run-1/a"))
-    await rig.client.fault(order("burn-cpu", id="run-1/b", cores=1.0))
+    await rig.client.fault(order("stop", name="run-1/a"))
+    await rig.client.fault(order("burn-cpu", name="run-1/b", cores=1.0))
     with socket.socket(socket.AF_UNIX) as peer:
         peer.settimeout(2.0)
         peer.connect(rig.client.record.spec.socket_path)

@@ -1,4 +1,4 @@
-"""A program with a live API and an engine thread, for faults: `fake_engine.py --port N`.
+"""A program with a live API and an engine thread, for faults: `fake_engine.py --port N [--switch]`.
 
 Three threads: the main one waits for signals, one answers HTTP, one "decodes" outside the interpreter's lock and
 counts its steps. GET /health says ok, /steps the count, /open opens a file, /say prints a line.
@@ -11,6 +11,7 @@ import hashlib
 import os
 import signal
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 steps = 0
@@ -54,14 +55,19 @@ class Server(ThreadingHTTPServer):
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--switch", action="store_true", help="arm the fault switch of our own programs")
     options = parser.parse_args()
+    if options.switch:
+        from backend.serving import fault_switch
+
+        fault_switch.install()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     server = Server(("127.0.0.1", options.port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     threading.Thread(target=decode, daemon=True).start()
     print(f"serving as {os.getpid()}", flush=True)
     while True:
-        signal.pause()
+        time.sleep(0.05)  # not `pause`: a signal just before it would be noticed at the next one only
 
 
 if __name__ == "__main__":
