@@ -71,14 +71,16 @@ class RunningReplica:
 
 
 @contextlib.asynccontextmanager
-async def replica(*, wait: bool = True, **env: str) -> AsyncIterator[RunningReplica]:
-    """One replica: four slots of 2,048 tokens, one thread, unless told otherwise."""
+async def replica(
+    *, wait: bool = True, program: str = "backend.serving.llm", **env: str
+) -> AsyncIterator[RunningReplica]:
+    """One replica; an llm one has four slots of 2,048 tokens and one thread, unless told otherwise."""
     port, health_port = free_port(), free_port()
     settings = {
         "PORT": str(port), "HEALTH_PORT": str(health_port), "SLOTS": "4", "THREADS": "1", "CONTEXT": "2048", **env,
     }  # fmt: skip
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "backend.serving.llm", cwd=ROOT, env={**os.environ, **settings},
+        sys.executable, "-m", program, cwd=ROOT, env={**os.environ, **settings},
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     running = RunningReplica(process, int(settings["PORT"]), health_port)

@@ -92,12 +92,13 @@ class EmbeddingEngine:
         missing = [text for text in dict.fromkeys(texts) if text not in found]
         self.counters.hits += len(texts) - len(missing)
         self.counters.misses += len(missing)
-        self.counters.tokens_cached += sum(vector.tokens for vector in found.values())
         if missing:
             answers = self._enqueue(missing)
             # Not `gather`: a client that leaves must not cancel what others wait for.
             await asyncio.wait(answers)
             found |= {text: answer.result() for text, answer in zip(missing, answers, strict=True)}
+        all_tokens = sum(found[text].tokens for text in texts)
+        self.counters.tokens_cached += all_tokens - sum(found[text].tokens for text in missing)
         return [found[text] for text in texts]
 
     def _cached(self, text: str) -> Vector | None:

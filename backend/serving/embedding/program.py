@@ -2,7 +2,7 @@
 
 Owns the order of a replica's life and its last words. Configured by environment only (see settings). Health is
 answered by a thread of its own from the first moment on. Exit codes: 0 stopped as asked, 1 the model cannot be loaded
-or the port was lost, 64 a wrong setting or a port that is taken.
+or a port is taken, 64 a wrong setting.
 """
 
 from __future__ import annotations
