@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
+import resource
 import signal as signals
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Literal
 
 from backend.contract.clock import SystemClock
 from backend.contract.edge import EdgeObservation, EdgeServer
 from backend.contract.errors import LeaseHeld
-from backend.contract.fleet import ReplicaStatus, WorkloadSpec
-from backend.contract.rows import EventRow, RequestRow, Row
-from backend.contract.words import Phase, RequestOutcome, Severity, SlotState, Vantage
+from backend.contract.faults import FaultOrder, FaultReport, Holder, StartFault
+from backend.contract.fleet import ExitRecord, ReplicaStatus, WorkloadSpec
+from backend.contract.rows import ActionRow, EventRow, RequestRow, Row, Scalar
+from backend.contract.words import ActionOutcome, Phase, RequestOutcome, Severity, SlotState, Vantage, Verb
+from backend.drills import processes
+from backend.drills.catalogue import HeldBy
 from backend.drills.ports import LoadOrder
 from backend.drills.records import DrillRow, LoadSummary
 
@@ -30,12 +36,19 @@ async def until(true: Callable[[], bool], timeout_s: float = 20.0) -> None:
 
 
 class FakeReplica:
+    """One replica: a `sleep` process that a keeper task starts again, with what a drill did to it."""
+
     def __init__(self, name: str) -> None:
         self.name, self.restarts, self.phase = name, 0, Phase.PENDING
         self.process: asyncio.subprocess.Process | None = None
         self.held = False
         self.up = False
         self.in_flight = 0
+        self.last_exit: ExitRecord | None = None
+        self.exit_as: int | None = None
+        """The code its next end is recorded with (a program that ends itself)."""
+        self.start_fault: StartFault | None = None
+        self.removed = False
 
     @property
     def pid(self) -> int | None:
@@ -56,10 +69,21 @@ class FakeHost:
         self.deaf = False
         """Signals do nothing (a fault that does not take effect)."""
         self.leased_by = ""
+        self.orders: dict[tuple[str, str], dict[str, FaultOrder]] = {}
+        """(replica, holder kind) -> what it holds now."""
+        self.ended: dict[str, Literal["ttl", "gone"]] = {}
+        """Fault id -> why it ended before anybody healed it."""
+        self.heal_delay_s: dict[str, float] = {}
+        """Replica -> how long its holder takes to heal."""
+        self.heals: list[str] = []
+        self.unspliced: list[str] = []
+        self.acts: list[tuple[Verb, dict[str, Scalar]]] = []
+        self.edge_process: asyncio.subprocess.Process | None = None
         self._keepers: list[asyncio.Task[None]] = []
         self.edge_log: list[RequestRow] = []
 
     async def __aenter__(self) -> FakeHost:
+        self.edge_process = await asyncio.create_subprocess_exec("sleep", "1000")
         self._keepers = [asyncio.create_task(self._keep(member)) for member in self.members]
         await until(lambda: all(member.phase == Phase.READY for member in self.members))
         return self
@@ -68,18 +92,32 @@ class FakeHost:
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
-        for member in self.members:
-            if member.process and member.process.returncode is None:
-                member.process.kill()
-                await member.process.wait()
+        for process in (self.edge_process, *(member.process for member in self.members)):
+            if process and process.returncode is None:
+                process.kill()
+                await process.wait()
 
     async def _keep(self, member: FakeReplica) -> None:
-        while True:
-            member.process = await asyncio.create_subprocess_exec("sleep", "1000")
+        while not member.removed:
+            spoilt = member.start_fault
+            if spoilt is not None:
+                await asyncio.sleep(spoilt.delay_s)
+            end_at_once = spoilt is not None and spoilt.exit_code is not None
+            argv = ("sh", "-c", f"exit {spoilt.exit_code}") if spoilt and end_at_once else ("sleep", "1000")
+            member.process = await asyncio.create_subprocess_exec(*argv)
             member.phase = Phase.STARTING
-            await asyncio.sleep(self.ready_s)
-            member.phase, member.up = Phase.READY, True
-            await member.process.wait()
+            if not end_at_once:
+                await asyncio.sleep(self.ready_s)
+                member.phase, member.up = Phase.READY, True
+            code = await member.process.wait()
+            signalled = code < 0 and member.exit_as is None
+            member.last_exit = ExitRecord(
+                ts=time.time(),
+                code=None if signalled else (code if member.exit_as is None else member.exit_as),
+                signal=-code if signalled else None,
+                pid=member.process.pid,
+            )
+            member.exit_as = None
             member.phase, member.up = Phase.FAILED, False
             self._tell("edge.marked-down", member.name)
             await until(lambda: not member.held, timeout_s=60.0)
@@ -106,8 +144,10 @@ class FakeHost:
                 restarts=m.restarts,
                 created_ts=0.0,
                 pid=m.pid,
+                last_exit=m.last_exit,
             )
             for m in self.members
+            if not m.removed
         ]
 
     def edge(self) -> EdgeObservation:
@@ -127,7 +167,10 @@ class FakeHost:
             )
             for i, m in enumerate(self.members)
         )
-        return EdgeObservation(ts=time.time(), up=True, servers=servers, public_url="http://127.0.0.1:1")
+        pid = self.edge_process.pid if self.edge_process and self.edge_process.returncode is None else None
+        return EdgeObservation(
+            ts=time.time(), up=pid is not None, pid=pid, servers=servers, public_url="http://127.0.0.1:1"
+        )
 
     async def in_flight(self, workload: str, replica: str) -> int:
         return self.member(replica).in_flight
@@ -158,6 +201,79 @@ class FakeHost:
             yield
         finally:
             self.leased_by = ""
+
+    async def holder(self, replica: str, kind: HeldBy) -> Holder:
+        assert kind != ""
+        return Holder(kind=kind, socket_path="/none", pid=os.getpid(), mark=processes.start_mark(os.getpid()) or "")
+
+    async def fault(self, run_id: str, replica: str, kind: HeldBy, order: FaultOrder) -> FaultReport:
+        if not self.deaf:
+            self.orders.setdefault((replica, kind), {})[order.id] = order
+            pid = self.member(replica).pid
+            if pid is not None and order.kind == "stop":
+                os.kill(pid, signals.SIGSTOP)
+            elif pid is not None and order.kind == "exhaust-descriptors":
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
+            elif pid is not None and order.kind == "exhaust-memory":
+                os.kill(pid, signals.SIGKILL)
+        return FaultReport(id=order.id, kind=order.kind, active=not self.deaf)
+
+    async def heal(self, run_id: str, replica: str, kind: HeldBy, fault_id: str) -> FaultReport | None:
+        self.heals.append(fault_id)
+        await asyncio.sleep(self.heal_delay_s.get(replica, 0.0))
+        order = self.orders.get((replica, kind), {}).pop(fault_id, None)
+        pid = self.member(replica).pid
+        if order is None:
+            return None
+        if pid is not None and order.kind == "stop":
+            os.kill(pid, signals.SIGCONT)
+        elif pid is not None and order.kind == "exhaust-descriptors":
+            hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+        return FaultReport(id=order.id, kind=order.kind, active=False, ended_by=self.ended.get(fault_id, "heal"))
+
+    async def fault_reports(self, replica: str, kind: HeldBy) -> Sequence[FaultReport]:
+        held = self.orders.get((replica, kind), {})
+        return [FaultReport(id=o.id, kind=o.kind, active=True, affected=1) for o in held.values()]
+
+    async def unsplice(self, run_id: str, workload: str) -> None:
+        self.unspliced.append(workload)
+
+    async def start_fault(self, run_id: str, replica: str, fault: StartFault | None) -> None:
+        self.member(replica).start_fault = None if self.deaf else fault
+
+    async def exit(self, run_id: str, replica: str, code: int) -> None:
+        member = self.member(replica)
+        if not self.deaf and member.process is not None:
+            member.exit_as = code
+            member.process.kill()
+
+    async def act(self, run_id: str, verb: Verb, workload: str, args: dict[str, Scalar]) -> ActionRow:
+        self.acts.append((verb, args))
+        if not self.deaf and verb == Verb.SCALE:
+            for index, member in enumerate(self.members):
+                member.removed = index >= int(args["replicas"] or 0)
+        if not self.deaf and verb == Verb.ROLLOUT:
+            for member in self.members:
+                before = member.pid
+                assert member.process is not None
+                member.process.kill()
+                await until(lambda m=member, b=before: m.pid not in (None, b) and m.phase == Phase.READY)  # type: ignore[misc]
+        return ActionRow(
+            ts=time.time(), id="a", actor=f"drill:{run_id}", verb=verb, target=workload, outcome=ActionOutcome.OK
+        )
+
+    async def kill_edge(self, run_id: str) -> int:
+        assert self.edge_process is not None
+        old = self.edge_process
+        if not self.deaf:
+            old.kill()
+            await old.wait()
+            self.edge_process = await asyncio.create_subprocess_exec("sleep", "1000")
+        return old.pid
+
+    async def reload_edge(self, run_id: str) -> int:
+        return await self.kill_edge(run_id)
 
     async def edge_rows(self, since_ts: float, until_ts: float) -> Sequence[RequestRow]:
         return self.edge_log

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.drills import faults, processes, recovery, store, undo_log
+from backend.drills import processes, recovery, store, undo_log
+from backend.drills.faults import undoing
 from tests.integration.drill_fakes import CLOCK, KILL, FakeHost
 from tests.integration.test_drills_run import STOP
 from tests.integration.test_drills_warden import ROOT, wait_for
@@ -96,7 +97,7 @@ async def test_what_cannot_be_undone_stays_dirty(
     tmp_path: Path, crashed: tuple[str, dict[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id, _ = crashed
-    monkeypatch.setattr(faults, "READY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(undoing, "READY_TIMEOUT_S", 0.1)
     async with FakeHost() as host:
         host.respawn_s = 1000.0
         victim = recovery.scan_dirty(tmp_path)[0].pending[0].replica

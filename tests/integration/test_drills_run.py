@@ -14,6 +14,7 @@ from backend.contract.rows import RequestRow
 from backend.contract.words import DrillOutcome, Phase
 from backend.drills import faults, processes, store, undo_log
 from backend.drills.check import load_scenario
+from backend.drills.faults import proofs, undoing
 from backend.drills.library import library
 from backend.drills.recompute import verify_run
 from backend.drills.report import Report
@@ -82,7 +83,7 @@ async def test_a_changed_ledger_is_noticed(tmp_path: Path) -> None:
 async def test_a_fault_without_effect_is_inconclusive(
     tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faults, "VERIFY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(proofs, "VERIFY_TIMEOUT_S", 0.3)
     async with FakeHost() as host:
         host.deaf = True
         report = await finish(host, tmp_path, text)
@@ -181,7 +182,7 @@ async def test_an_undo_that_does_nothing_is_done_by_the_warden_and_never_passes(
 
 
 async def test_a_victim_that_never_comes_back_is_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "READY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(undoing, "READY_TIMEOUT_S", 0.2)
     text = KILL.replace("within: 5s", "within: 100ms")
     async with FakeHost() as host:
         host.respawn_s = 1000.0
