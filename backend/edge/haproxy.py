@@ -32,6 +32,7 @@ from backend.edge.runtime import (
     eject_commands,
     fill_commands,
     mend_commands,
+    move_commands,
     observed_servers,
     observed_workloads,
     parse_info,
@@ -180,6 +181,8 @@ class HaproxyEdge:
             ejected = before is not None and before.state is SlotState.MAINT
             if before is not None and not ejected and msgspec.structs.replace(before, state=made.state) == made:
                 await self._change(table, state_commands(made))
+            elif before is not None and before.state is SlotState.READY:
+                await self._change(table, move_commands(made))
             else:
                 await self._change(table, fill_commands(made, self._store.files.slots_map))
             self._events.slot(workload, replica, made.slot, "ready")

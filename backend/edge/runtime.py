@@ -191,6 +191,18 @@ def fill_commands(assignment: SlotAssignment, slots_map: str) -> tuple[str, ...]
     return commands if assignment.state is SlotState.MAINT else (*commands, f"set server {inner}/s state ready")
 
 
+def move_commands(assignment: SlotAssignment) -> tuple[str, ...]:
+    """What leads a ready slot to another address of its replica: never in maintenance, so that nothing is cut and no
+    request finds the slot gone; up, because the replica's own probe has passed."""
+    inner = inner_name(assignment.workload, assignment.slot)
+    return (
+        f"set server {inner}/s addr {assignment.host} port {assignment.port}",
+        f"set server {inner}/s check-port {assignment.check_port}",
+        f"set server {inner}/s health up",
+        f"set maxconn server {assignment.workload}/s{assignment.slot} {assignment.maxconn}",
+    )
+
+
 def state_commands(assignment: SlotAssignment) -> tuple[str, ...]:
     """What makes a filled slot drain or ready; the health of the outer server is never set."""
     outer = f"{assignment.workload}/s{assignment.slot}"
