@@ -1,4 +1,4 @@
-"""Verbs that belong to the daemon itself: notes, acknowledgement, demo load, drills and their faults, shutdown.
+"""Verbs that belong to the daemon itself: notes, acknowledgement, demo load, drills, shutdown.
 
 Owns how these are previewed and what they do; the gateway owns guard, journal and undo.
 """
@@ -12,8 +12,7 @@ from typing import Protocol
 from backend.actions.executor import ActionState, Effect, Executor, Inverse, Progress, Verbal
 from backend.contract.clock import Clock
 from backend.contract.control import ActionRequest
-from backend.contract.errors import Refused, UsageError
-from backend.contract.fleet import Holdable, Killable
+from backend.contract.errors import UsageError
 from backend.contract.ledger import RowSink
 from backend.contract.rows import EventRow, Scalar
 from backend.contract.words import Risk, Severity, Verb
@@ -46,7 +45,6 @@ class OwnVerbs:
         clock: Clock,
         load: DemoLoad,
         drills: DrillDesk,
-        fleet: object,
         public_url: Callable[[], str],
         api_key: str,
         shutdown: Callable[[], None],
@@ -54,7 +52,7 @@ class OwnVerbs:
     ) -> None:
         self._newest_event = newest_event
         self._sink, self._clock, self._load, self._drills = sink, clock, load, drills
-        self._fleet, self._public_url, self._api_key, self._shutdown = fleet, public_url, api_key, shutdown
+        self._public_url, self._api_key, self._shutdown = public_url, api_key, shutdown
 
     def executors(self) -> list[Executor]:
         """One for each verb of this module."""
@@ -67,10 +65,6 @@ class OwnVerbs:
                 Verb.DRILL_RUN, self._preview_drill, self._run_drill, why_irreversible="a drill undoes its own faults"
             ),
             Verbal(Verb.DRILL_STOP, _preview_drill_stop, self._stop_drill, why_irreversible="run it again instead"),
-            Verbal(
-                Verb.INJECT, _preview_fault, self._inject, why_irreversible="its drill heals it", target_kind="replica"
-            ),
-            Verbal(Verb.HEAL, _preview_fault, self._heal, why_irreversible="it mends", target_kind="replica"),
             Verbal(Verb.SHUTDOWN, _preview_shutdown, self._shut_down, why_irreversible="start it with `trinity up`"),
         ]
 
@@ -144,7 +138,7 @@ class OwnVerbs:
     async def _stop_load(self, request: ActionRequest, progress: Progress) -> str:
         return await self._load.stop()
 
-    # -- drills and their faults
+    # -- drills
 
     def _preview_drill(self, state: ActionState, request: ActionRequest) -> Effect:
         return self._drills.preview(request)
@@ -154,23 +148,6 @@ class OwnVerbs:
 
     async def _stop_drill(self, request: ActionRequest, progress: Progress) -> str:
         return await self._drills.stop(request)
-
-    async def _inject(self, request: ActionRequest, progress: Progress) -> str:
-        return await self._fault(request, inject=True)
-
-    async def _heal(self, request: ActionRequest, progress: Progress) -> str:
-        return await self._fault(request, inject=False)
-
-    async def _fault(self, request: ActionRequest, *, inject: bool) -> str:
-        """`hold` keeps supervision off; `signal` goes to the replica's process and the result is its pid."""
-        if "hold" in request.args:
-            if not isinstance(self._fleet, Holdable):
-                raise Refused("This fleet cannot keep a replica from restarting.", "Use respawn: natural.")
-            await self._fleet.hold(request.target, held=bool(request.args["hold"]))
-            return "held" if request.args["hold"] else "released"
-        if not isinstance(self._fleet, Killable):
-            raise Refused("This fleet cannot send signals.", "Choose another fault.")
-        return str(await self._fleet.kill(request.target, signal=int(_number(request, "signal", 9))))
 
     # -- the end
 
@@ -210,12 +187,6 @@ def _preview_drill_stop(state: ActionState, request: ActionRequest) -> Effect:
         return Effect(summary="Let drills run again")
     blocks = "; no other may start" if request.args.get("panic") else ""
     return Effect(summary=f"Stop the drill and undo its faults{blocks}")
-
-
-def _preview_fault(state: ActionState, request: ActionRequest) -> Effect:
-    refusal = "" if request.actor.startswith("drill:") else "Faults are injected by drills only."
-    what = f"hold={request.args['hold']}" if "hold" in request.args else f"signal {request.args.get('signal', 9)}"
-    return Effect(summary=f"{request.verb} {request.target}: {what}", risk=Risk.LOW, refusal=refusal)
 
 
 def _preview_shutdown(state: ActionState, request: ActionRequest) -> Effect:

@@ -1,24 +1,20 @@
-"""Drills inside the daemon: the host a run acts through, and the desk the gateway's drill verbs talk to.
+"""The daemon's desk for drills: what the gateway's drill verbs, the console and the daemon's own life talk to.
 
-Owns the translation between a drill's needs and the daemon's parts; every fault goes through the gateway.
+Owns the one runner. Faults do not pass here: they go from the run through its host and the gateway.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backend.actions.executor import Effect
 from backend.contract.control import ActionRequest, DrillInfo, DrillView
-from backend.contract.edge import EdgeObservation
 from backend.contract.errors import Refused, TrinityError, UsageError
-from backend.contract.fleet import ReplicaStatus, WorkloadSpec
-from backend.contract.rows import EventRow, RequestRow, Row, Scalar
-from backend.contract.words import ActionOutcome, DrillOutcome, Risk, Severity, Vantage, Verb
+from backend.contract.words import DrillOutcome, Risk, Severity
+from backend.daemon.drill_host import DaemonHost
 from backend.daemon.outside.desk import OutsideRuns
 from backend.daemon.outside.order import ObserverOrder
 from backend.drills import outside, store
@@ -26,85 +22,9 @@ from backend.drills.check import Compiled, load_scenario
 from backend.drills.library import library, load
 from backend.drills.loads import GeneratorLoads
 from backend.drills.runner import DrillRunner
-from backend.version import VERSION
 
 if TYPE_CHECKING:
     from backend.daemon.parts import Parts
-
-
-class DaemonHost:
-    """Implements `backend.drills.ports.DrillHost` over the daemon's parts."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-
-    @property
-    def environment(self) -> str:
-        return self._parts.config.settings.trinity_environment
-
-    @property
-    def fleet(self) -> str:
-        return self._parts.config.name
-
-    @property
-    def api_key(self) -> str:
-        return self._parts.config.settings.trinity_api_key
-
-    @property
-    def versions(self) -> dict[str, str]:
-        binary = self._parts.edge.haproxy
-        return {
-            "trinity": VERSION,
-            "haproxy": binary.version if binary else "",
-            "xllamacpp": importlib.metadata.version("xllamacpp"),
-        }
-
-    def workloads(self) -> Sequence[WorkloadSpec]:
-        return self._parts.specs
-
-    def replicas(self, workload: str) -> Sequence[ReplicaStatus]:
-        return [r for r in self._parts.fleet.observe() if r.workload == workload]
-
-    def edge(self) -> EdgeObservation:
-        return self._parts.edge.observe()
-
-    async def in_flight(self, workload: str, replica: str) -> int:
-        return await self._parts.edge.in_flight(workload, replica)
-
-    def on_event(self, listener: Callable[[EventRow], None]) -> Callable[[], None]:
-        def only_events(row: Row) -> None:
-            if isinstance(row, EventRow):
-                listener(row)
-
-        return self._parts.ledger.subscribe("events", only_events)
-
-    def append(self, row: Row) -> None:
-        self._parts.ledger.append(row)
-
-    async def signal(self, run_id: str, replica: str, signal: int) -> int:
-        return int(await self._act(run_id, replica, {"signal": signal}, heal=signal == 18))
-
-    async def hold(self, run_id: str, replica: str, *, held: bool) -> None:
-        await self._act(run_id, replica, {"hold": held}, heal=not held)
-        self._parts.reconciler.protect(replica, held)
-
-    async def _act(self, run_id: str, replica: str, args: dict[str, Scalar], *, heal: bool) -> str:
-        verb = Verb.HEAL if heal else Verb.INJECT
-        request = ActionRequest(verb=verb, target=replica, args=args, actor=f"drill:{run_id}", reason=f"drill {run_id}")
-        row = await self._parts.gateway.perform(request)
-        if row.outcome != ActionOutcome.OK:
-            raise TrinityError(row.result, "See `trinity actions`.")
-        return row.result
-
-    def lease(self, workload: str, holder: str) -> AbstractAsyncContextManager[None]:
-        return self._parts.leases.hold(workload, holder, owner=holder)
-
-    async def edge_rows(self, since_ts: float, until_ts: float) -> Sequence[RequestRow]:
-        ledger = self._parts.ledger
-        if ledger.complete_since("requests") > since_ts:
-            raise TrinityError("The run made more requests than memory holds.", "Use a shorter drill or a lower rate.")
-        rows = ledger.recent("requests", since_ts=since_ts, until_ts=until_ts, limit=200_000)
-        return [r for r in rows if isinstance(r, RequestRow) and r.vantage != Vantage.CLIENT]
 
 
 class DaemonDrills:

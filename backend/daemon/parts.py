@@ -30,8 +30,10 @@ from backend.contract.words import Phase, Severity, Verb
 from backend.daemon.deeds import OwnVerbs
 from backend.daemon.demo_load import DemoLoad
 from backend.daemon.drill_desk import DaemonDrills
+from backend.daemon.fault_verbs import FaultVerbs
 from backend.daemon.once_sink import OnceSink
 from backend.daemon.scaling_inputs import ScalingInputs
+from backend.daemon.splices import Splices
 from backend.daemon.streams import Hub
 from backend.daemon.views import Known, build_snapshot
 from backend.edge.haproxy import HaproxyEdge
@@ -55,6 +57,8 @@ _SNAPSHOT_AGE_S = 0.1
 """Consoles that ask within it share one."""
 _PREVIEW_WINDOW_S = 300.0
 _RETENTION_PERIOD_S = 3600.0
+PRODUCTION = frozenset({"prod", "production"})
+"""Environments in which no program of ours obeys a fault switch."""
 _REREAD_S = 1200.0
 _REREAD_ROWS = 20_000
 """Rows that a log reader may read twice: those of requests that ended just before the last daemon did."""
@@ -89,7 +93,9 @@ class Parts:
         """Ledger, then edge and fleet (adopted or new), then those who act. Raises what any of them raises."""
         paths, config, clock = self.paths, self.config, self.clock
         self.ledger = await Ledger.open(paths.ledger_dir, clock)
-        self.fleet = LocalFleet(paths, self.ledger, clock, config.name)
+        # Fault switches in our serving programs: everywhere but in production.
+        switches = config.settings.trinity_environment not in PRODUCTION
+        self.fleet = LocalFleet(paths, self.ledger, clock, config.name, fault_switches=switches)
         known = self.ledger.recent("requests", since_ts=clock.now() - _REREAD_S, limit=_REREAD_ROWS)
         self.edge = HaproxyEdge(
             paths,
@@ -99,6 +105,7 @@ class Parts:
             config.name,
             flush=self.ledger.flush,
         )
+        self.splices = Splices(paths, self.fleet, self.edge, self.ledger, clock, lambda: self.specs)
         store = WantedStore(paths.wanted_file, self.ledger, clock, fleet=config.name)
         self.leases = Leases()
         self.reconciler = Reconciler(self.fleet, self.edge, self.ledger, store, self.leases, clock)
@@ -134,12 +141,14 @@ class Parts:
             self._add_autoscaler(spec)
         await self.gateway.close_interrupted()
         await self.drills.recover()
+        self._run("fault proxies of a dead daemon", self.splices.adopt_leftovers())
         self._run("telemetry", self.meters.run())
         self._run("log retention", self._retain_logs())
 
     async def close(self) -> None:
         """Detach: replicas and edge go on, their next daemon adopts them."""
         await self._stop_actors()
+        await self.splices.close()
         await self.reconciler.stop()
         await self.fleet.close()
         await self.edge.close()
@@ -148,6 +157,7 @@ class Parts:
     async def take_down(self) -> None:
         """End replicas and edge, then ourselves. Best effort in every part, so that nothing is left running."""
         await self._stop_actors()
+        await self.splices.stop()
         try:
             await self.reconciler.remove_all()
         except (TrinityError, OSError) as error:
@@ -197,14 +207,14 @@ class Parts:
             clock=self.clock,
             load=self.load,
             drills=self.drills,
-            fleet=self.fleet,
             public_url=lambda: self.edge.public_url,
             api_key=self.config.settings.trinity_api_key,
             shutdown=self.request_shutdown,
             newest_event=self._newest_event,
         )
         executors = fleet_executors(self.reconciler, set_autoscale=self._set_autoscale, parse=self.parse, diff=diff)
-        for executor in (*executors, *own.executors()):
+        faults = FaultVerbs(self.fleet, self.splices, self.edge)
+        for executor in (*executors, *own.executors(), *faults.executors()):
             self.gateway.register(executor)
 
     def _newest_event(self) -> int:
