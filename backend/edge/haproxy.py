@@ -314,6 +314,13 @@ class HaproxyEdge:
             self._events.trouble("edge.not_started", f"The edge could not be started again: {error}")
             await asyncio.sleep(1.0)
 
+    async def reload(self) -> int:
+        """A new process with the present files; the old one finishes what it has. Returns the old one's pid."""
+        async with self._lock:
+            before = self._observation.pid
+            await self._reload()
+        return before or 0
+
     async def _reload(self) -> None:
         await self._process.reload()
         self._verify = True
