@@ -17,6 +17,8 @@ from backend.shim.threads import run_ns, status_number, thread_ids, thread_name,
 
 WATCH_S: Final = 0.15
 """How long the threads are watched before one is chosen."""
+BUSY_SHARE: Final = 0.1
+"""Of that time on a processor: less is no engine at work."""
 HEALTH_THREAD: Final = "health"
 """The name our programs give the thread that answers their health endpoints (see backend/serving/health)."""
 _SEIZE: Final = 0x4206
@@ -28,9 +30,16 @@ _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c
 _libc.ptrace.restype = ctypes.c_long
 
 
-def by_busyness(before: dict[int, int], after: dict[int, int]) -> list[int]:
-    """Thread ids, busiest first: by processor time between two looks, then by all they ever had. Pure."""
-    return sorted(after, key=lambda tid: (after[tid] - before.get(tid, 0), after[tid]), reverse=True)
+def by_busyness(before: dict[int, int], after: dict[int, int], watched_s: float) -> list[int]:
+    """Thread ids, the likeliest engine first, from the processor time (ns) each had at two looks. Pure.
+
+    The busiest one between the looks; where none was busy (an idle replica), what each ever had decides: an engine's
+    thread has computed more than those that only pass requests on.
+    """
+    spent = {tid: after[tid] - before.get(tid, 0) for tid in after}
+    if max(spent.values(), default=0) < BUSY_SHARE * watched_s * 1e9:
+        return sorted(after, key=lambda tid: after[tid], reverse=True)
+    return sorted(after, key=lambda tid: (spent[tid], after[tid]), reverse=True)
 
 
 class FrozenEngine(HeldFault):
@@ -57,11 +66,10 @@ class FrozenEngine(HeldFault):
         if self._tid is not None or self._cancelled or now_s < self._choose_at:
             return
         after = self._times()
-        for tid in by_busyness(self._before, after):
+        watched_s = WATCH_S + now_s - self._choose_at
+        for tid in by_busyness(self._before, after, watched_s):
             if self._seize(tid):
-                spent = after[tid] - self._before.get(tid, 0)
-                watched_s = WATCH_S + now_s - self._choose_at
-                share = spent / 1e9 / watched_s
+                share = (after[tid] - self._before.get(tid, 0)) / 1e9 / watched_s
                 self.detail = f"thread {tid} ({thread_name(self.pid or 0, tid)}), {share:.0%} of a core before"
                 return
         raise FaultError("Its threads ended before one could be held.")

@@ -224,9 +224,10 @@ def test_nothing_outlives_its_time_and_every_question_is_answered(deeds: list[tu
 
 
 def test_the_busiest_thread_comes_first_and_a_long_life_decides_among_the_idle() -> None:
-    assert by_busyness({1: 100, 2: 5_000, 3: 0}, {1: 900, 2: 5_000, 3: 10}) == [1, 3, 2]
-    assert by_busyness({1: 100, 2: 5_000}, {1: 100, 2: 5_000}) == [2, 1]
-    assert by_busyness({}, {}) == []
+    ms = 1_000_000
+    assert by_busyness({1: 100, 2: 900 * ms}, {1: 60 * ms, 2: 901 * ms, 3: 20 * ms}, 0.15) == [1, 3, 2]
+    assert by_busyness({1: 100, 2: 900 * ms}, {1: 2 * ms, 2: 900 * ms}, 0.15) == [2, 1]
+    assert by_busyness({}, {}, 0.15) == []
 
 
 def test_a_tenth_of_the_memory_is_left_to_the_others() -> None:
