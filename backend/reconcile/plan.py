@@ -135,9 +135,10 @@ def in_service(spec: WorkloadSpec, status: ReplicaStatus, slot: SlotAssignment |
 
 def edge_ports(status: ReplicaStatus) -> tuple[int | None, int | None]:
     """The main and the check port at which the edge is to reach it: those of a fault proxy while one is spliced."""
-    port = status.via_port or status.port
-    straight = None if status.via_port else status.health_port
-    return port, status.via_health_port or straight or port
+    if status.via_port is None:
+        return status.port, status.health_port or status.port
+    shared = status.health_port in (None, status.port)
+    return status.via_port, status.via_health_port or (status.via_port if shared else status.health_port)
 
 
 def leads_to(slot: SlotAssignment, status: ReplicaStatus) -> bool:

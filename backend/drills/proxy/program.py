@@ -24,7 +24,6 @@ from backend.drills.proxy.registry import Registry
 from backend.drills.proxy.relay import Relay
 from backend.drills.proxy.spec import ProxyPorts, ProxySpec
 
-DRAIN_S: Final = 2.0
 _LOOK_S: Final = 0.02
 _CONNECT_S: Final = 1.0
 _STEP_S: Final = 0.01
@@ -61,7 +60,8 @@ class FaultProxy:
         part.replace(self._spec.ports_path)
 
     async def run_until(self, stop: asyncio.Event) -> None:
-        """Serve; once told to stop, neutral at once, no new connections, and up to two seconds for requests."""
+        """Serve; once told to stop, neutral at once and no new connections, until the last request has ended. Who
+        stops us (our shim) gives the time for that."""
         watcher = asyncio.create_task(self._watch_target())
         try:
             await stop.wait()
@@ -77,14 +77,11 @@ class FaultProxy:
             self._forget_process()
 
     async def _drain(self) -> None:
-        ends = self.mono() + DRAIN_S
-        while self._relays and self.mono() < ends:
+        while self._relays:
             for relay in list(self._relays):
                 if not relay.busy:
                     relay.close()
             await asyncio.sleep(_STEP_S)
-        for relay in list(self._relays):
-            relay.close()
 
     # -- what relays see
 
