@@ -11,8 +11,9 @@ ARGS ?=
 run: $(STAMP) ## start the local fleet and open the console on it
 	@$(BIN)/trinity $(ARGS)
 
-test: $(STAMP) ## run all tests
-	$(BIN)/pytest $(ARGS)
+test: $(STAMP) ## run all tests: first what may share the machine, then what needs it alone
+	$(BIN)/pytest -n 2 --dist loadfile -m "not alone" $(ARGS) || test $$? -eq 5
+	$(BIN)/pytest -m alone $(ARGS) || test $$? -eq 5
 
 env: $(STAMP) ## make the environment in .venv from requirements.lock
 

@@ -11,6 +11,8 @@ import pytest
 from tests.e2e.background_load import BackgroundLoad, chat_load
 from tests.e2e.harness import RealFleet, real_fleet, wait_for
 
+pytestmark = pytest.mark.alone
+
 COOLDOWN_S = 4.0
 MAXIMUM = 3
 

@@ -16,6 +16,8 @@ from tests.e2e.background_load import BackgroundLoad, chat_load
 from tests.e2e.deaths import Knocker, haproxy_pid, streams_begun
 from tests.e2e.harness import PORTS, RealFleet, real_fleet, wait_for
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.timeout(300)
 def test_killed_daemon_fails_no_request_and_the_next_adopts(fleet: RealFleet) -> None:

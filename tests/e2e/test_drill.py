@@ -12,6 +12,8 @@ import pytest
 
 from tests.e2e.harness import RealFleet, real_fleet, wait_for
 
+pytestmark = pytest.mark.alone
+
 DRILL = "llm-replica-kill"
 NO_RETRIES = """\
 trinity: 1

@@ -17,6 +17,8 @@ from tests.e2e.background_load import BackgroundLoad, chat_load
 from tests.e2e.deaths import kill_replica
 from tests.e2e.harness import RealFleet, wait_for
 
+pytestmark = pytest.mark.alone
+
 ROUNDS = int(os.environ.get("TRINITY_KILL_ROUNDS", "5"))
 RATE = 7.0
 REQUESTS = 300

@@ -7,6 +7,8 @@ import pytest
 from tests.e2e.background_load import BackgroundLoad, chat_load
 from tests.e2e.harness import RealFleet, wait_for
 
+pytestmark = pytest.mark.alone
+
 
 def unharmed(load: BackgroundLoad, at_least: int) -> None:
     summary = load.finish()

@@ -11,6 +11,8 @@ from backend.quantiles import summarize
 from tests.e2e.background_load import BackgroundLoad, chat_load
 from tests.e2e.harness import RealFleet, wait_for
 
+pytestmark = pytest.mark.alone
+
 COUNT = 60
 EXPORTED = (
     "trinity_total_requests",
