@@ -14,6 +14,7 @@ from backend.contract.control import (
     ActionPreview,
     ActionRequest,
     DrillInfo,
+    DrillView,
     ErrorInfo,
     Frame,
     LogWindow,
@@ -110,8 +111,31 @@ class ControlClient:
         """Do it and wait for its end. The row's outcome may be `failed` or `refused`; that raises nothing."""
         return await self._post("/v1/actions", request, ActionRow, timeout_s=timeout_s)
 
-    async def drills(self) -> list[DrillInfo]:
-        return await self._get("/v1/drills", list[DrillInfo])
+    async def drills(self, *, plans: bool = True) -> list[DrillInfo]:
+        """Every shipped drill; without `plans` nothing is planned, which is cheap."""
+        return await self._get(f"/v1/drills?plans={int(plans)}", list[DrillInfo])
+
+    async def drill(self, name: str) -> DrillInfo:
+        """One drill with what it would do now. Raises UsageError for a name that nobody knows."""
+        return await self._get(f"/v1/drills/{_quoted(name)}", DrillInfo)
+
+    async def drill_runs(self, *, limit: int = 100) -> list[DrillView]:
+        """The newest `limit` runs that have a report, newest first; without their charts."""
+        return await self._get(f"/v1/drill-runs?limit={limit}", list[DrillView])
+
+    async def drill_report(self, run_id: str) -> dict[str, Any]:
+        """A run's `report.json`. Raises UsageError for a run that has none (yet)."""
+        return await self._get(f"/v1/drill-runs/{_quoted(run_id)}", dict[str, Any])
+
+    async def drill_compare(self, reference: str, run_id: str) -> dict[str, Any]:
+        """A run against an earlier one, by statistics (`backend.drills.compare.Comparison`)."""
+        url = f"/v1/drill-runs/{_quoted(run_id)}/compare?with={_quoted(reference)}"
+        return await self._post(url, {}, dict[str, Any], timeout_s=60.0)
+
+    async def drill_file(self, run_id: str, kind: str) -> bytes:
+        """A run's report as `json`, `html`, `md` or `junit`."""
+        answer = await self._get(f"/v1/drill-runs/{_quoted(run_id)}/{_quoted(kind)}", dict[str, str])
+        return answer["text"].encode()
 
     async def raw(self, replica: str) -> dict[str, Any]:
         """Everything known of a replica, as plain data."""
@@ -221,6 +245,10 @@ class _as_unreachable:  # noqa: N801 - reads as a verb at its use
             raise Unreachable("The daemon does not answer in time.", "See `trinity doctor`.") from error
         if isinstance(error, httpx.TransportError):
             raise Unreachable("No daemon answers for this state directory.", _NO_DAEMON) from error
+
+
+def _quoted(name: str) -> str:
+    return urllib.parse.quote(name, safe="")
 
 
 def _log_query(replicas: list[str] | None, since_ts: float) -> dict[str, str]:

@@ -16,7 +16,11 @@ from console.render.spans import Line, Span, fit_line, text_width
 from console.render.units import nice_ceiling
 
 Point = tuple[float, float | None]
-_DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+Dots = Literal["braille", "block"]
+"""How fine a line is: two by four dots a cell, or one by two where a terminal's font has no braille."""
+_BRAILLE = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+_HALVES = ((0x01, 0x02),)
+_HALF_BLOCKS = " ▀▄█"
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -43,6 +47,7 @@ class Frame(msgspec.Struct, frozen=True):
     """Points further apart than this are not connected."""
     area: bool = False
     """Fill the first series with blocks instead of drawing lines."""
+    dots: Dots = "braille"
 
 
 def chart(series: Sequence[Series], frame: Frame) -> list[Line]:
@@ -51,19 +56,26 @@ def chart(series: Sequence[Series], frame: Frame) -> list[Line]:
         return [fit_line((), frame.width) for _ in range(frame.height)]
     rows = frame.height - 1
     top = nice_ceiling(max([frame.floor, *(v for s in series for _, v in s.points if v is not None)], default=1.0))
-    labels = _labels(top, rows, frame.label)
+    labels = value_labels(top, rows, frame.label)
     gutter = max(text_width(text) for text in labels) + 1
     columns = frame.width - gutter
-    plot = _area(series, frame, columns, rows, top) if frame.area else _lines(series, frame, columns, rows, top)
     out = [
         fit_line((((label.rjust(gutter - 1) + " "), "faint"), *cells), frame.width)
-        for label, cells in zip(labels, plot, strict=True)
+        for label, cells in zip(labels, plot(series, frame, columns, rows, top), strict=True)
     ]
     out.append(_axis(gutter, columns, frame.window_s))
     return out
 
 
-def _labels(top: float, rows: int, label: Callable[[float], str]) -> list[str]:
+def plot(series: Sequence[Series], frame: Frame, columns: int, rows: int, top: float) -> list[Line]:
+    """The picture alone: `rows` lines of `columns` cells, `top` is the value at its upper edge."""
+    if frame.area:
+        return _area(series, frame, columns, rows, top)
+    return _lines(series, frame, columns, rows, top)
+
+
+def value_labels(top: float, rows: int, label: Callable[[float], str]) -> list[str]:
+    """What stands left of each row of a plot: its top, its middle where there is room, and nothing at its foot."""
     labels = [""] * rows
     labels[0] = label(top)
     labels[-1] = label(0.0) if rows > 1 else labels[-1]
@@ -111,21 +123,23 @@ def _buckets(series: Series, now: float, window_s: float, count: int, per_cell: 
 
 
 def _lines(series: Sequence[Series], frame: Frame, columns: int, rows: int, top: float) -> list[Line]:
-    """Braille: two by four dots a cell; where lines meet, the later series gives the colour."""
+    """Dots finer than a cell; where lines meet, the later series gives the colour."""
+    dots = _BRAILLE if frame.dots == "braille" else _HALVES
+    across, down = len(dots), len(dots[0])
     bits = [[0] * columns for _ in range(rows)]
     styles = [["text"] * columns for _ in range(rows)]
-    step = frame.window_s / (columns * 2)
+    step = frame.window_s / (columns * across)
     reach = max(1, math.ceil(frame.max_gap_s / step))
-    height = rows * 4
+    height = rows * down
 
     def dot(x: int, y: int, style: str) -> None:
-        row, column = (height - 1 - y) // 4, x // 2
-        bits[row][column] |= _DOTS[x % 2][(height - 1 - y) % 4]
+        row, column = (height - 1 - y) // down, x // across
+        bits[row][column] |= dots[x % across][(height - 1 - y) % down]
         styles[row][column] = style
 
     for one in series:
         before: tuple[int, int] | None = None
-        for x, value in enumerate(_buckets(one, frame.now, frame.window_s, columns * 2, 2)):
+        for x, value in enumerate(_buckets(one, frame.now, frame.window_s, columns * across, across)):
             if value is None:
                 continue
             y = min(height - 1, max(0, round(value / top * (height - 1))))
@@ -134,10 +148,12 @@ def _lines(series: Sequence[Series], frame: Frame, columns: int, rows: int, top:
             else:
                 _connect(before, (x, y), one.style, dot)
             before = (x, y)
-    return [
-        _runs([chr(0x2800 + mask) if mask else " " for mask in row], names)
-        for row, names in zip(bits, styles, strict=True)
-    ]
+    glyph = _braille_glyph if across == 2 else _HALF_BLOCKS.__getitem__
+    return [runs([glyph(mask) for mask in row], names) for row, names in zip(bits, styles, strict=True)]
+
+
+def _braille_glyph(mask: int) -> str:
+    return chr(0x2800 + mask) if mask else " "
 
 
 def _connect(before: tuple[int, int], after: tuple[int, int], style: str, dot: Callable[[int, int, str], None]) -> None:
@@ -171,7 +187,7 @@ def _area(series: Sequence[Series], frame: Frame, columns: int, rows: int, top: 
             grid[rows - 1 - row][x] = _BLOCKS[max(0, min(8, eighths - row * 8))]
         if eighths:
             tones[rows - 1 - (eighths - 1) // 8][x] = style
-    return [_runs(cells, names) for cells, names in zip(grid, tones, strict=True)]
+    return [runs(cells, names) for cells, names in zip(grid, tones, strict=True)]
 
 
 def _held(values: list[float | None], reach: int) -> list[float | None]:
@@ -185,7 +201,7 @@ def _held(values: list[float | None], reach: int) -> list[float | None]:
     return out
 
 
-def _runs(cells: Sequence[str], styles: Sequence[str]) -> Line:
+def runs(cells: Sequence[str], styles: Sequence[str]) -> Line:
     """Neighbouring cells of one style as one span; blanks join whatever stands before them."""
     out: list[Span] = []
     for cell, style in zip(cells, styles, strict=True):

@@ -1,4 +1,4 @@
-"""Descriptions as lines: a replica (probes, last exit, log tail, requests), a drill, any ledger row, raw data. Pure."""
+"""Descriptions as lines: a replica (probes, last exit, log tail, requests), any ledger row, raw data. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from backend.contract.control import DrillInfo, ReplicaView
+from backend.contract.control import ReplicaView
 from backend.contract.fleet import ExitRecord, ProbeStatus
 from backend.contract.rows import EventRow, LogRow, RequestRow
 from console.render import units
@@ -179,35 +179,6 @@ def row_lines(row: msgspec.Struct, width: int) -> list[Line]:
         style = "faint" if shown == units.NOTHING else "text"
         for at, line in enumerate(wrapped(shown, max(10, width - label), style)):
             lines.append(((name.ljust(label) if at == 0 else " " * label, "muted"), *line))
-    return lines
-
-
-def drill_lines(info: DrillInfo, now: float, width: int) -> list[Line]:
-    """What a drill proves, would do now, and last said."""
-    lines: list[Line] = [((info.title or info.name, "title b"),)]
-    if info.description and info.description != info.title:
-        lines += [EMPTY, *wrapped(info.description, width, "text")]
-    lines += section("What would happen now")
-    for sentence in info.plan or ("The daemon did not say.",):
-        words = wrapped(sentence, width - 2, "warn" if sentence.startswith("Refused") else "text")
-        lines += [(("• " if at == 0 else "  ", "muted"), *line) for at, line in enumerate(words)]
-    lines += section("Last run")
-    last = info.last
-    if last is None:
-        lines.append((("it has never been run here", "faint"),))
-    else:
-        lines.append(
-            field("outcome", (str(last.outcome), "text b"), (f"   {units.age(now - last.started_ts)} ago", "muted"))
-        )
-        lines.append(field("run", (last.run_id, "text")))
-        if last.ended_ts is not None:
-            lines.append(field("took", (units.duration(last.ended_ts - last.started_ts), "text")))
-        if last.detail:
-            lines += wrapped(last.detail, width, "text")
-        if last.report_path:
-            lines.append(field("report", (last.report_path, "text")))
-    if info.path:
-        lines += [EMPTY, field("file", (info.path, "muted"))]
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -59,6 +60,48 @@ def overview(width: int, height: int, rows: int, pane: str) -> dict[str, Rect]:
     below = height - bottom
     places["feed"] = Rect(MARGIN, bottom, inner, (below + 1) // 2)
     places["logs"] = Rect(MARGIN, bottom + (below + 1) // 2, inner, below // 2)
+    return places
+
+
+RUN_PANES: Final = ("timeline", "hypotheses", "faults")
+"""Of a running drill, in the order in which `tab` walks through them where only one fits."""
+
+
+def drill_run(width: int, height: int, pane: str, *, rows: Callable[[str, int, int], int]) -> dict[str, Rect]:
+    """The panels of a running drill. `rows(name, width, height)` says how many lines a panel would fill, its title
+    left out, given that many."""
+    if width <= 0 or height <= 0:
+        return {}
+    if one_pane(width, height):
+        head = min(2, max(1, height - 4))
+        return {"head": Rect(0, 0, width, head), pane: Rect(0, head, width, height - head)}
+    inner = width - 2 * MARGIN
+    air = 1 if height >= 28 else 0
+    places = {"head": Rect(MARGIN, 0, inner, 3)}
+    top = 3 + air
+    if inner >= 150:
+        side = max(52, inner * 3 // 10)
+        room = height - top
+        faults = min(room // 2, 1 + rows("faults", side, room // 2))
+        left = Rect(MARGIN, top, inner - side - GAP, room)
+        right = MARGIN + inner - side
+        places["timeline"] = left
+        places["faults"] = Rect(right, top, side, faults)
+        places["hypotheses"] = Rect(right, top + faults + 1, side, room - faults - 1)
+        return places
+    if inner >= 100:
+        each = (inner - GAP) // 2
+        most = max(4, (height - top) // 3)
+        need = max(rows("faults", each, most - 1), rows("hypotheses", each, most - 1))
+        below = min(most, 1 + need)
+        places |= _across(height - below, below, inner, ("faults", "hypotheses"))
+        places["timeline"] = Rect(MARGIN, top, inner, height - below - air - top)
+        return places
+    most = max(2, (height - top) // 5)
+    faults, hypotheses = (1 + min(most, rows(name, inner, 1)) for name in ("faults", "hypotheses"))
+    places["timeline"] = Rect(MARGIN, top, inner, height - top - faults - hypotheses)
+    places["faults"] = Rect(MARGIN, height - faults - hypotheses, inner, faults)
+    places["hypotheses"] = Rect(MARGIN, height - hypotheses, inner, hypotheses)
     return places
 
 

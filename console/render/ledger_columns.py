@@ -1,13 +1,12 @@
-"""The columns of the requests, events, actions and drills tables. Pure."""
+"""The columns of the requests, events and actions tables. Pure."""
 
 from __future__ import annotations
 
-from backend.contract.control import DrillInfo
 from backend.contract.rows import ActionRow, EventRow, RequestRow
 from console.render import units
 from console.render.columns import number_cell
 from console.render.spans import Span, clean
-from console.render.words import ACTIONS, DRILLS, REQUESTS, SEVERITIES
+from console.render.words import ACTIONS, REQUESTS, SEVERITIES
 from console.state.table import Column
 
 
@@ -258,53 +257,3 @@ ACTION_COLUMNS: tuple[Column[ActionRow], ...] = (
 
 def action_haystack(row: ActionRow) -> str:
     return f"{row.actor} {row.verb} {row.target} {row.outcome} {row.result} {row.reason}"
-
-
-def drill_outcome(info: DrillInfo) -> Span:
-    if info.last is None:
-        return ("– never", "faint")  # noqa: RUF001 - the same dash as everywhere
-    glyph, style = DRILLS[info.last.outcome]
-    return (f"{glyph} {info.last.outcome}", style)
-
-
-DRILL_COLUMNS: tuple[Column[DrillInfo], ...] = (
-    Column(key="name", title="DRILL", width=18, flex=1, cell=lambda d, _: (d.name, "text b"), sort=lambda d: d.name),
-    Column(
-        key="outcome",
-        title="LAST RUN",
-        width=16,
-        cell=lambda d, _: drill_outcome(d),
-        sort=lambda d: drill_outcome(d)[0],
-    ),
-    Column(
-        key="when",
-        title="AGO",
-        width=5,
-        align="right",
-        priority=1,
-        cell=lambda d, now: (units.age(now - d.last.started_ts) if d.last else "", "muted"),
-        sort=lambda d: d.last.started_ts if d.last else None,
-    ),
-    Column(
-        key="title",
-        title="WHAT IT PROVES",
-        width=20,
-        flex=3,
-        priority=2,
-        cell=lambda d, _: (clean(d.title), "text"),
-        sort=lambda d: d.title,
-    ),
-    Column(
-        key="tags",
-        title="TAGS",
-        width=12,
-        flex=1,
-        priority=3,
-        cell=lambda d, _: (" ".join(d.tags), "muted"),
-        sort=lambda d: " ".join(d.tags),
-    ),
-)
-
-
-def drill_haystack(info: DrillInfo) -> str:
-    return f"{info.name} {info.title} {' '.join(info.tags)}"

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from backend.contract.control import DrillView, ScalingView, SeriesPoint, Snapshot
+from backend.contract.control import ScalingView, SeriesPoint, Snapshot
 from backend.contract.rows import ActionRow, EventRow, LogRow
-from backend.contract.words import ActionOutcome, DrillOutcome, Severity
+from backend.contract.words import ActionOutcome, Severity
 from console.render import units
 from console.render.spans import EMPTY, Line, Span, clean, crop_text, fit_line, join, line_width, text_width
 from console.render.theme import Shape
-from console.render.words import ACTIONS, DRILLS, HEALTH, SEVERITIES, UNKNOWN, level_style
+from console.render.words import ACTIONS, HEALTH, SEVERITIES, UNKNOWN, level_style
 from console.state.store import FleetState
 
 SEPARATOR: Final[Span] = ("   ", "text")
@@ -65,7 +65,6 @@ def _fleet_parts(state: FleetState, snapshot: Snapshot, now: float) -> list[Line
         ((units.rate(point.requests_per_s), "text"), (" req/s", "muted")),
         ((units.rate(errors), "error b" if errors else "text"), (" err/s", "muted")),
         alarms,
-        drill_words(snapshot.drill),
         ((units.rate(point.tokens_per_s), "text"), (" tok/s", "muted")),
         (("queue ", "muted"), (units.count(point.queued), "warn b" if point.queued else "text")),
         _load_words(snapshot),
@@ -84,15 +83,6 @@ def _load_words(snapshot: Snapshot) -> Line:
         return EMPTY
     words: Line = (("load ", "muted"), (f"{units.rate(load.rate)}/s", "accent"))
     return (*words, (f" {load.failed} failed", "error b")) if load.failed else words
-
-
-def drill_words(drill: DrillView | None) -> Line:
-    """A running drill in a few words; nothing otherwise."""
-    if drill is None or drill.outcome != DrillOutcome.RUNNING:
-        return EMPTY
-    glyph, style = DRILLS[drill.outcome]
-    step = f" {drill.phase_index + 1}/{drill.phases}" if drill.phases else ""
-    return ((f"{glyph} drill ", style), (f"{clean(drill.phase) or drill.name}{step}", style))
 
 
 def quantile_legend(points: Sequence[SeriesPoint], width: int = 80) -> Line:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 from backend.contract.control import (
     ActionPreview,
     ActionRequest,
     DrillInfo,
+    DrillView,
     Frame,
     LogWindow,
     SeriesPoint,
@@ -76,8 +78,23 @@ class LateSource:
     async def perform(self, request: ActionRequest) -> ActionRow:
         return await (await self.inner()).perform(request)
 
-    async def drills(self) -> list[DrillInfo]:
-        return await (await self.inner()).drills()
+    async def drills(self, *, plans: bool = True) -> list[DrillInfo]:
+        return await (await self.inner()).drills(plans=plans)
+
+    async def drill(self, name: str) -> DrillInfo:
+        return await (await self.inner()).drill(name)
+
+    async def drill_runs(self, *, limit: int = 100) -> list[DrillView]:
+        return await (await self.inner()).drill_runs(limit=limit)
+
+    async def drill_report(self, run_id: str) -> dict[str, Any]:
+        return await (await self.inner()).drill_report(run_id)
+
+    async def drill_compare(self, base: str, run_id: str) -> dict[str, Any]:
+        return await (await self.inner()).drill_compare(base, run_id)
+
+    async def drill_file(self, run_id: str, kind: str) -> bytes:
+        return await (await self.inner()).drill_file(run_id, kind)
 
     async def raw(self, replica: str) -> dict[str, object]:
         return await (await self.inner()).raw(replica)

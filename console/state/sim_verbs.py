@@ -7,6 +7,7 @@ from collections.abc import Callable
 from backend.contract.control import ActionPreview, ActionRequest, LoadView
 from backend.contract.rows import ActionRow
 from backend.contract.words import ActionOutcome, Phase, Risk, Severity, Verb
+from console.state.sim_scripts import plan_of, script
 from console.state.sim_world import SLOTS, SimWorld
 
 _ON_REPLICAS = (Verb.RESTART, Verb.KILL, Verb.DRAIN, Verb.UNDRAIN)
@@ -28,6 +29,8 @@ class SimVerbs:
             return self._refused(request, f"There is no replica {request.target}.")
         if request.verb in (Verb.SCALE, Verb.ROLLOUT) and request.target not in self.world.wanted:
             return self._refused(request, f"There is no workload {request.target}.")
+        if request.verb == Verb.DRILL_RUN and (why := self._drill_refusal(str(request.args.get("name")))):
+            return self._refused(request, why)
         summary, effects, risk, undo = self._describe(request)
         return ActionPreview(
             verb=request.verb, target=request.target, summary=summary, effects=effects, risk=risk, undo=undo
@@ -84,16 +87,28 @@ class SimVerbs:
                 rate = request.args.get("rate")
                 return (f"demo load begins: {rate} requests/s until stopped", (), Risk.NONE, "stop the load")
             case Verb.DRILL_RUN:
-                return (
-                    f"drill {request.args.get('name')} runs now: about 15 s, one replica is killed",
-                    ("Load of 4 requests/s is added.", "Faults are undone even when this console goes away."),
-                    Risk.LOW,
-                    "",
-                )
+                return self._describe_drill(str(request.args.get("name")))
+            case Verb.DRILL_STOP:
+                return (_stop_words(request), (), Risk.NONE, "")
             case Verb.UNDO:
                 return (f"undo {request.args.get('id')}", (), Risk.LOW, "")
             case _:
                 return (f"{request.verb} {target}".strip(), (), Risk.NONE, "")
+
+    def _describe_drill(self, name: str) -> _Described:
+        one = script(name)
+        if one is None:
+            return (f"There is no drill named {name}.", (), Risk.NONE, "")
+        return (f"Drill {name}: {one.title} (about {one.wall_s:.0f} s)", plan_of(one), Risk.LOW, "")
+
+    def _drill_refusal(self, name: str) -> str:
+        """Why that drill may not start now; empty when it may."""
+        one, drills = script(name), self.world.drills
+        if one is None:
+            return f"There is no drill named {name}."
+        if drills.blocked:
+            return f"Drills are blocked: {drills.blocked}."
+        return "A drill is running." if drills.running else one.refused
 
     def _recent(self) -> str:
         p95 = self.world.quantiles(self.world.replicas).p95_s
@@ -178,9 +193,15 @@ class SimVerbs:
         return f"{request.args['rate']} requests/s"
 
     def _drill(self, request: ActionRequest, identity: str) -> str:
-        name = str(request.args.get("name"))
-        self.world.start_drill(f"run-{identity}", name, name)
+        self.world.start_drill(f"run-{identity}", str(request.args.get("name")))
         return f"run-{identity}"
+
+    def _stop_drill(self, request: ActionRequest, identity: str) -> str:
+        if request.args.get("allow"):
+            self.world.drills.blocked = ""
+            return "Drills may run again."
+        reason = f"{request.actor}: {request.reason or 'stopped'}"
+        return self.world.stop_drills(reason, panic=bool(request.args.get("panic")))
 
     def _note(self, request: ActionRequest, identity: str) -> str:
         self.world.event("note", Severity.INFO, "local", str(request.args["text"]))
@@ -204,6 +225,13 @@ class SimVerbs:
         Verb.LOAD_START: _load,
         Verb.LOAD_STOP: _load,
         Verb.DRILL_RUN: _drill,
+        Verb.DRILL_STOP: _stop_drill,
         Verb.NOTE: _note,
         Verb.UNDO: _undo,
     }
+
+
+def _stop_words(request: ActionRequest) -> str:
+    if request.args.get("allow"):
+        return "Let drills run again"
+    return f"Stop the drill and undo its faults{' and block new ones' if request.args.get('panic') else ''}"

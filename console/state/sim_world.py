@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from backend.contract.control import DrillView, LoadView, Quantiles
 from backend.contract.fleet import ExitRecord
 from backend.contract.rows import ActionRow, EventRow, LogRow, RequestRow, Scalar
-from backend.contract.words import DrillOutcome, Phase, RequestOutcome, Severity, Vantage
+from backend.contract.words import Phase, RequestOutcome, Severity, Vantage
+from console.state.sim_drills import SimDrills
 
 SLOTS = 4
 WINDOW_S = 60.0
@@ -61,9 +62,6 @@ class SimWorld:
     autoscale: bool = False
     rate: float = 2.0
     load: LoadView = field(default_factory=LoadView)
-    drill: DrillView | None = None
-    drill_since: float = 0.0
-    past_drills: dict[str, DrillView] = field(default_factory=dict)
     events: deque[EventRow] = field(default_factory=lambda: deque(maxlen=5000))
     requests: deque[RequestRow] = field(default_factory=lambda: deque(maxlen=20000))
     logs: deque[LogRow] = field(default_factory=lambda: deque(maxlen=20000))
@@ -72,6 +70,7 @@ class SimWorld:
     served_per_s: float = 0.0
     tokens_per_s: float = 0.0
     errors_per_s: float = 0.0
+    drills: SimDrills = field(init=False)
     _random: random.Random = field(init=False)
     _seq: int = 0
     _pids: int = 4100
@@ -79,6 +78,12 @@ class SimWorld:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)  # noqa: S311 - a pretended world, not a secret
+        self.drills = SimDrills(self.seed, self.now)
+
+    @property
+    def drill(self) -> DrillView | None:
+        """The present or last run."""
+        return self.drills.view
 
     # -- building --------------------------------------------------------------------------------------------
 
@@ -245,24 +250,17 @@ class SimWorld:
             one.recent.popleft()
 
     def _run_drill(self) -> None:
-        if self.drill is None or self.drill.outcome != DrillOutcome.RUNNING:
-            return
-        phases = ("baseline", "one replica killed", "recovery")
-        since = self.now - self.drill_since
-        index = min(3, int(since // 5))
-        if index == self.drill.phase_index:
-            return
-        if index == 1:
+        before = self.drill.phase if self.drill is not None else ""
+        faults, ended = self.drills.step(self.now)
+        for fault in faults:
             victim = next((one.name for one in self.replicas if one.phase == Phase.READY), None)
-            if victim is not None:
-                self.kill(victim, by=f"drill {self.drill.run_id}")
-        if index == 3:
-            self.drill = _drill(self.drill, index, "", DrillOutcome.PASS, self.now)
-            self.past_drills[self.drill.name] = self.drill
-            self.event("drill.ended", Severity.INFO, self.drill.run_id, f"{self.drill.name}: pass, 0 requests failed")
-            return
-        self.drill = _drill(self.drill, index, phases[index], DrillOutcome.RUNNING, None)
-        self.event("drill.phase", Severity.INFO, self.drill.run_id, f"{self.drill.name}: {phases[index]}")
+            if fault.kills and victim is not None:
+                self.kill(victim, by=f"drill {fault.id}")
+        view = self.drill
+        if ended is not None:
+            self.event("drill.ended", Severity.INFO, ended.run_id, f"{ended.name}: {ended.outcome}, {ended.detail}")
+        elif view is not None and view.phase and view.phase != before:
+            self.event("drill.phase", Severity.INFO, view.run_id, f"{view.name}: {view.phase}")
 
     def _poisson(self, mean: float) -> int:
         if mean <= 0:
@@ -310,18 +308,14 @@ class SimWorld:
                 "replica.drained" if on else "replica.undrained", Severity.WARNING, name, "no new requests go to it"
             )
 
-    def start_drill(self, run_id: str, name: str, title: str) -> None:
-        self.drill_since = self.now
-        self.drill = DrillView(
-            run_id=run_id,
-            name=name,
-            title=title,
-            outcome=DrillOutcome.RUNNING,
-            phase="baseline",
-            phases=3,
-            started_ts=self.now,
-        )
-        self.event("drill.started", Severity.INFO, run_id, f"{name} began")
+    def start_drill(self, run_id: str, name: str) -> None:
+        view = self.drills.start(run_id, name, self.now)
+        self.event("drill.started", Severity.INFO, run_id, f"{view.name} began")
+
+    def stop_drills(self, reason: str, *, panic: bool) -> str:
+        said = self.drills.stop(self.now, reason, panic=panic)
+        self.event("drill.ended", Severity.WARNING, "drills", said)
+        return said
 
     def event(
         self, kind: str, severity: Severity, subject: str, message: str, attributes: dict[str, Scalar] | None = None
@@ -354,17 +348,3 @@ class SimWorld:
             return Quantiles()
         at = [values[min(len(values) - 1, math.ceil(q * len(values)) - 1)] for q in (0.5, 0.95, 0.99)]
         return Quantiles(count=len(values), p50_s=at[0], p95_s=at[1], p99_s=at[2])
-
-
-def _drill(view: DrillView, index: int, phase: str, outcome: DrillOutcome, ended: float | None) -> DrillView:
-    return DrillView(
-        run_id=view.run_id,
-        name=view.name,
-        title=view.title,
-        outcome=outcome,
-        phase=phase,
-        phase_index=index,
-        phases=view.phases,
-        started_ts=view.started_ts,
-        ended_ts=ended,
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -17,6 +17,7 @@ from backend.contract.control import (
     ActionPreview,
     ActionRequest,
     DrillInfo,
+    DrillView,
     Frame,
     LoadView,
     LogWindow,
@@ -38,11 +39,6 @@ from console.state.source import LedgerRow
 
 HISTORY_S: Final = 900
 VERSION: Final = "simulated"
-_DRILLS: Final = (
-    ("llm-replica-kill", "A killed replica loses no request", ("llm", "failover")),
-    ("edge-respawn", "The edge comes back within a second", ("edge", "failover")),
-    ("slow-replica", "A slow replica does not slow the others", ("llm", "latency")),
-)
 
 
 class SimulatorSource:
@@ -145,26 +141,34 @@ class SimulatorSource:
                 yield batch
             await asyncio.sleep(0.5)
 
-    async def drills(self) -> list[DrillInfo]:
+    async def drills(self, *, plans: bool = True) -> list[DrillInfo]:
         self._check()
-        plan = (
-            "Baseline: 10 s of load at 4 requests/s, all must be answered.",
-            "Fault: kill -9 of one of the ready replicas.",
-            "Recovery: the replica is Ready again within 3 s.",
-            "Undo: the warden restarts what is still down.",
-        )
-        return [
-            DrillInfo(
-                name=name,
-                title=title,
-                tags=tags,
-                description=f"{title}. Runs under open-loop load; the verdict comes from the ledger.",
-                path=f"drills/{name}.yaml",
-                plan=plan,
-                last=self.world.past_drills.get(name),
-            )
-            for name, title, tags in _DRILLS
-        ]
+        self._advance()
+        found = self.world.drills.infos()
+        return found if plans else [msgspec.structs.replace(info, plan=()) for info in found]
+
+    async def drill(self, name: str) -> DrillInfo:
+        found = next((info for info in await self.drills() if info.name == name), None)
+        if found is None:
+            raise UsageError(f"There is no drill named `{name}`.", "See `trinity drill list`.")
+        return found
+
+    async def drill_runs(self, *, limit: int = 100) -> list[DrillView]:
+        self._check()
+        ended = [view for view in self.world.drills.runs if view.ended_ts is not None]
+        return ended[::-1][:limit]
+
+    async def drill_report(self, run_id: str) -> dict[str, Any]:
+        self._check()
+        return self.world.drills.report(run_id)
+
+    async def drill_compare(self, base: str, run_id: str) -> dict[str, Any]:
+        self._check()
+        return self.world.drills.compare(base, run_id)
+
+    async def drill_file(self, run_id: str, kind: str) -> bytes:
+        self._check()
+        return self.world.drills.file(run_id, kind)
 
     async def raw(self, replica: str) -> dict[str, object]:
         self._check()
@@ -239,6 +243,7 @@ class SimulatorSource:
             scaling=(self._scaling("llm"),),
             load=world.load if world.load.running else LoadView(),
             drill=world.drill,
+            drills_blocked=world.drills.blocked,
             edge_up=True,
             public_url="http://127.0.0.1:8080",
             stats_url="http://127.0.0.1:8404",

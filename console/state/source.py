@@ -6,12 +6,13 @@ The control client speaks it to a daemon, the simulator speaks it without one.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from backend.contract.control import (
     ActionPreview,
     ActionRequest,
     DrillInfo,
+    DrillView,
     Frame,
     LogWindow,
     SeriesPoint,
@@ -64,7 +65,29 @@ class FleetSource(Protocol):
 
     async def perform(self, request: ActionRequest) -> ActionRow: ...
 
-    async def drills(self) -> list[DrillInfo]: ...
+    async def drills(self, *, plans: bool = True) -> list[DrillInfo]:
+        """What can be run. Without `plans` nothing is planned, which costs the daemon next to nothing."""
+        ...
+
+    async def drill(self, name: str) -> DrillInfo:
+        """One drill with what it would do now."""
+        ...
+
+    async def drill_runs(self, *, limit: int = 100) -> list[DrillView]:
+        """Runs that ended, newest first."""
+        ...
+
+    async def drill_report(self, run_id: str) -> dict[str, Any]:
+        """A run's `report.json`."""
+        ...
+
+    async def drill_compare(self, base: str, run_id: str) -> dict[str, Any]:
+        """Two runs by statistics: what `trinity drill compare` says."""
+        ...
+
+    async def drill_file(self, run_id: str, kind: str) -> bytes:
+        """A run's report as `json`, `html`, `md` or `junit`."""
+        ...
 
     async def raw(self, replica: str) -> dict[str, object]:
         """Everything known of a replica, as the daemon holds it."""

@@ -17,9 +17,11 @@ from textual.screen import Screen
 from backend.contract.clock import Clock, SystemClock
 from backend.contract.control import ReplicaView, Snapshot
 from backend.contract.errors import TrinityError, Unreachable
+from console.render import ability
 from console.render.theme import COLORLESS_THEME, DEFAULT_THEME, load_themes
 from console.state.source import FleetSource
 from console.state.store import FleetState
+from console.tui.banner import DrillBanner
 from console.tui.colors import Colors, textual_theme
 from console.tui.differ import FrameGovernor
 from console.tui.keys import bindings
@@ -83,6 +85,9 @@ class TrinityApp(App[int]):
         wanted = COLORLESS_THEME if self.no_color else theme or DEFAULT_THEME
         self.theme_spec = self.themes.get(wanted) or self.themes[DEFAULT_THEME]
         self.ink = Colors(self.theme_spec)
+        self.dots = ability.dots(os.environ)
+        self.stand_ins = ability.ASCII if ability.is_ascii(os.environ) else None
+        """Glyph to ASCII where the terminal knows no other."""
         for spec in self.themes.values():
             self.register_theme(textual_theme(spec))
         self.theme = self.theme_spec.name
@@ -98,6 +103,7 @@ class TrinityApp(App[int]):
 
     def compose(self) -> ComposeResult:
         yield FleetLine(id="fleet-line")
+        yield DrillBanner(id="drill-banner")
         overview = OverviewView()
         self.views["overview"] = overview
         with Container(id="body"):
@@ -133,6 +139,7 @@ class TrinityApp(App[int]):
             return
         base = self.screen_stack[0]
         base.query_one(FleetLine).sync()
+        base.query_one(DrillBanner).update()
         self.view.update()
         base.query_one(Strip).sync()
 
@@ -193,10 +200,13 @@ class TrinityApp(App[int]):
 
     def _shown(self) -> None:
         self.view.activate()
+        self.screen_stack[0].query_one(DrillBanner).update()
         self.query_one(Strip).sync()
 
     async def action_back(self) -> None:
         table = self.view.table()
+        if self.view.back():
+            return
         if self.view.filter_text():
             self.view.set_filter("")
         elif table is not None and table.model.marks:
@@ -267,6 +277,22 @@ class TrinityApp(App[int]):
         logs = self.view
         assert isinstance(logs, LogsView)
         logs.show(chosen or None)
+
+    async def watch_drill(self, run_id: str) -> None:
+        """The timeline of that run, or of the present or last one."""
+        await self.action_view("drill-run")
+        from console.tui.views.drill_run import DrillRunView
+
+        if isinstance(self.view, DrillRunView):
+            self.view.follow(run_id)
+
+    async def show_report(self, run_id: str, *, instead: bool = False) -> None:
+        """A run's report; `instead` of the present view, which esc does not go back to."""
+        await self.action_view("drill-report", back=instead)
+        from console.tui.views.drill_report import DrillReportView
+
+        if isinstance(self.view, DrillReportView):
+            self.view.show(run_id)
 
     async def action_describe(self) -> None:
         await self._detail(raw=False)

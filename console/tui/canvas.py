@@ -92,7 +92,11 @@ class Canvas(Widget):
         if strip is None:
             colors = self.trinity.ink
             line = self._painted[y] if y < len(self._painted) else fit_line(EMPTY, self.size.width)
-            segments = [Segment(text, colors.style(style, self.surface)) for text, style in line]
+            plain = self.trinity.stand_ins
+            segments = [
+                Segment(text.translate(plain) if plain else text, colors.style(style, self.surface))
+                for text, style in line
+            ]
             strip = self._strips[y] = Strip(segments, self.size.width)
         return strip
 

@@ -14,6 +14,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from backend.contract.control import ActionPreview
+from backend.contract.words import Verb
+from console.render.drill_list import plan_sentence
 from console.render.panels import wrapped
 from console.render.spans import EMPTY, Line, fit_line, fit_text
 from console.render.spans import on as on_surface
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from console.tui.app import TrinityApp
 
 
+DRILL_UNDO = "A drill undoes its own faults, whoever leaves; X stops it at once."
 CHROME = 4
 """Border, a prompt and a line of choices."""
 
@@ -74,7 +77,10 @@ def confirm_lines(previews: Sequence[ActionPreview], width: int) -> list[Line]:
             lines += wrapped(preview.summary, width, "text b" if not many else "text")
         else:
             lines += wrapped(f"⊘ left out: {preview.refusal or preview.summary}", width, "warn")
-    effects = dict.fromkeys(effect for preview in previews if preview.allowed for effect in preview.effects)
+    effects = list(dict.fromkeys(effect for preview in previews if preview.allowed for effect in preview.effects))
+    if first.verb == Verb.DRILL_RUN:
+        plan = [line for sentence in first.effects for line in plan_sentence(sentence, width)]
+        return [*lines, fit_line(EMPTY, width), *plan, fit_line(EMPTY, width), *wrapped(DRILL_UNDO, width, "muted")]
     if effects:
         lines.append(fit_line(EMPTY, width))
     for effect in effects:
@@ -99,6 +105,7 @@ class ConfirmDialog(ModalScreen[bool]):
         Binding("y", "yes", "do it", show=False),
         Binding("left,right,tab,shift+tab,h", "switch", "choose", show=False),
         Binding("enter", "enter", "take the choice", show=False),
+        Binding("X", "panic", "stop all drills", show=False),
     ]
 
     def __init__(self, previews: Sequence[ActionPreview], typed: str = "") -> None:
@@ -139,6 +146,11 @@ class ConfirmDialog(ModalScreen[bool]):
 
     def action_answer(self, yes: bool) -> None:
         self.dismiss(yes)
+
+    def action_panic(self) -> None:
+        """`X` is there in every moment: nothing of this is done, and drills stop."""
+        self.dismiss(False)
+        cast("TrinityApp", self.app).verbs.panic()
 
     def action_yes(self) -> None:
         if not self.typed:

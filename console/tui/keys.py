@@ -26,7 +26,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("view.requests", "3", "view('requests')", "Requests", "Views"),
     Key("view.logs", "4,l", "logs", "Logs of the selection", "Views", "4 l"),
     Key("view.journal", "5", "view('journal')", "Events and actions", "Views"),
-    Key("view.drills", "6", "view('drills')", "Drills", "Views"),
+    Key("view.drills", "6,f", "view('drills')", "Drills: what they prove, plans, results", "Views", "6 f"),
     Key("view.help", "7,question_mark", "view('help')", "Help", "Views", "7 ?"),
     Key("go.back", "escape", "back", "Back; clears a filter, then marks", "Getting around", "esc"),
     Key("go.palette", "colon", "palette", "Commands", "Getting around", ":"),
@@ -46,7 +46,8 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("act.kill", "K", "verb('kill')", "Kill the replica's process", "Act"),
     Key("act.drain", "D", "verb('drain')", "Drain, or take back from draining", "Act"),
     Key("act.load", "g", "verb('load')", "Start or stop the demo load", "Act"),
-    Key("act.drill", "f", "verb('drill')", "Run a drill", "Act"),
+    Key("act.panic", "X", "verb('panic')", "Stop every drill, undo its faults, let no other start", "Act"),
+    Key("act.allow", "P", "verb('allow')", "Let drills start again after X", "Act"),
     Key("act.undo", "u", "verb('undo')", "Undo the last action that can be undone", "Act"),
     Key("act.autoscale", "a", "verb('autoscale')", "Switch autoscaling on or off", "Act"),
     Key("act.maintenance", "m", "verb('maintenance')", "Begin or end maintenance of the workload", "Act"),
@@ -65,6 +66,14 @@ LOG_KEYS: Final[tuple[tuple[str, str], ...]] = (
     ("↑ ↓ pgup pgdn", "Scroll; new lines wait below"),
     ("end G", "Newest line, follow"),
     ("w", "Wrap long lines"),
+)
+DRILL_KEYS: Final[tuple[tuple[str, str], ...]] = (
+    ("enter", "Run the drill under the cursor, after a look at its plan"),
+    ("t", "Timeline of the present or last run"),
+    ("p", "Report of the last run"),
+    ("h", "Report of an earlier run"),
+    ("c", "In a report: compare with an earlier run"),
+    ("o", "In a report: save it to a file"),
 )
 
 

@@ -51,6 +51,7 @@ class TtftChart(Panel):
             window_s=WINDOW_S,
             label=lambda value: "0" if value == 0 else units.latency(value),
             floor=0.05,
+            dots=self.trinity.dots,
         )
 
 
@@ -68,7 +69,7 @@ class QueueChart(Panel):
             charts.Series("in flight", "series1", [(p.ts, float(p.in_flight)) for p in points]),
             charts.Series("waiting", "series2", [(p.ts, float(p.queued)) for p in points]),
         ]
-        frame = charts.Frame(width, height, _right_edge(self), WINDOW_S, units.rate, floor=5.0)
+        frame = charts.Frame(width, height, _right_edge(self), WINDOW_S, units.rate, floor=5.0, dots=self.trinity.dots)
         return charts.chart(series, frame)
 
 

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from console.tui.app import TrinityApp
 
 
+def later(call: Callable[..., Awaitable[None]], *args: object, **options: object) -> Callable[[], Awaitable[None]]:
+    """The call as work for a worker: made when the worker begins, not before."""
+
+    async def work() -> None:
+        await call(*args, **options)
+
+    return work
+
+
 class Poller:
     """`fetch` is awaited at once and then every `every_s` seconds between `start` and `stop`."""
 
@@ -25,7 +34,7 @@ class Poller:
     def start(self) -> None:
         """Begin, or begin again at once."""
         self.stop()
-        self._worker = self.app.run_worker(self._run(), exit_on_error=False, name="poll")
+        self._worker = self.app.run_worker(self._run, exit_on_error=False, name="poll")
 
     def stop(self) -> None:
         if self._worker is not None:

@@ -56,7 +56,7 @@ class Strip(Canvas):
         return [fit_line(left, width)]
 
     def _views(self, width: int) -> Line:
-        current = self.trinity.view_name
+        current = self.trinity.view.home or self.trinity.view_name
         out: list[Span] = [(" ", "text")]
         for number, name, label in VIEWS:
             if name == current:

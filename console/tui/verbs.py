@@ -1,6 +1,6 @@
 """Every verb of the console: who it acts on, preview, confirmation by risk, then the gateway. Draws nothing itself.
 
-All changes to the fleet leave through `Verbs.act`; read-only mode is checked there and nowhere else.
+All changes to the fleet leave through `Verbs.act`, but for the one key that stops drills; both check read-only mode.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from backend.contract.control import ActionPreview, ActionRequest, DrillInfo
+from backend.contract.control import ActionPreview, ActionRequest
 from backend.contract.errors import TrinityError
 from backend.contract.rows import ActionRow, Scalar
 from backend.contract.words import ActionOutcome, Risk, SlotState, Verb
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEMO_RATE: Final = 2.0
 DEMO_TOKENS: Final = 64
+Then = Callable[[ActionRow], Awaitable[None]]
 _RISKS: Final = (Risk.NONE, Risk.LOW, Risk.HIGH)
 
 
@@ -31,17 +32,28 @@ class Verbs:
     # -- the way every verb takes ----------------------------------------------------------------------------
 
     def act(
-        self, verb: Verb, targets: Sequence[str], args: dict[str, Scalar] | None = None, *, at_least: Risk = Risk.NONE
+        self,
+        verb: Verb,
+        targets: Sequence[str],
+        args: dict[str, Scalar] | None = None,
+        *,
+        at_least: Risk = Risk.NONE,
+        then: Then | None = None,
     ) -> None:
-        """Preview, confirm as the risk asks (at least `at_least`), perform; each target by itself."""
-        if self.app.read_only:
-            self.app.say(f"Read-only: {verb} is not available. Start without --read-only to act.", "warn")
+        """Preview, confirm as the risk asks (at least `at_least`), perform each by itself; `then` after each."""
+        if self._refused_by_reading(verb):
             return
         requests = [
             ActionRequest(verb=verb, target=target, args=args or {}, actor=self.app.actor) for target in targets
         ]
         if requests:
-            self._start(self._act(requests, at_least))
+            self._start(self._act(requests, at_least, then))
+
+    def _refused_by_reading(self, verb: Verb) -> bool:
+        """Whether this console may only look."""
+        if self.app.read_only:
+            self.app.say(f"Read-only: {verb} is not available. Start without --read-only to act.", "warn")
+        return self.app.read_only
 
     def _start(self, work: Awaitable[None]) -> None:
         async def guarded() -> None:
@@ -52,7 +64,7 @@ class Verbs:
 
         self.app.run_worker(guarded(), exit_on_error=False, group="verbs")
 
-    async def _act(self, requests: list[ActionRequest], at_least: Risk) -> None:
+    async def _act(self, requests: list[ActionRequest], at_least: Risk, then: Then | None) -> None:
         previews = await asyncio.gather(*(self.app.source.preview(request) for request in requests))
         allowed = [(request, p) for request, p in zip(requests, previews, strict=True) if p.allowed]
         if not allowed:
@@ -65,7 +77,9 @@ class Verbs:
             self.app.say("Cancelled; nothing was done.", "muted")
             return
         for request, preview in allowed:
-            await self._perform(request, preview)
+            row = await self._perform(request, preview)
+            if row is not None and then is not None:
+                await then(row)
 
     async def _confirmed(self, previews: list[ActionPreview], risk: Risk) -> bool:
         from console.tui.dialogs import ConfirmDialog
@@ -76,17 +90,18 @@ class Verbs:
             typed = (allowed[0].target or str(allowed[0].verb)) if len(allowed) == 1 else str(len(allowed))
         return await self.app.push_screen_wait(ConfirmDialog(previews, typed))
 
-    async def _perform(self, request: ActionRequest, preview: ActionPreview) -> None:
+    async def _perform(self, request: ActionRequest, preview: ActionPreview) -> ActionRow | None:
         words = f"{request.verb} {request.target}".rstrip()
         self.app.say(f"◔ {words} …", "accent")
         try:
             row = await self.app.source.perform(request)
         except (TrinityError, OSError) as error:
             self.app.say(f"✗ {words}: {error}", "error")
-            return
+            return None
         self.app.state.add_actions([row])
         self.app.say(*_outcome(words, row, preview))
         self.app.refresh_panels()
+        return row
 
     # -- verbs on replicas -----------------------------------------------------------------------------------
 
@@ -203,23 +218,40 @@ class Verbs:
             return
         self.act(Verb.UNDO, [row.target], {"id": row.id}, at_least=Risk.LOW)
 
-    def drill(self) -> None:
-        self._start(self._pick_drill())
+    # -- drills ----------------------------------------------------------------------------------------------
 
-    async def _pick_drill(self) -> None:
-        chosen = self.app.view.drill()
-        name = chosen.name if chosen is not None else await self._choose(await self.app.source.drills())
-        if name:
-            self.act(Verb.DRILL_RUN, [""], {"name": name}, at_least=Risk.LOW)
+    def run_drill(self, name: str) -> None:
+        """Run it after a look at its plan; then its timeline is shown."""
+        self.act(Verb.DRILL_RUN, [""], {"name": name}, at_least=Risk.LOW, then=self._drill_began)
 
-    async def _choose(self, drills: list[DrillInfo]) -> str | None:
-        from console.tui.dialogs import Choice, PickDialog
+    async def _drill_began(self, row: ActionRow) -> None:
+        if row.outcome in (ActionOutcome.OK, ActionOutcome.RUNNING):
+            await self.app.watch_drill(row.result)
 
-        choices = [Choice(info.name, info.name, info.title, info.plan) for info in drills]
-        if not choices:
-            self.app.say("There is no drill to run.", "warn")
-            return None
-        return await self.app.push_screen_wait(PickDialog("Run a drill", choices))
+    def panic(self) -> None:
+        """`X`: stop every drill at once. What makes things safe asks no question."""
+        if self._refused_by_reading(Verb.DRILL_STOP):
+            return
+        request = ActionRequest(
+            verb=Verb.DRILL_STOP, args={"panic": True}, actor=self.app.actor, reason="X in the console"
+        )
+        self._start(self._panic(request))
+
+    async def _panic(self, request: ActionRequest) -> None:
+        self.app.say("◔ X: stopping every drill and undoing its faults …", "warn b")
+        try:
+            row = await self.app.source.perform(request)
+        except (TrinityError, OSError) as error:
+            self.app.say(f"✗ X did not get through: {error} Try `trinity drill panic`.", "error b")
+            return
+        self.app.state.add_actions([row])
+        said = f"⊘ X: {row.result} P or `trinity drill allow` lets drills start again."
+        self.app.say(said if row.outcome == ActionOutcome.OK else f"✗ X: {row.result}", "warn b")
+        self.app.refresh_panels()
+
+    def allow(self) -> None:
+        """`P`: drills may start again."""
+        self.act(Verb.DRILL_STOP, [""], {"allow": True}, at_least=Risk.LOW)
 
     async def _ask(self, question: str, initial: str, check: Callable[[str], str]) -> str | None:
         if self.app.read_only:

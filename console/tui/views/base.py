@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from backend.contract.control import DrillInfo
 from console.tui.canvas import Canvas
 from console.tui.keys import view_bindings
 from console.tui.vtable import VTable
@@ -23,6 +22,8 @@ class View(Widget):
     DEFAULT_CSS = "View { width: 1fr; height: 1fr; background: $background; layout: vertical; }"
     BINDINGS: ClassVar[list[BindingType]] = view_bindings()
     label: ClassVar[str] = ""
+    home: ClassVar[str] = ""
+    """The numbered view it belongs to, where it has no number of its own."""
     keys: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Keys special to this view, for the strip: (key, word)."""
 
@@ -73,6 +74,6 @@ class View(Widget):
         """The workload the verbs act on."""
         return None
 
-    def drill(self) -> DrillInfo | None:
-        """The drill under the cursor, where the view shows drills."""
-        return None
+    def back(self) -> bool:
+        """`esc`: whether the view itself had something to go back from."""
+        return False

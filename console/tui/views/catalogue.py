@@ -28,6 +28,14 @@ def build(name: str) -> View:
             from console.tui.views.drills import DrillsView
 
             return DrillsView()
+        case "drill-run":
+            from console.tui.views.drill_run import DrillRunView
+
+            return DrillRunView()
+        case "drill-report":
+            from console.tui.views.drill_report import DrillReportView
+
+            return DrillReportView()
         case "help":
             from console.tui.views.help import HelpView
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from textual.app import ComposeResult
 
 from console.render.spans import EMPTY, Line, fit_line
-from console.tui.keys import KEYS, LOG_KEYS, TABLE_KEYS
+from console.tui.keys import DRILL_KEYS, KEYS, LOG_KEYS, TABLE_KEYS
 from console.tui.scroll import ScrollPanel
 from console.tui.views.base import View
 
 SYMBOLS = (
     "● Ready   ◔ Starting   ◑ NotReady   ◒ Draining   ○ Pending   ◌ Terminating   ✗ Failed   ↻ CrashLoop",
     "✓ ok   ✗ failed   ⊘ refused or shed   ◷ slow   ≠ wrong   ▲ warning   ‼ critical   ◆ marked",
+    "A drill's marks:   ▼ injected   ● effective   ◆ detected   ✓ recovered",
 )
 
 
@@ -21,7 +22,7 @@ def help_lines(width: int) -> list[Line]:
     for name in dict.fromkeys(key.group for key in KEYS):
         rows = [(key.shown or key.keys.replace(",", " "), key.says) for key in KEYS if key.group == name]
         groups.append((name, rows))
-    groups += [("In tables", list(TABLE_KEYS)), ("In logs", list(LOG_KEYS))]
+    groups += [("In tables", list(TABLE_KEYS)), ("In logs", list(LOG_KEYS)), ("In drills", list(DRILL_KEYS))]
     blocks = [_block(name, rows) for name, rows in groups]
     columns = max(1, min(3, width // 48))
     each = (width - 3 * (columns - 1)) // columns

@@ -206,22 +206,10 @@ async def test_note_and_acknowledge() -> None:
         await screen.until(lambda: not screen.app.state.unacknowledged(), "acknowledged")
 
 
-async def test_a_drill_is_picked_confirmed_and_run() -> None:
-    async with console() as screen:
-        await screen.press("f")
-        await screen.until(lambda: isinstance(screen.app.screen, PickDialog), "lists the drills")
-        await screen.shows("Baseline: 10 s")
-        await screen.press("enter")
-        await screen.until(lambda: isinstance(screen.app.screen, ConfirmDialog), "asks first")
-        await screen.press("y")
-        await screen.until(lambda: Verb.DRILL_RUN in screen.verbs_done(), "the drill runs")
-        await screen.shows("drill baseline")
-
-
 async def test_read_only_refuses_every_verb() -> None:
     async with console(read_only=True) as screen:
         for key in KEYS:
-            if key.group == "Act" and key.id not in ("act.undo", "act.acknowledge", "act.drill"):
+            if key.group == "Act" and key.id not in ("act.undo", "act.acknowledge"):
                 await screen.press(key.keys)
                 await screen.until(lambda: "ead-only" in screen.message, f"{key.id} is refused")
                 screen.app.screen_stack[0].query_one(Strip)._silence()

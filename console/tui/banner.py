@@ -1,0 +1,34 @@
+"""The line above every view while a drill runs or drills are blocked; no line otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from backend.contract.words import DrillOutcome
+from console.render.drill_live import banner_line
+from console.render.spans import Line
+from console.state.drill_live import live
+from console.tui.canvas import Canvas
+
+
+class DrillBanner(Canvas):
+    """Phase, elapsed time and the key that stops it; the timeline says the same itself, so there it is not shown."""
+
+    DEFAULT_CSS = "DrillBanner { height: 1; background: $panel; display: none; }"
+    surface = "panel"
+
+    def update(self) -> None:
+        """Come and go with what there is to say."""
+        snapshot, view_name = self.trinity.state.snapshot, self.trinity.view_name
+        running = snapshot is not None and snapshot.drill is not None
+        running = running and snapshot.drill.outcome == DrillOutcome.RUNNING  # type: ignore[union-attr] # looked at above
+        blocked = bool(snapshot is not None and snapshot.drills_blocked)
+        self.display = blocked or (running and view_name != "drill-run")
+        self.sync()
+
+    def paint(self, width: int, height: int) -> Sequence[Line]:
+        snapshot = self.trinity.state.snapshot
+        if snapshot is None:
+            return []
+        run = live(snapshot.drill, snapshot.ts) if snapshot.drill is not None else None
+        return [banner_line(run, snapshot.drills_blocked, width)]
