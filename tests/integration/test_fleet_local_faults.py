@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -243,6 +242,7 @@ async def test_a_frozen_replica_is_adopted_frozen_and_thaws_by_itself(rig: Rig) 
     assert pid is not None
     assert rig.status().pid == pid
     assert [report.active for report in await rig.fleet.faults("w-1")] == [True]
+    assert (await rig.fleet.heal("w-1", "unknown")) is None
     await until(lambda: "t" not in {thread_state(pid, tid) for tid in thread_ids(pid)}, "it thaws")
 
 
@@ -254,4 +254,3 @@ async def test_a_shim_that_dies_takes_stopped_program_and_faults_along(rig: Rig)
     os.kill(before.shim_pid, signal.SIGKILL)
     await rig.ready_again(before)
     assert await rig.fleet.heal("w-1", "f") is None
-    await asyncio.sleep(0)

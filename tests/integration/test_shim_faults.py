@@ -150,6 +150,17 @@ async def test_a_frozen_thread_is_free_when_its_time_is_over(rig: Rig) -> None:
     await rig.moves()
 
 
+@pytest.mark.parametrize("kinds", [("stop", "freeze-engine"), ("freeze-engine", "stop")])
+@pytest.mark.parametrize("first", [0, 1])
+async def test_stopped_and_frozen_at_once_come_apart_in_any_order(rig: Rig, kinds: tuple[str, str], first: int) -> None:
+    for kind in kinds:
+        assert (await rig.client.fault(order(kind, name=kind))).active
+    for kind in (kinds[first], kinds[1 - first]):
+        assert (await healed(rig.client, kind)).ended_by == "heal"
+    assert {thread_state(rig.pid, tid) for tid in thread_ids(rig.pid)} & {"T", "t"} == set()
+    await rig.moves()
+
+
 async def test_a_program_killed_while_frozen_or_stopped_is_gone_at_once(rig: Rig) -> None:
     told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
     rig.client.on_exit(lambda _record: told.set_result(time.monotonic()))

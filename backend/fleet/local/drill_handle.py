@@ -98,7 +98,7 @@ class DrillHandle:
     async def heal_all(self) -> None:
         """Before an end in order: a program that is stopped or frozen could not say that it is idle."""
         process = self._process()
-        if process is None or not self._held:
+        if process is None:
             return
         with contextlib.suppress(TrinityError):  # the shim's own stop heals as well
             await process.client.heal()
