@@ -9,6 +9,7 @@ import msgspec
 from backend.contract.rows import RequestRow
 from backend.contract.words import RequestOutcome, Vantage
 from backend.drills.records import DrillRow, FaultStamps, RunRecord
+from backend.drills.report import slowest_of
 
 
 def with_edge_rows(record: RunRecord, rows: Sequence[DrillRow], edge_rows: Sequence[RequestRow]) -> RunRecord:
@@ -17,11 +18,33 @@ def with_edge_rows(record: RunRecord, rows: Sequence[DrillRow], edge_rows: Seque
     dead_ends = [row for row in edge_rows if row.outcome == RequestOutcome.FAILED]
     unanswered = [row.request.request_id for row in rows if not row.answered]
     offset = record.started_mono_s - record.started_ts
+    told = {*unanswered, *(row.request.request_id for row in slowest_of(rows))}
+    attempts: dict[str, list[RequestRow]] = {}
+    for tried in sorted((row for row in edge_rows if row.vantage == Vantage.ATTEMPT), key=lambda row: row.ts):
+        if tried.request_id in told:
+            attempts.setdefault(tried.request_id, []).append(tried)
     return msgspec.structs.replace(
         record,
+        attempts={request_id: tuple(tries) for request_id, tries in attempts.items()},
         causes={request_id: by_id[request_id] for request_id in unanswered if request_id in by_id},
         faults=tuple(_stamped(fault, rows, by_id, dead_ends, offset) for fault in record.faults),
     )
+
+
+def with_edge_facts(rows: Sequence[DrillRow], edge_rows: Sequence[RequestRow]) -> list[DrillRow]:
+    """Client rows with what only the edge knows of them: how often it tried again, and who answered."""
+    by_id = {row.request_id: row for row in edge_rows if row.vantage == Vantage.EDGE}
+    return [_told(row, by_id.get(row.request.request_id)) for row in rows]
+
+
+def _told(row: DrillRow, edge: RequestRow | None) -> DrillRow:
+    if edge is None:
+        return row
+    request = row.request
+    replica, retries = request.replica or edge.replica, max(request.retries, edge.retries)
+    if (replica, retries) == (request.replica, request.retries):
+        return row
+    return msgspec.structs.replace(row, request=msgspec.structs.replace(request, replica=replica, retries=retries))
 
 
 def _stamped(

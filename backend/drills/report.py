@@ -1,4 +1,4 @@
-"""The report of a run: counts, bounds and quantiles per phase, as JSON, JUnit and Markdown. Pure.
+"""The report of a run: counts, bounds, quantiles and series, as JSON. Pure.
 
 Every number comes from the run's record and rows; `verify` computes them again and compares.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
-from xml.etree import ElementTree
 
 import msgspec
 
@@ -15,12 +14,16 @@ from backend.contract.exit_codes import DRILL_EXIT_CODES
 from backend.contract.words import RequestOutcome
 from backend.drills.bounds import success_at_least, success_at_most
 from backend.drills.check import Compiled
+from backend.drills.compare import Comparison
 from backend.drills.evaluate import in_phase, is_truncated, spans_fault
+from backend.drills.incidents import ejections
 from backend.drills.records import DrillRow, FaultStamps, PhaseSpan, RunRecord
+from backend.drills.series import Series, series_of, steady_from
 from backend.drills.verdict import Verdict
 from backend.quantiles import nearest_rank
 
-REPORT_VERSION: Final = 1
+REPORT_VERSION: Final = 2
+SLOWEST: Final = 5
 CONFIDENCE: Final = 0.95
 
 
@@ -53,6 +56,8 @@ class LoadInPhase(msgspec.Struct, frozen=True, kw_only=True):
     success_at_least: float
     """Proven at 95 % confidence (Clopper-Pearson, one-sided)."""
     success_at_most: float
+    provable: float
+    """What a sample of this size proves at best, without any failure."""
     latency: Times
     ttft: Times
     service: Times
@@ -73,6 +78,26 @@ class FaultReport(msgspec.Struct, frozen=True, kw_only=True):
     failover_s: float | None
     recovery_s: float | None
     mttr_s: float | None
+    """Effect to Ready."""
+    steady_s: float | None = None
+    """Effect to steady: see `series.steady_from`."""
+    suspect_s: float | None = None
+    undo_s: float | None = None
+    """First undo sent to the fault verified gone."""
+
+
+class SlowRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the slowest answered requests."""
+
+    load: str
+    phase: str
+    request_id: str
+    replica: str | None
+    latency_s: float
+    ttft_s: float | None
+    retries: int
+    spans: tuple[str, ...]
+    attempts: tuple[str, ...]
 
 
 class FailedRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +117,8 @@ class FailedRequest(msgspec.Struct, frozen=True, kw_only=True):
     edge_replica: str | None = None
     edge_termination: str | None = None
     edge_retries: int | None = None
+    attempts: tuple[str, ...] = ()
+    """Each try that came to nothing: replica, HAProxy's flags, time."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +143,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     started_ts: float
     ended_ts: float | None
     clock: str = "CLOCK_MONOTONIC of the controller; client, controller and replicas on one machine"
+    driver: str = "local"
     confidence: float = CONFIDENCE
     durability: str = "process-crash"
     plan: tuple[str, ...]
@@ -126,10 +154,23 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     record: RunRecord
     failed: tuple[FailedRequest, ...]
     """All of them."""
+    slowest: tuple[SlowRequest, ...] = ()
+    ejections: dict[str, int] = {}
+    """Per pool, over the whole run."""
+    false_ejections: dict[str, int] = {}
+    """Of these, the ones that no fault explains."""
+    series: tuple[Series, ...] = ()
+    comparison: Comparison | None = None
+    """With the reference run the scenario asks for; null where there is none yet."""
 
 
 def build(
-    compiled: Compiled, record: RunRecord, rows: Sequence[DrillRow], verdict: Verdict, ledger_digest: str
+    compiled: Compiled,
+    record: RunRecord,
+    rows: Sequence[DrillRow],
+    verdict: Verdict,
+    ledger_digest: str,
+    comparison: Comparison | None = None,
 ) -> Report:
     """The report of a run."""
     outcome = verdict.outcome.value
@@ -146,6 +187,7 @@ def build(
         actor=record.actor,
         fleet=record.fleet,
         environment=record.environment,
+        driver=record.driver,
         host=record.host,
         versions=record.versions,
         started_ts=record.started_ts,
@@ -154,10 +196,32 @@ def build(
         rates=record.rates,
         verdict=verdict,
         phases=tuple(_phase(span, record, rows, compiled) for span in record.phases),
-        faults=tuple(_fault(fault) for fault in record.faults),
+        faults=tuple(_fault(fault, record, rows) for fault in record.faults),
         record=record,
         failed=tuple(_failed(row, record) for row in rows if not row.answered),
+        slowest=tuple(_slow(row, record) for row in slowest_of(rows)),
+        ejections=_ejections(record, ()),
+        false_ejections=_ejections(record, record.faults),
+        series=tuple(
+            series_of(name, [row for row in rows if row.load == name], record.started_mono_s)
+            for name in compiled.scenario.load
+        ),
+        comparison=comparison,
     )
+
+
+def slowest_of(rows: Sequence[DrillRow]) -> list[DrillRow]:
+    """The slowest answered requests, slowest first."""
+    return sorted((row for row in rows if row.answered), key=lambda row: -row.latency_s)[:SLOWEST]
+
+
+def _ejections(record: RunRecord, explained_by: Sequence[FaultStamps]) -> dict[str, int]:
+    offset = record.started_mono_s - record.started_ts
+    return {
+        pool: len(ejections(record.events, members, offset, explained_by=explained_by))
+        for pool, members in record.members.items()
+        if pool in record.sizes
+    }
 
 
 def encode(report: Report) -> bytes:
@@ -194,6 +258,7 @@ def _load(name: str, rows: Sequence[DrillRow], record: RunRecord) -> LoadInPhase
         spanning=sum(any(spans_fault(row, fault) for fault in record.faults) for row in rows),
         success_at_least=success_at_least(len(good), len(rows), CONFIDENCE),
         success_at_most=success_at_most(len(good), len(rows), CONFIDENCE),
+        provable=success_at_least(len(rows), len(rows), CONFIDENCE),
         latency=_times([row.latency_s for row in good]),
         ttft=_times([row.ttft_s for row in good if row.ttft_s is not None]),
         service=_times([row.service_s for row in good]),
@@ -211,7 +276,7 @@ def _times(values: list[float]) -> Times:
     )
 
 
-def _fault(fault: FaultStamps) -> FaultReport:
+def _fault(fault: FaultStamps, record: RunRecord, rows: Sequence[DrillRow]) -> FaultReport:
     def since(start: float | None, end: float | None) -> float | None:
         return None if start is None or end is None else max(0.0, end - start)
 
@@ -223,6 +288,40 @@ def _fault(fault: FaultStamps) -> FaultReport:
         failover_s=since(effective, fault.t_first_failover_ok),
         recovery_s=since(fault.t_healed or effective, fault.t_ready),
         mttr_s=since(effective, fault.t_ready),
+        steady_s=since(effective, steady_from(fault, record, rows)),
+        suspect_s=since(effective, fault.t_suspect),
+        undo_s=since(fault.t_undo_issued, fault.t_undone),
+    )
+
+
+def _phase_of(row: DrillRow, record: RunRecord) -> str:
+    return next((span.name for span in record.phases if in_phase(row, span)), "")
+
+
+def _spans(row: DrillRow, record: RunRecord) -> tuple[str, ...]:
+    return tuple(fault.id for fault in record.faults if spans_fault(row, fault))
+
+
+def _attempts(row: DrillRow, record: RunRecord) -> tuple[str, ...]:
+    tries = record.attempts.get(row.request.request_id, ())
+    return tuple(
+        f"{one.replica or '?'} {one.termination or '--'}"
+        + (f" after {one.total_s * 1000:.0f} ms" if one.total_s is not None else "")
+        for one in tries
+    )
+
+
+def _slow(row: DrillRow, record: RunRecord) -> SlowRequest:
+    return SlowRequest(
+        load=row.load,
+        phase=_phase_of(row, record),
+        request_id=row.request.request_id,
+        replica=row.request.replica,
+        latency_s=row.latency_s,
+        ttft_s=row.ttft_s,
+        retries=row.request.retries,
+        spans=_spans(row, record),
+        attempts=_attempts(row, record),
     )
 
 
@@ -230,7 +329,7 @@ def _failed(row: DrillRow, record: RunRecord) -> FailedRequest:
     cause = record.causes.get(row.request.request_id)
     return FailedRequest(
         load=row.load,
-        phase=next((span.name for span in record.phases if in_phase(row, span)), ""),
+        phase=_phase_of(row, record),
         request_id=row.request.request_id,
         stream=row.request.stream,
         outcome=row.request.outcome.value,
@@ -239,44 +338,9 @@ def _failed(row: DrillRow, record: RunRecord) -> FailedRequest:
         error=row.request.error,
         began=row.began,
         after_intended_s=row.latency_s,
-        spans=tuple(fault.id for fault in record.faults if spans_fault(row, fault)),
+        spans=_spans(row, record),
         edge_replica=cause.replica if cause else None,
         edge_termination=cause.termination if cause else None,
         edge_retries=cause.retries if cause else None,
+        attempts=_attempts(row, record),
     )
-
-
-def junit(report: Report) -> str:
-    """JUnit XML: one test case per phase and expectation, and one for each proof the verdict rests on."""
-    cases = report.verdict.checks
-    failures = sum(check.result == "fail" for check in cases)
-    errors = sum(check.result == "unknown" for check in cases)
-    seconds = 0.0 if report.ended_ts is None else report.ended_ts - report.started_ts
-    suite = ElementTree.Element(
-        "testsuite",
-        name=f"drill.{report.name}",
-        tests=str(len(cases) + 1),
-        failures=str(failures + (report.exit_code == 1)),
-        errors=str(errors + (report.exit_code not in (0, 1))),
-        time=f"{seconds:.3f}",
-    )
-    whole = ElementTree.SubElement(suite, "testcase", classname=f"drill.{report.name}", name="verdict")
-    if report.exit_code != 0:
-        tag = "failure" if report.exit_code == 1 else "error"
-        ElementTree.SubElement(whole, tag, message=report.outcome).text = _printable("\n".join(report.reasons))
-    for check in cases:
-        place = f"drill.{report.name}.{check.phase or check.kind}"
-        name = _printable(f"{check.kind}: {check.text}")
-        case = ElementTree.SubElement(suite, "testcase", classname=place, name=name)
-        values = "\n".join(f"{text} = {'no data' if v is None else v}" for text, v in check.measured.items())
-        if check.result != "pass":
-            tag = "failure" if check.result == "fail" else "error"
-            ElementTree.SubElement(case, tag, message=_printable(check.note or check.text)).text = _printable(values)
-        elif values:
-            ElementTree.SubElement(case, "system-out").text = _printable(values)
-    ElementTree.indent(suite)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
-
-
-def _printable(text: str) -> str:
-    return "".join(c for c in text if c in "\t\n" or c >= " ")

@@ -20,7 +20,7 @@ from backend.contract.exit_codes import DRILL_EXIT_CODES
 from backend.contract.rows import EventRow
 from backend.contract.words import DrillOutcome, Severity
 from backend.drills import planner, recovery, store, undo_log
-from backend.drills.causes import with_edge_rows
+from backend.drills.causes import with_edge_facts, with_edge_rows
 from backend.drills.check import Compiled
 from backend.drills.planner import FleetView, Plan
 from backend.drills.ports import DrillHost, LoadRunner
@@ -154,10 +154,11 @@ class DrillRunner:
             await asyncio.sleep(EDGE_LAG_S)
             until = record.ended_ts or self._clock.now()
             edge_rows = await self._host.edge_rows(record.started_ts, until + EDGE_LAG_S)
-            record = with_edge_rows(record, rows, edge_rows)
+            record, rows = with_edge_rows(record, rows, edge_rows), with_edge_facts(rows, edge_rows)
 
         def write() -> tuple[Report, Path]:
             file.close()
+            store.rewrite_rows(run_dir, rows)
             store.save_record(run_dir, record)
             report = compute(run_dir, compiled, record, rows)
             path = store.write_reports(run_dir, compiled, report)

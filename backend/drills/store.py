@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -15,9 +15,12 @@ import msgspec
 
 from backend.contract.errors import FileError
 from backend.drills.check import Compiled, load_scenario
+from backend.drills.html import html
+from backend.drills.junit import junit
 from backend.drills.markdown import markdown
 from backend.drills.records import DrillRow, RunRecord
-from backend.drills.report import Report, encode, junit
+from backend.drills.report import Report, encode
+from backend.drills.scenario import ReportFormat
 
 SCENARIO: Final = "scenario.yaml"
 RECORD: Final = "record.json"
@@ -25,6 +28,12 @@ LEDGER: Final = "ledger.jsonl"
 REPORT: Final = "report.json"
 JUNIT: Final = "junit.xml"
 MARKDOWN: Final = "report.md"
+HTML: Final = "report.html"
+_RENDERERS: Final[dict[str, tuple[ReportFormat, Callable[[Report], str]]]] = {
+    JUNIT: ("junit", junit),
+    MARKDOWN: ("md", markdown),
+    HTML: ("html", html),
+}
 
 T = TypeVar("T")
 _ROW_ENCODER: Final = msgspec.json.Encoder()
@@ -61,13 +70,25 @@ def save_record(run_dir: Path, record: RunRecord) -> None:
 
 def write_reports(run_dir: Path, compiled: Compiled, report: Report) -> Path:
     """Write the reports the scenario asks for (JSON always, and last: with it the run is finished). Its path."""
-    formats = compiled.scenario.report.formats
-    if "junit" in formats:
-        _write(run_dir / JUNIT, junit(report).encode())
-    if "md" in formats:
-        _write(run_dir / MARKDOWN, markdown(report).encode())
+    for name, (kind, render) in _RENDERERS.items():
+        if kind in compiled.scenario.report.formats:
+            _write(run_dir / name, render(report).encode())
     _write(run_dir / REPORT, encode(report))
     return run_dir / REPORT
+
+
+def rewrite_rows(run_dir: Path, rows: Sequence[DrillRow]) -> None:
+    """Replace the rows' file by the same rows with what the edge knew of them, whole or not at all."""
+    _write(run_dir / LEDGER, b"".join(_ROW_ENCODER.encode(row) + b"\n" for row in rows))
+
+
+def differing_files(run_dir: Path, report: Report) -> list[str]:
+    """Names of the rendered reports in the directory that are not what `report` gives."""
+    return [
+        name
+        for name, (_, render) in _RENDERERS.items()
+        if (run_dir / name).is_file() and _read(run_dir / name) != render(report).encode()
+    ]
 
 
 def read_scenario(run_dir: Path) -> Compiled:
@@ -83,6 +104,32 @@ def read_record(run_dir: Path) -> RunRecord:
 def read_report(run_dir: Path) -> Report:
     """Raises FileError."""
     return _decode(run_dir / REPORT, _read(run_dir / REPORT), msgspec.json.Decoder(Report))
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The few words of a report that choosing among runs needs; read without the rest of it."""
+
+    run_id: str
+    name: str
+    outcome: str
+    scenario_digest: str
+    started_ts: float
+    ended_ts: float | None
+    reasons: tuple[str, ...]
+    faults: tuple[FaultHead, ...] = ()
+
+
+class FaultHead(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault's intervals (seconds)."""
+
+    detection_s: float | None = None
+    recovery_s: float | None = None
+    mttr_s: float | None = None
+
+
+def read_head(run_dir: Path) -> Head:
+    """Raises FileError."""
+    return _decode(run_dir / REPORT, _read(run_dir / REPORT), msgspec.json.Decoder(Head))
 
 
 def read_rows(run_dir: Path) -> list[DrillRow]:

@@ -17,6 +17,7 @@ from backend.drills import store
 from backend.drills.causes import with_edge_rows
 from backend.drills.check import load_scenario
 from backend.drills.compare import Comparison, Difference
+from backend.drills.junit import junit
 from backend.drills.markdown import markdown
 from backend.drills.recompute import compute, verify_run
 from backend.drills.records import DrillRow, LoadSummary, RunRecord, UndoSummary
@@ -152,7 +153,7 @@ def test_counts_always_add_up(requests: list[tuple[float, RequestOutcome, bool]]
         assert 0.0 <= load.success_at_least <= load.success_at_most <= 1.0
     assert len(built.failed) == sum(not r.answered for r in rows)
     assert reports.encode(built) == reports.encode(msgspec.json.decode(reports.encode(built), type=reports.Report))
-    ElementTree.fromstring(reports.junit(built).encode())
+    ElementTree.fromstring(junit(built).encode())
     assert markdown(built)
 
 
@@ -219,7 +220,7 @@ def test_edge_rows_give_causes_exposure_and_failover() -> None:
 def test_junit_says_failure_for_failed_and_error_for_unknown() -> None:
     rows = [*ROWS[2:], row(23.0, outcome=RequestOutcome.FAILED)]
     built = reports.build(COMPILED, record(), rows, judge(COMPILED, record(), rows), "0" * 64)
-    suite = ElementTree.fromstring(reports.junit(built).encode())
+    suite = ElementTree.fromstring(junit(built).encode())
     failures, errors = suite.findall(".//failure"), suite.findall(".//error")
     assert suite.get("failures") == str(len(failures))
     assert suite.get("errors") == str(len(errors))
