@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from backend.contract import faults as contract
+from backend.contract.faults import FaultKind
 from backend.drills import processes, undo_log
 from backend.drills.undo_log import Result, Undo
 
@@ -180,3 +183,102 @@ def test_a_torn_last_line_is_no_record(tmp_path: Path, stopped: Callable[..., St
     process.stdin.close()
     wait_for(one.runs)
     assert process.wait(10) == 0
+
+
+class Holder:
+    """A fault holder of its own process: answers on its socket, and never again once it hangs."""
+
+    PROGRAM = """
+import json, socket, sys, time
+server = socket.socket(socket.AF_UNIX); server.bind(sys.argv[1]); server.listen(); print("up", flush=True)
+held = {name: True for name in sys.argv[3:]}
+while True:
+    link, _ = server.accept()
+    if sys.argv[2] == "hangs":
+        kept = link; continue
+    for line in link.makefile("rb"):
+        asked = json.loads(line)
+        if asked["op"] == "heal":
+            held.pop(asked["fault_id"], None)
+        faults = [{"id": name, "kind": "latency", "active": True} for name in held]
+        answer = json.dumps({"id": asked["id"], "faults": faults}).encode()
+        link.sendall(b'{"op": "state", "phase": "chatter"}\\n' + answer + b"\\n")
+"""
+
+    def __init__(self, run_dir: Path, name: str, fault_kind: FaultKind, behaviour: str = "obeys") -> None:
+        self.path = run_dir / f"{name}.sock"
+        argv = [sys.executable, "-c", self.PROGRAM, str(self.path), behaviour, name]
+        self.process = subprocess.Popen(argv, stdout=subprocess.PIPE)
+        assert self.process.stdout is not None
+        self.process.stdout.readline()
+        self.program = subprocess.Popen(["sleep", "1000"])
+        self.undo = Undo(
+            id=name, kind="holder", run_id="r", workload="llm", replica=name, pid=self.program.pid,
+            mark=processes.start_mark(self.program.pid) or "", written_ts=time.time(), ttl_s=60.0, fault_id=name,
+            fault_kind=fault_kind, holder=contract.Holder(
+                kind="shim", socket_path=str(self.path), pid=self.process.pid,
+                mark=processes.start_mark(self.process.pid) or "",
+            ),
+        )  # fmt: skip
+        undo_log.append(run_dir, self.undo)
+
+    def close(self) -> None:
+        for process in (self.process, self.program):
+            process.kill()
+            process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def holder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Iterator[Callable[..., Holder]]:
+    made: list[Holder] = []
+
+    def make(*arguments: object) -> Holder:
+        made.append(Holder(tmp_path, *arguments))  # type: ignore[arg-type]  # as Holder takes them
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_a_holder_is_asked_to_let_go_and_one_that_hangs_delays_nobody(
+    tmp_path: Path, holder: Callable[..., Holder], stopped: Callable[..., Stopped], warden: Start
+) -> None:
+    plain, hanging, late = holder("a", "latency"), holder("b", "latency", "hangs"), stopped("llm-2")
+    process = warden(30.0)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert wait_for(late.runs) < 1.5
+    assert wait_for(lambda: [u.id for u in undo_log.pending(undo_log.read(tmp_path))] == ["b"]) < 2.0
+    hanging.process.kill()
+    hanging.process.wait()
+    wait_for(lambda: undo_log.pending(undo_log.read(tmp_path)) == [])
+    assert process.wait(10) == 0
+    said = {entry.id: entry.detail for entry in undo_log.read(tmp_path) if isinstance(entry, Result)}
+    assert "taken away by its shim" in said[plain.undo.id]
+    assert "its holder has ended" in said[hanging.undo.id]
+
+
+@pytest.mark.parametrize("behaviour", ["hangs", "dies"])
+def test_what_outlives_its_holder_is_mended_on_the_process(
+    tmp_path: Path, holder: Callable[..., Holder], warden: Start, behaviour: str
+) -> None:
+    still, starved = holder("a", "stop", behaviour), holder("b", "exhaust-descriptors", behaviour)
+    still.program.send_signal(signal.SIGSTOP)
+    _, hard = resource.prlimit(starved.program.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(starved.program.pid, resource.RLIMIT_NOFILE, (3, hard))
+    assert processes.lacks_descriptors(starved.program.pid)
+    wait_for(lambda: processes.state(still.program.pid) == "T")
+    if behaviour == "dies":
+        for one in (still, starved):
+            one.process.kill()
+            one.process.wait()
+    process = warden(30.0)
+    assert process.stdin is not None
+    process.stdin.close()
+    took = wait_for(lambda: undo_log.pending(undo_log.read(tmp_path)) == [])
+    assert took < 2.0
+    assert processes.state(still.program.pid) in ("S", "R")
+    assert resource.prlimit(starved.program.pid, resource.RLIMIT_NOFILE) == (hard, hard)
