@@ -68,9 +68,19 @@ class EdgeFile(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     stats_port: int | None = None
     retries: bool = True
+    retry_budget: bool = True
+    """Whether extra attempts are bounded to a tenth of the requests and a reserve."""
     max_body: ByteSize = 256 * 1024
     memory: ByteSize = 512 * 1024 * 1024
     snippet: str | None = None
+
+
+class WatchdogFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The progress watchdog: ejects replicas whose engine is stuck."""
+
+    enabled: bool = True
+    restart_after: Duration = 30.0
+    """A replica that is stuck this long is killed, to be started anew."""
 
 
 class FleetFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +90,7 @@ class FleetFile(msgspec.Struct, frozen=True, kw_only=True):
     fleet: str = "local"
     listen: str = "127.0.0.1"
     edge: EdgeFile = EdgeFile()
+    watchdog: WatchdogFile = WatchdogFile()
     settings: dict[str, str] = {}
     profiles: dict[str, dict[str, str]] = {}
     workloads: dict[str, WorkloadFile] = msgspec.field(

@@ -31,6 +31,7 @@ from backend.daemon.deeds import OwnVerbs
 from backend.daemon.demo_load import DemoLoad
 from backend.daemon.drill_desk import DaemonDrills
 from backend.daemon.fault_verbs import FaultVerbs
+from backend.daemon.mercy import keep_retry_budget, watch_progress
 from backend.daemon.once_sink import OnceSink
 from backend.daemon.scaling_inputs import ScalingInputs
 from backend.daemon.splices import Splices
@@ -143,6 +144,9 @@ class Parts:
         await self.drills.recover()
         self._run("fault proxies of a dead daemon", self.splices.adopt_leftovers())
         self._run("telemetry", self.meters.run())
+        watch = (self.fleet, self.edge, self.reconciler, self.ledger, self.clock)
+        self._run("progress watchdog", watch_progress(self.config, *watch))
+        self._run("retry budget", keep_retry_budget(self.config, self.edge, lambda: self.specs, *watch[3:]))
         self._run("log retention", self._retain_logs())
 
     async def close(self) -> None:
@@ -361,6 +365,7 @@ def _edge_settings(config: FleetConfig, paths: StatePaths, auto_port: bool) -> E
         api_key=settings.trinity_api_key or None,
         auto_port=auto_port,
         retries=edge.retries,
+        retry_budget=edge.retry_budget,
         max_body_bytes=edge.max_body,
         memory_limit_bytes=edge.memory,
         snippet=edge.snippet,

@@ -20,7 +20,7 @@ from backend.contract.errors import Refused, TrinityError, UsageError
 from backend.contract.fleet import Fleet, Killable, Maintainable, ReplicaStatus, WorkloadSpec
 from backend.contract.ledger import RowSink
 from backend.contract.words import Phase, Severity, SlotState
-from backend.reconcile.core import Core, without_drained
+from backend.reconcile.core import Backoff, Core, without_drained
 from backend.reconcile.diff import diff
 from backend.reconcile.leases import Leases
 from backend.reconcile.plan import (
@@ -45,14 +45,6 @@ FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 10.0
 
 
-class _Backoff(msgspec.Struct):
-    """A step that failed: not tried again before `until_mono`."""
-
-    delay_s: float
-    until_mono: float
-    problem: str
-
-
 class Reconciler:
     """Keeps a fleet and its edge as wanted. Create it, `await start(specs)`, use its verbs, `await stop()`."""
 
@@ -69,7 +61,7 @@ class Reconciler:
     ) -> None:
         self._core = Core(fleet, edge, sink, store, leases, clock)
         self._ready_deadline_s = ready_deadline_s
-        self._backoff: dict[Step, _Backoff] = {}
+        self._backoff: dict[Step, Backoff] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop_task: asyncio.Task[None] | None = None
         self._pass_problem = ""
@@ -154,7 +146,12 @@ class Reconciler:
 
     def serving(self, workload: str) -> tuple[str, ...]:
         """Names of the replicas the edge sends requests to."""
-        return tuple(status.name for status in self._core.alive(workload) if self._core.serves(status))
+        return self._core.serving(workload)
+
+    @property
+    def ejector(self) -> Core:
+        """For the progress watchdog: `eject`, `readmit` and `serving`."""
+        return self._core
 
     # -- the loop -----------------------------------------------------------------------------------------------
 
@@ -224,7 +221,7 @@ class Reconciler:
         problem = str(exc) or type(exc).__name__
         known = self._backoff.get(step)
         delay = FIRST_RETRY_S if known is None else min(known.delay_s * 2, LAST_RETRY_S)
-        self._backoff[step] = _Backoff(delay_s=delay, until_mono=core.clock.mono() + delay, problem=problem)
+        self._backoff[step] = Backoff(delay_s=delay, until_mono=core.clock.mono() + delay, problem=problem)
         core.last_failure[step.workload] = problem
         if known is None or known.problem != problem:
             subject = getattr(step, "replica", step.workload)

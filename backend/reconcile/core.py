@@ -18,7 +18,7 @@ from backend.contract.errors import UsageError
 from backend.contract.fleet import Fleet, ReplicaStatus, WorkloadSpec
 from backend.contract.ledger import RowSink
 from backend.contract.rows import EventRow, Scalar
-from backend.contract.words import Phase, Severity
+from backend.contract.words import Phase, Severity, SlotState
 from backend.reconcile.leases import Leases
 from backend.reconcile.plan import Situation, edge_ports, in_service
 from backend.reconcile.wanted import WantedState, WantedStore, WorkloadWanted
@@ -26,6 +26,14 @@ from backend.reconcile.wanted import WantedState, WantedStore, WorkloadWanted
 DRAIN_POLL_S: Final = 0.05
 UNDECLARED_DRAIN_S: Final = 60.0
 """How long a replica of a workload that nothing declares any more may finish its requests."""
+
+
+class Backoff(msgspec.Struct):
+    """A step that failed: not tried again before `until_mono`."""
+
+    delay_s: float
+    until_mono: float
+    problem: str
 
 
 class Core:
@@ -41,6 +49,8 @@ class Core:
         self.down: set[str] = set()
         self.filled: dict[str, int] = {}
         """The pid each replica had when its slot was filled."""
+        self.ejected: dict[str, int] = {}
+        """Stuck replicas the edge was told to leave alone, with the pid they had: a new process is not stuck."""
         self.leaving: dict[str, asyncio.Task[None]] = {}
         self.busy: set[str] = set()
         self.protected: set[str] = set()
@@ -66,6 +76,7 @@ class Core:
             in_flight={server.replica: server.in_flight for server in self.edge.observe().servers},
             down=frozenset(self.down),
             filled=dict(self.filled),
+            ejected=dict(self.ejected),
             leaving=frozenset(self.leaving),
             busy=frozenset(self.busy),
             protected=frozenset(self.protected),
@@ -105,6 +116,10 @@ class Core:
         """Whether the edge sends it requests now."""
         down, slot = status.name in self.down, self.slot(status.name)
         return status.name not in self.leaving and in_service(self.spec(status.workload), status, slot, down=down)
+
+    def serving(self, workload: str) -> tuple[str, ...]:
+        """Names of the replicas the edge sends requests to."""
+        return tuple(status.name for status in self.alive(workload) if self.serves(status))
 
     # -- the pulse ------------------------------------------------------------------------------------------
 
@@ -163,12 +178,42 @@ class Core:
         self.filled.pop(replica, None)
         self.event("edge.marked-down", Severity.WARNING, replica, f"{replica} died; the edge no longer chooses it.")
 
+    async def eject(self, replica: str, pid: int) -> bool:
+        """Have the edge leave a stuck replica alone until `readmit` or a new process. False where the edge does not
+        choose it anyway, or its process is another one by now."""
+        async with self.lock(replica):
+            status, slot = self.find(replica), self.slot(replica)
+            if status is None or status.pid != pid or slot is None or slot.state == SlotState.MAINT:
+                return False
+            self.ejected[replica] = pid
+            try:
+                await self.edge.eject(status.workload, replica)
+            except BaseException:
+                self.ejected.pop(replica, None)
+                raise
+        self.wake.set()
+        return True
+
+    async def readmit(self, replica: str) -> bool:
+        """Let an ejected replica take requests again. False where it may not now (it is not Ready, or drained)."""
+        status = self.find(replica)
+        if status is None or status.phase != Phase.READY or replica in self.busy or replica in self.leaving:
+            return False
+        if replica in self.wanted.of(status.workload).drained:
+            return False
+        self.ejected.pop(replica, None)
+        await self.fill(status.workload, replica)
+        slot = self.slot(replica)
+        return slot is not None and slot.state == SlotState.READY
+
     async def fill(self, workload: str, replica: str) -> None:
         """Give a Ready replica its slot, or other ports in the one it has. One that died in the meantime is known by
         its pid in the next pass."""
         async with self.lock(replica):
             status = self.find(replica)
             if status is None or status.phase != Phase.READY or replica in self.leaving:
+                return
+            if status.pid is not None and self.ejected.get(replica) == status.pid:
                 return
             port, check_port = edge_ports(status)
             if port is None or check_port is None:
@@ -238,6 +283,7 @@ class Core:
 
     def _forget(self, workload: str, replica: str) -> None:
         self.down.discard(replica)
+        self.ejected.pop(replica, None)
         self.filled.pop(replica, None)
         self._locks.pop(replica, None)
         self.rolling.get(workload, set()).discard(replica)

@@ -95,6 +95,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """Marked down at the edge since they were last filled."""
     filled: Mapping[str, int] = {}
     """The pid each replica had when its slot was filled."""
+    ejected: Mapping[str, int] = {}
+    """Stuck replicas that the edge leaves alone, with the pid of the process that is stuck."""
     leaving: frozenset[str] = frozenset()
     """Being drained and removed now."""
     busy: frozenset[str] = frozenset()
@@ -211,6 +213,8 @@ def _slot_step(workload: _Workload, status: ReplicaStatus) -> Step | None:
     if filled and has_died(status, situation.filled.get(replica)):
         return MarkDown(name, replica)
     if replica in situation.leaving or status.pid is None:
+        return None
+    if situation.ejected.get(replica) == status.pid:
         return None
     drained = replica in workload.drained
     if status.phase == Phase.READY:

@@ -31,6 +31,8 @@ class EngineMetric(StrEnum):
     """Prompt tokens found in a cache."""
     PROGRESS = "engine_progress_total"
     """Rises with each step of work: the heartbeat."""
+    PENDING = "engine_pending"
+    """Work that no step has finished, where requests in progress do not say it (some may be answered from a cache)."""
     KV_USAGE = "engine_kv_usage_ratio"
     PREEMPTIONS = "engine_preemptions_total"
 
@@ -73,6 +75,7 @@ ENGINES: Final[Mapping[EngineKind, Mapping[EngineMetric, Source]]] = {
         EngineMetric.TOKENS_IN: Source(("trinity_embedding_tokens_computed_total",)),
         EngineMetric.TOKENS_CACHED: Source(("trinity_embedding_tokens_cached_total",)),
         EngineMetric.PROGRESS: Source(("trinity_embedding_steps_total",)),
+        EngineMetric.PENDING: Source(("trinity_embedding_texts_pending",)),
     },
     "none": {},
 }

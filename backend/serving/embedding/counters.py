@@ -89,6 +89,7 @@ class Counters:
         for name, kind, value in (
             ("requests_processing", "gauge", self.in_progress),
             ("queue_depth", "gauge", max(0, waiting - self.computing)),
+            ("texts_pending", "gauge", waiting),
             ("texts_total", "counter", self.texts),
             ("tokens_total", "counter", self.tokens),
             ("tokens_computed_total", "counter", self.tokens_computed),
