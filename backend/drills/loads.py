@@ -20,6 +20,7 @@ from backend.drills.ports import LoadOrder
 from backend.drills.records import DrillRow, LoadSummary
 from backend.drills.scenario import LoadKind
 from backend.load import LoadProcess, LoadSpec, ProgressMessage, RowMessage, schedule
+from backend.load.outcome import is_sent_again
 from backend.load.spec import RequestKind
 
 CALIBRATION_ROUNDS = 3
@@ -52,7 +53,10 @@ def spec_of(order: LoadOrder) -> LoadSpec:
         stream_fraction=share,
         deadline_s=mix.deadline,
         slow_over_s=mix.slow_over,
-        grace_s=mix.deadline + GRACE_MARGIN_S,
+        retries=mix.retries,
+        golden=order.check.golden is not None,
+        cosine_min=order.check.cosine_min,
+        grace_s=mix.deadline * (1 + mix.retries) + GRACE_MARGIN_S,
         # Loads of one scenario must not arrive in step with each other.
         seed=order.seed + zlib.crc32(order.name.encode()),
         api_key=order.api_key or None,
@@ -63,14 +67,19 @@ def spec_of(order: LoadOrder) -> LoadSpec:
     )
 
 
-def drill_row(load: str, row: RequestRow) -> DrillRow:
-    """A generator's row with its monotonic instants."""
+def drill_row(load: str, row: RequestRow, retries: int = 0) -> DrillRow:
+    """A generator's row with its monotonic instants; its client sends what failed again up to `retries` times."""
     if row.mono_s is None or row.intended_ts is None:
         raise InternalError(f"The load generator's row {row.request_id} has no monotonic or intended time.")
     # Both stamps of a row carry the same wall offset, so their difference is exact.
     intended = row.mono_s - (row.ts - row.intended_ts)
     return DrillRow(
-        load=load, request=row, intended_s=intended, sent_s=row.mono_s, ended_s=row.mono_s + (row.total_s or 0.0)
+        load=load,
+        request=row,
+        intended_s=intended,
+        sent_s=row.mono_s,
+        ended_s=row.mono_s + (row.total_s or 0.0),
+        resent=is_sent_again(row, retries),
     )
 
 
@@ -105,7 +114,7 @@ class GeneratedLoad:
     async def _messages(self, process: LoadProcess) -> None:
         async for message in process:
             if isinstance(message, RowMessage):
-                row = drill_row(self._order.name, message.row)
+                row = drill_row(self._order.name, message.row, self._spec.retries)
                 self._rows += 1
                 self._begun(row.intended_s - self._offsets[_index(message.row)])
                 self._on_row(row)
@@ -133,7 +142,8 @@ class GeneratedLoad:
         return LoadSummary(
             name=self._order.name,
             rate=self._order.rate,
-            arrivals=summary.total,
+            arrivals=summary.total - summary.resends,
+            resends=summary.resends,
             rows=self._rows,
             lag_p50_s=summary.lag.p50_s,
             lag_p99_s=summary.lag.p99_s,
@@ -149,7 +159,7 @@ class GeneratedLoad:
 
 
 def _index(row: RequestRow) -> int:
-    return int(row.request_id.rpartition("-")[2])
+    return int(row.request_id.rpartition("-")[2].partition(".")[0])
 
 
 class GeneratorLoads:
@@ -178,6 +188,7 @@ class GeneratorLoads:
             count=count,
             duration_s=None,
             slow_over_s=None,
+            retries=0,
             run_id=f"{order.run_id}-calibrate-{order.name}",
         )
         process = await LoadProcess.start(burst)

@@ -18,7 +18,7 @@ from backend.contract.rows import ActionRow, EventRow, RequestRow, Row, Scalar
 from backend.contract.words import Verb
 from backend.drills.catalogue import HeldBy
 from backend.drills.records import DrillRow, LoadSummary
-from backend.drills.scenario import Arrival, LoadKind, RequestMix
+from backend.drills.scenario import AnswerCheck, Arrival, LoadKind, RequestMix
 
 
 class DrillHost(Protocol):
@@ -154,6 +154,7 @@ class LoadOrder(msgspec.Struct, frozen=True, kw_only=True):
     kind: LoadKind
     arrival: Arrival
     request: RequestMix
+    check: AnswerCheck = AnswerCheck()
     rate: float
     seed: int
     api_key: str = ""

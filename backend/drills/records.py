@@ -25,6 +25,8 @@ class DrillRow(msgspec.Struct, frozen=True, kw_only=True):
     intended_s: float
     sent_s: float
     ended_s: float
+    resent: bool = False
+    """Its client sent it again: a row with the same intended time follows."""
 
     @property
     def answered(self) -> bool:
@@ -117,7 +119,9 @@ class LoadSummary(msgspec.Struct, frozen=True, kw_only=True):
     arrivals: int
     """Requests the schedule called for."""
     rows: int
-    """Requests that ended and were reported; must equal `arrivals`."""
+    """Requests that ended and were reported; must equal `arrivals` and `resends` together."""
+    resends: int = 0
+    """Failed requests that the clients sent again; the schedule knows nothing of them."""
     lag_p50_s: float | None = None
     lag_p99_s: float | None = None
     lag_max_s: float | None = None

@@ -214,6 +214,7 @@ class DrillRun:
             kind=load.kind,
             arrival=load.arrival,
             request=load.request,
+            check=load.check,
             rate=rate,
             seed=self._compiled.scenario.seed,
             horizon_s=self._compiled.scenario.safety.max_runtime,

@@ -204,8 +204,9 @@ def _generator_checks(compiled: Compiled, record: RunRecord, rows: Sequence[Dril
     checks = []
     for load in record.loads:
         stored = kept.get(load.name, 0)
-        balanced = load.arrivals == load.rows == stored and not load.problem
-        note = load.problem or f"{load.arrivals} arrivals, {load.rows} ended, {stored} in the ledger"
+        balanced = load.arrivals + load.resends == load.rows == stored and not load.problem
+        again = f"{load.resends} sent again, " if load.resends else ""
+        note = load.problem or f"{load.arrivals} arrivals, {again}{load.rows} ended, {stored} in the ledger"
         text = f"{load.name}: every arrival is accounted for"
         checks.append(Check(kind="ledger", text=text, result="pass" if balanced else "unknown", note=note))
         on_time = load.lag_p99_s is not None and load.lag_p99_s <= limit

@@ -197,14 +197,17 @@ class Watch:
         return list(self._host.replicas(self._pools[pool]))
 
     def outstanding(self) -> dict[str, int]:
-        """Requests called for and not ended, per load."""
+        """Arrivals called for and not ended, per load; one whose request is sent again has not."""
         now = self._clock.mono()
-        return {name: max(0, run.due(now) - len(self.rows[name])) for name, run in self.loads.items()}
+        return {
+            name: max(0, run.due(now) - sum(not row.resent for row in self.rows[name]))
+            for name, run in self.loads.items()
+        }
 
     def unfinished_before(self, instant_s: float) -> int:
         """Requests intended before an instant that have not ended."""
         return sum(
-            run.due(instant_s) - sum(row.intended_s < instant_s for row in self.rows[name])
+            run.due(instant_s) - sum(row.intended_s < instant_s and not row.resent for row in self.rows[name])
             for name, run in self.loads.items()
         )
 

@@ -1,6 +1,7 @@
 """The run itself: send on schedule, judge each answer, report. One event loop, no threads.
 
-Owns the order of sending and the in-flight cap. No arrival waits for an answer and none is dropped in silence.
+Owns the order of sending, sending again, and the in-flight cap. No arrival waits for an answer and none is dropped in
+silence.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from backend.contract.words import RequestOutcome, Vantage
 from backend.load.arrivals import arrivals
 from backend.load.http1 import Client, Exchange
 from backend.load.messages import LoadSummary, ProgressMessage
-from backend.load.outcome import CANCELLED, CAP, classify, sentence
+from backend.load.outcome import CANCELLED, CAP, Seen, Verdict, classify, is_sent_again, sentence
 from backend.load.prompts import PlannedRequest, planner
 from backend.load.spec import LoadSpec, Target, check_spec, target_of
-from backend.load.summary import Tally
+from backend.load.summary import GOOD, Tally
+from backend.load.vectors import VectorCheck
 from backend.quantiles import quantile
 
 PROGRESS_S: Final = 0.5
@@ -46,9 +48,10 @@ async def run_load(
 ) -> LoadSummary:
     """Run the schedule, wait for its last answer, return what it adds up to.
 
-    `on_row` is called once for each arrival, `on_progress` twice a second; neither may block. Setting `stop` ends
-    the arrivals; requests in flight may finish within `spec.grace_s`. Raises UsageError or FileError for a wrong
-    spec and Unreachable for a host name that does not resolve; a target that refuses connections is no error.
+    `on_row` is called once for each request (an arrival's, and each time it is sent again), `on_progress` twice a
+    second; neither may block. Setting `stop` ends the arrivals; requests in flight may finish within `spec.grace_s`.
+    Raises UsageError or FileError for a wrong spec and Unreachable for a host name that does not resolve; a target that
+    refuses connections is no error.
     """
     check_spec(spec)
     target = target_of(spec)
@@ -99,6 +102,7 @@ class _Run:
         self.on_row = on_row
         self.run_id = spec.run_id or os.urandom(4).hex()
         self.tally = Tally()
+        self.vectors = VectorCheck(spec) if spec.kind == "embeddings" else None
         self.arrived = 0
         self.max_in_flight = 0
         self.in_flight: set[asyncio.Task[None]] = set()
@@ -181,19 +185,31 @@ class _Run:
             await asyncio.wait(self.in_flight)
 
     async def _one(self, index: int, planned: PlannedRequest, intended: float) -> None:
+        """One arrival to its end: its request, and the same again as often as the client repeats what failed."""
+        attempt = 1
+        while is_sent_again(await self._send(index, attempt, planned, intended), self.spec.retries):
+            attempt += 1
+
+    async def _send(self, index: int, attempt: int, planned: PlannedRequest, intended: float) -> RequestRow:
         sent = self.clock.mono()
-        self.recent_lag.append(max(0.0, sent - intended))
-        body = planned.body
-        request = b"%s%s-%d\r\nContent-Length: %d\r\n\r\n" % (self.head, self.run_id.encode(), index, len(body)) + body
+        if attempt == 1:
+            self.recent_lag.append(max(0.0, sent - intended))
+        body, request_id = planned.body, self._id(index, attempt)
+        request = b"%s%s\r\nContent-Length: %d\r\n\r\n" % (self.head, request_id.encode(), len(body)) + body
         try:
             exchange = await self.client.request(
                 request, stream=planned.stream, keep_body=self.spec.kind != "get", timeout_s=self.spec.deadline_s
             )
         except asyncio.CancelledError:
             # Only a stop cancels: the request is recorded, then the task is really over.
-            self._take(self._row(index, planned, intended, sent, None))
+            self._take(self._row(request_id, attempt, planned, intended, sent, None))
             raise
-        self._take(self._row(index, planned, intended, sent, exchange))
+        row = self._row(request_id, attempt, planned, intended, sent, exchange)
+        self._take(row)
+        return row
+
+    def _id(self, index: int, attempt: int) -> str:
+        return f"{self.run_id}-{index}" if attempt == 1 else f"{self.run_id}-{index}.{attempt}"
 
     def _take(self, row: RequestRow) -> None:
         self.tally.add(row)
@@ -201,7 +217,13 @@ class _Run:
             self.on_row(row)
 
     def _row(
-        self, index: int, planned: PlannedRequest, intended: float, sent: float, exchange: Exchange | None
+        self,
+        request_id: str,
+        attempt: int,
+        planned: PlannedRequest,
+        intended: float,
+        sent: float,
+        exchange: Exchange | None,
     ) -> RequestRow:
         spec = self.spec
         status, ttft, total, bytes_out, usage = -1, None, None, None, None
@@ -210,6 +232,7 @@ class _Run:
             latency = exchange.end_mono - min(intended, sent)
             seen = exchange.seen
             verdict = classify(seen, spec.kind, latency_s=latency, slow_over_s=spec.slow_over_s)
+            verdict = self._checked(verdict, planned, seen)
             outcome, termination, error = verdict.outcome, verdict.termination, verdict.error
             status, total, usage = seen.status, exchange.end_mono - sent, exchange.usage
             bytes_out = exchange.body_bytes
@@ -220,7 +243,8 @@ class _Run:
             mono_s=sent,
             intended_ts=intended + self.wall_offset,
             vantage=Vantage.CLIENT,
-            request_id=f"{self.run_id}-{index}",
+            request_id=request_id,
+            attempt=attempt,
             fleet=spec.fleet,
             workload=spec.workload,
             replica=(exchange.seen.replica or None) if exchange is not None else None,
@@ -238,6 +262,13 @@ class _Run:
             drill_run=spec.drill_run,
             error=error or None,
         )
+
+    def _checked(self, verdict: Verdict, planned: PlannedRequest, seen: Seen) -> Verdict:
+        """The same verdict, unless the answer looks good and its vector is not."""
+        if self.vectors is None or verdict.outcome not in GOOD:
+            return verdict
+        problem = self.vectors.problem(planned.text, seen.body)
+        return verdict if problem is None else Verdict(RequestOutcome.WRONG, problem.name, problem.sentence)
 
     def _capped_row(self, index: int, planned: PlannedRequest, intended: float) -> RequestRow:
         return RequestRow(

@@ -21,7 +21,9 @@ class LoadSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What a run adds up to: total = ok + slow + wrong + shed + failed + refused_by_cap + cancelled."""
 
     total: int = 0
-    """Arrivals."""
+    """Requests: arrivals, and what the client sent again."""
+    resends: int = 0
+    """Requests among them that were sent again after a failure; the schedule called for the others."""
     ok: int = 0
     slow: int = 0
     wrong: int = 0

@@ -1,8 +1,8 @@
 """What the caller of one request got: pure functions from what was seen on the wire to an outcome.
 
 Owns the names of failures (`termination` of a client row): `refused`, `reset`, `closed`, `unreachable`, `timeout`,
-`truncated`, `silent_end`, `malformed`, `stream_error`, `bad_answer`, `http_<status>`, `cancelled`, `cap`; empty for a
-clean end.
+`truncated`, `silent_end`, `malformed`, `stream_error`, `bad_answer`, `bad_vector`, `other_vector`, `http_<status>`,
+`cancelled`, `cap`; empty for a clean end.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from backend.contract.rows import RequestRow
 from backend.contract.words import RequestOutcome
 from backend.load.spec import RequestKind
 from backend.openai_wire import Usage
@@ -111,6 +112,15 @@ _SENTENCES: Final[dict[str, str]] = {
 def sentence(termination: str) -> str:
     """A failure's name in words."""
     return _SENTENCES.get(termination, termination)
+
+
+def is_sent_again(row: RequestRow, retries: int) -> bool:
+    """Whether a client that tries `retries` more times sends this row's request again: another row follows then."""
+    return (
+        row.attempt <= retries
+        and row.outcome in (RequestOutcome.FAILED, RequestOutcome.SHED)
+        and row.termination not in (CAP, CANCELLED)
+    )
 
 
 def good_answer(body: bytes, kind: RequestKind) -> bool:

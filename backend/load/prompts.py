@@ -2,7 +2,7 @@
 
 Owns request bodies. Sends nothing. Built-in prompts are of common English words that most tokenizers keep whole, so
 the wanted length in tokens is met within a few percent; they differ from their first word on, so that an engine's
-prefix cache does not make them cheaper than they look.
+prefix cache does not make them cheaper than they look. Embeddings ask for sentences (see sentences.py).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from backend.contract.errors import FileError
+from backend.load.sentences import corpus
 from backend.load.spec import LoadSpec
 from backend.openai_wire import ChatMessage, ChatRequest, CompletionRequest, EmbeddingRequest, StreamOptions
 
@@ -38,6 +39,8 @@ class PlannedRequest(msgspec.Struct, frozen=True):
     body: bytes
     """Empty for `get`."""
     stream: bool
+    text: str = ""
+    """What is asked about."""
 
 
 def planner(spec: LoadSpec) -> Callable[[int], PlannedRequest]:
@@ -48,9 +51,12 @@ def planner(spec: LoadSpec) -> Callable[[int], PlannedRequest]:
     def plan(index: int) -> PlannedRequest:
         if spec.kind == "get":
             return PlannedRequest(b"", False)
-        text = listed[index % len(listed)] if listed else _words(spec, source)
+        if listed:
+            text = listed[index % len(listed)]
+        else:
+            text = source.choice(corpus()) if spec.kind == "embeddings" else _words(spec, source)
         stream = spec.kind != "embeddings" and source.random() < spec.stream_fraction
-        return PlannedRequest(encode_request(spec, text, stream=stream), stream)
+        return PlannedRequest(encode_request(spec, text, stream=stream), stream, text)
 
     return plan
 

@@ -36,7 +36,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Most requests in flight. An arrival above it is not sent, is counted, and marks the run as overloaded."""
     prompt_tokens_min: int = 10
     prompt_tokens_max: int = 200
-    """Built-in prompts have log-uniform lengths in this range."""
+    """Built-in prompts have log-uniform lengths in this range. Embeddings take sentences of a fixed corpus instead."""
     prompts_file: str | None = None
     """One prompt a line, or JSON lines: a string, or an object with `prompt`. Used in turn."""
     model: str = ""
@@ -48,6 +48,15 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """From the send; later answers are failures (`timeout`)."""
     slow_over_s: float | None = None
     """A good answer slower than this (from its intended send) is `slow`."""
+    retries: int = 0
+    """How often the client itself sends a failed or shed request again, at once. Each is a request of its own: a row
+    with the arrival's intended time, an id of its own and `attempt` 2, 3, ..."""
+    golden: bool = False
+    """Embeddings: a vector that differs from the first answer for the same text makes the answer `wrong`."""
+    cosine_min: float = 0.9999
+    """Least cosine to the first answer that still counts as the same."""
+    dimensions: int | None = None
+    """Of each vector; null takes those of the first answer."""
     grace_s: float = 30.0
     """After a stop: how long requests in flight may still finish."""
     seed: int = 0
@@ -111,6 +120,12 @@ def check_spec(spec: LoadSpec) -> None:
         wrong = f"stream_fraction is {spec.stream_fraction:g}, it must be from 0 to 1"
     elif not spec.deadline_s > 0.0 or not spec.grace_s >= 0.0:
         wrong = "deadline_s must be above 0 and grace_s at least 0"
+    elif not 0 <= spec.retries <= 100:
+        wrong = f"retries is {spec.retries}, it must be from 0 to 100"
+    elif not -1.0 <= spec.cosine_min <= 1.0:
+        wrong = f"cosine_min is {spec.cosine_min:g}, it must be from -1 to 1"
+    elif spec.dimensions is not None and spec.dimensions < 1:
+        wrong = f"dimensions is {spec.dimensions}, it must be at least 1"
     else:
         texts = [*spec.headers, *spec.headers.values(), spec.api_key or "", spec.run_id]
         if any(character < " " or character > "~" for text in texts for character in text):

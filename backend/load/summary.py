@@ -21,7 +21,7 @@ class Tally:
     def __init__(self) -> None:
         self.outcomes: Counter[RequestOutcome] = Counter()
         self.terminations: Counter[str] = Counter()
-        self.refused_by_cap = self.cancelled = 0
+        self.refused_by_cap = self.cancelled = self.resends = 0
         self.failed_before_first_byte = 0
         self.tokens_in = self.tokens_out = self.tokens_counted = 0
         self.ttft, self.ttft_intended = array("d"), array("d")
@@ -29,6 +29,7 @@ class Tally:
 
     def add(self, row: RequestRow) -> None:
         """Take one row of a client."""
+        self.resends += row.attempt > 1
         # Both are our own doing: the row says so, and no count of failures may include it.
         if row.termination == CAP:
             self.refused_by_cap += 1
@@ -42,7 +43,8 @@ class Tally:
         if row.outcome is RequestOutcome.FAILED and not had_first_byte(row):
             self.failed_before_first_byte += 1
         late = max(0.0, row.ts - row.intended_ts) if row.intended_ts is not None else 0.0
-        self.lag.append(late)
+        if row.attempt == 1:  # what is sent again has no time of its own in the schedule
+            self.lag.append(late)
         if row.outcome in GOOD:
             if row.total_s is not None:
                 self.service.append(row.total_s)
@@ -69,6 +71,7 @@ class Tally:
         counted = self.tokens_counted > 0
         return LoadSummary(
             total=sum(self.outcomes.values()) + self.refused_by_cap + self.cancelled,
+            resends=self.resends,
             ok=self.outcomes[RequestOutcome.OK],
             slow=self.outcomes[RequestOutcome.SLOW],
             wrong=self.outcomes[RequestOutcome.WRONG],

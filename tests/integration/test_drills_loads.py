@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from backend.contract.errors import Refused
-from backend.drills.loads import GeneratorLoads
+from backend.drills.loads import GeneratorLoads, spec_of
 from backend.drills.ports import LoadOrder
 from backend.drills.records import DrillRow
-from backend.drills.scenario import Arrival, RequestMix
+from backend.drills.scenario import AnswerCheck, Arrival, RequestMix
 from tests.integration.drill_fakes import CLOCK, until
 
 ANSWER = (
@@ -90,3 +91,33 @@ async def test_a_killed_load_leaves_no_process() -> None:
         run = await GeneratorLoads(CLOCK).start(order(url), lambda _: None)
         await run.kill()
         await run.kill()
+
+
+async def test_requests_sent_again_are_rows_beside_the_schedule() -> None:
+    rows: list[DrillRow] = []
+    async with engine(b"503 Service Unavailable", 0.0) as url:
+        stormy = msgspec.structs.replace(order(url), request=RequestMix(retries=2))
+        run = await GeneratorLoads(CLOCK).start(stormy, rows.append)
+        await until(lambda: len(rows) >= 60)
+        summary = await run.stop()
+        due = run.due(max(row.intended_s for row in rows) + 1e-6)
+    assert (summary.rows, summary.problem) == (len(rows), "")
+    assert summary.arrivals + summary.resends == summary.rows
+    assert summary.resends == 2 * summary.arrivals
+    assert sum(not row.resent for row in rows) == summary.arrivals == due
+    by_arrival: dict[str, list[DrillRow]] = {}
+    for row in rows:
+        by_arrival.setdefault(row.request.request_id.partition(".")[0], []).append(row)
+    for chain in by_arrival.values():
+        assert [row.resent for row in chain] == [True, True, False]
+        assert max(row.intended_s for row in chain) - min(row.intended_s for row in chain) < 1e-6
+
+
+def test_the_check_of_a_scenario_reaches_the_generator() -> None:
+    plain = order("http://127.0.0.1:1")
+    assert not spec_of(plain).golden
+    checked = msgspec.structs.replace(
+        plain, kind="embeddings", check=AnswerCheck(golden="first-answer", cosine_min=0.99)
+    )
+    spec = spec_of(checked)
+    assert (spec.kind, spec.golden, spec.cosine_min) == ("embeddings", True, 0.99)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from contextlib import closing
@@ -13,6 +14,7 @@ from backend.contract.errors import Unreachable
 from backend.contract.rows import RequestRow
 from backend.contract.words import RequestOutcome, Vantage
 from backend.load import LoadSpec, LoadSummary, ProgressMessage, had_first_byte, run_load, schedule, summarize
+from backend.load.outcome import is_sent_again
 from tests.integration.load_targets import ANSWER, CHUNK, DONE, Behaviour, Call, answer_well, target, until
 
 
@@ -284,3 +286,55 @@ async def test_lag_stays_small_at_two_hundred_a_second() -> None:
     assert time.monotonic() - start < 4
     # The server shares this loop here, so the bound is loose; the program's own is measured in test_load_process.
     assert summary.lag.p50_s is not None and summary.lag.p50_s < 0.02
+
+
+async def test_a_vector_that_changes_is_wrong() -> None:
+    answers: dict[str, int] = {}
+
+    async def change_the_third(call: Call) -> None:
+        text = json.loads(call.body)["input"]
+        answers[text] = answers.get(text, 0) + 1
+        vector = [0.0, 1.0] if answers[text] == 3 else [1.0, 0.0]
+        await call.whole(json.dumps({"data": [{"embedding": vector}]}).encode())
+
+    async with target(change_the_third) as (url, _):
+        spec = LoadSpec(url=url, kind="embeddings", rate=2_000.0, count=1_500, golden=True)
+        summary, rows = await _run(spec)
+        changed = sum(count >= 3 for count in answers.values())
+        answers.clear()
+        loose, _ = await _run(LoadSpec(url=url, kind="embeddings", rate=2_000.0, count=500))
+    assert changed > 10
+    assert (summary.wrong, summary.ok) == (changed, 1_500 - changed)
+    assert {row.termination for row in rows if row.outcome is RequestOutcome.WRONG} == {"other_vector"}
+    assert loose.wrong == 0
+
+
+async def test_what_failed_is_sent_again_with_a_row_and_an_id_of_its_own() -> None:
+    async def fail_even_ones_twice(call: Call) -> None:
+        index, _, attempt = call.headers["x-request-id"].rpartition("-")[2].partition(".")
+        if int(index) % 2 == 0 and attempt in ("", "2"):
+            await (_error(call) if attempt else _refuse_then(call))
+        else:
+            await call.whole()
+
+    async with target(fail_even_ones_twice) as (url, calls):
+        spec = LoadSpec(url=url, rate=500.0, count=40, stream_fraction=0.0, retries=3, run_id="r")
+        summary, rows = await _run(spec)
+    assert (summary.total, summary.resends, summary.ok, summary.shed, summary.failed) == (80, 40, 40, 20, 20)
+    assert len(rows) == len({row.request_id for row in rows}) == len(calls) == 80
+    story = [row for row in rows if row.request_id.split(".")[0] == "r-4"]
+    assert [(row.request_id, row.attempt, row.status) for row in story] == [
+        ("r-4", 1, 429),
+        ("r-4.2", 2, 500),
+        ("r-4.3", 3, 200),
+    ]
+    assert len({row.intended_ts for row in story}) == 1
+    assert [is_sent_again(row, 3) for row in story] == [True, True, False]
+    assert summary.lag.count == 40, "only arrivals can be late"
+
+
+async def test_a_client_gives_up_after_its_retries() -> None:
+    async with target(_error) as (url, _):
+        summary, rows = await _run(LoadSpec(url=url, rate=500.0, count=10, stream_fraction=0.0, retries=2))
+    assert (summary.total, summary.resends, summary.failed) == (30, 20, 30)
+    assert sorted(row.attempt for row in rows) == [1] * 10 + [2] * 10 + [3] * 10

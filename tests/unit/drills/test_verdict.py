@@ -88,6 +88,10 @@ def test_a_failure_within_the_grace_is_forgiven() -> None:
         ({"loads": (LoadSummary(name="chat", rate=5, arrivals=7, rows=6, lag_p99_s=0.001),)}, "inconclusive"),
         ({"loads": (LoadSummary(name="chat", rate=5, arrivals=7, rows=7, lag_p99_s=0.001),)}, "inconclusive"),
         ({"loads": (LoadSummary(name="chat", rate=5, arrivals=6, rows=6, lag_p99_s=0.02),)}, "inconclusive"),
+        (
+            {"loads": (LoadSummary(name="chat", rate=5, arrivals=6, resends=1, rows=6, lag_p99_s=0.001),)},
+            "inconclusive",
+        ),
         ({"loads": (LoadSummary(name="chat", rate=5, arrivals=6, rows=6),)}, "inconclusive"),
         ({"loads": (LoadSummary(name="chat", rate=5, arrivals=6, rows=6, lag_p99_s=0, problem="x"),)}, "inconclusive"),
         ({"aborted": "key X"}, "aborted-clean"),
