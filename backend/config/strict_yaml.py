@@ -40,6 +40,8 @@ _SIZE_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "K":
     "Ti": 2**40,
 }
 _INT = re.compile(r"[-+]?\d+")
+_UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no YAML text may hold."""
 _FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -112,7 +114,7 @@ def position(text: str, *path: str) -> tuple[int, int]:
 
 def _compose(text: str, source: str) -> yaml.Node | None:
     if len(text.encode("utf-8", "surrogatepass")) > _MAX_BYTES:
-        raise FileError(source, f"the file is larger than {_MAX_BYTES} bytes.", "Split it.")
+        raise FileError(source, f"the file is larger than {_MAX_BYTES} bytes.", "Split it.", 1, 1)
     try:
         depth = 0
         event: Any
@@ -127,10 +129,17 @@ def _compose(text: str, source: str) -> yaml.Node | None:
         raise FileError(source, f"not valid YAML: {error.problem}.", _mend(text, line), line, column) from None
     except (yaml.YAMLError, ValueError, UnicodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        place = place_of(text, match.start() if (match := _UNREADABLE.search(text)) else 0)
         raise FileError(
-            source, f"not valid YAML: {reason}.", "Save it as UTF-8 text without control characters."
+            source, f"not valid YAML: {reason}.", "Save it as UTF-8 text without control characters.", *place
         ) from None
     return node
+
+
+def place_of(text: str, offset: int) -> tuple[int, int]:
+    """Line and column (from 1) of a character."""
+    before = text[:offset]
+    return before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1
 
 
 def _mend(text: str, line: int) -> str:
@@ -187,11 +196,13 @@ class _Converter:
 
     def _pairs(self, node: yaml.Node, path: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
         if not isinstance(node, yaml.MappingNode):
-            raise self.fail(node, f"{path or 'the document'} must be a mapping (key: value).")
+            raise self.fail(
+                node, f"{path or 'the document'} must be a mapping (key: value).", "Write it as lines of `key: value`."
+            )
         seen: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise self.fail(key, "a key must be plain text.")
+                raise self.fail(key, "a key must be plain text.", "Write one word before the colon.")
             if key.value == "<<" and not key.style:
                 raise self.fail(key, "merge keys (<<) are not allowed.", "Write the keys out.")
             if key.value in seen:
@@ -249,12 +260,12 @@ class _Converter:
 
     def _scalar(self, node: yaml.Node, kind: Any, path: str) -> Any:
         if not isinstance(node, yaml.ScalarNode):
-            raise self.fail(node, f"{path} must be a single value, not a list or mapping.")
+            raise self.fail(node, f"{path} must be a single value, not a list or mapping.", "Write one value.")
         text, plain = str(node.value), not node.style
         try:
             return _read_scalar(text, plain, kind)
         except ValueError as error:
-            raise self.fail(node, f"{path}: `{text[:80]}` does not fit: {error}.") from None
+            raise self.fail(node, f"{path}: `{text[:80]}` does not fit: {error}.", _remedy(text, kind)) from None
 
 
 def _later(first: FileError | None, second: FileError) -> FileError:
@@ -267,6 +278,17 @@ def _later(first: FileError | None, second: FileError) -> FileError:
 def _narrowness(kind: Any) -> int:
     order: list[Any] = [bool, int, float, Duration, ByteSize, str]
     return order.index(kind) if kind in order else -1
+
+
+def _remedy(text: str, kind: Any) -> str:
+    """What to write instead of a scalar that does not fit."""
+    if typing.get_origin(kind) is typing.Literal:
+        close = difflib.get_close_matches(text, [str(value) for value in typing.get_args(kind)], n=1)
+        return f"Perhaps `{close[0]}` was meant." if close else "Write what is allowed there."
+    words = {bool: "Write true or false, without quotes.", str: "Write some text, in quotes where YAML reads it anew."}
+    if kind in (int, float):
+        return "Write a number, without unit and quotes."
+    return words.get(kind, "Write it as said.")
 
 
 def _read_scalar(text: str, plain: bool, kind: Any) -> Any:

@@ -19,6 +19,7 @@ from backend.drills.expression import Expr, ExpressionError
 from backend.drills.expression_types import RATE, Kind, Place, Scope, compile_expression, mentions
 
 Path = tuple[str | int, ...]
+_EXAMPLE = "Write e.g. `failed(chat, last=5s) > 10`, or a rate like `5/s`."
 
 
 class Expectation(msgspec.Struct, frozen=True):
@@ -104,7 +105,7 @@ class _Checker:
             lengths = 1 <= mix.prompt_tokens_min <= mix.prompt_tokens_max
             if mix.max_tokens < 1 or not lengths or not 0.0 <= mix.stream_share <= 1.0 or mix.deadline <= 0:
                 message = "max_tokens, prompt lengths, stream_share (0..1) or deadline out of range."
-                self.fail(("load", name, "request"), message, "")
+                self.fail(("load", name, "request"), message, "Give each a value that can be.")
             self._answers(name, load)
         if not self._scenario.load:
             self.fail(("load",), "no load: nothing could be proven.", "Declare at least one load.")
@@ -116,21 +117,21 @@ class _Checker:
         if load.check.golden is not None and load.kind != "embeddings":
             self.fail((*path, "check", "golden"), f"{load.kind} has no vectors to compare.", "Remove `check`.")
         if not 0.0 < load.check.cosine_min <= 1.0:
-            self.fail((*path, "check", "cosine_min"), "cosine_min must be above 0 and at most 1.", "")
+            self.fail((*path, "check", "cosine_min"), "cosine_min must be above 0 and at most 1.", "Write e.g. 0.9999.")
 
     def _target(self, name: str, target: files.Target, path: Path) -> None:
         if target.is_pool:
             if (target.workload is None) == (target.role is None):
-                self.fail(path, f"target `{name}` needs exactly one of workload, role or from.", "")
+                self.fail(path, f"target `{name}` needs exactly one of workload, role or from.", "Write one.")
             if target.index is not None or target.pick is not None:
                 self.fail(path, f"target `{name}` is a pool: index and pick belong to a replica.", "Add `from`.")
             if target.replicas is not None and target.replicas < 1:
-                self.fail((*path, "replicas"), "replicas must be at least 1.", "")
+                self.fail((*path, "replicas"), "replicas must be at least 1.", "Write 1 or more.")
             return
         if target.workload or target.role or target.replicas is not None:
-            self.fail(path, f"target `{name}` takes `from` and index or pick, nothing else.", "")
+            self.fail(path, f"target `{name}` takes `from` and index or pick, nothing else.", "Remove it.")
         if target.index is not None and (target.pick is not None or target.index < 0):
-            self.fail(path, f"target `{name}` needs one of index (from 0) or pick.", "")
+            self.fail(path, f"target `{name}` needs one of index (from 0) or pick.", "Write one.")
         self._known((*path, "from"), "pool", target.source or "")
 
     def _known(self, path: Path, what: str, name: str) -> None:
@@ -152,7 +153,7 @@ class _Checker:
         for p, phase in enumerate(scenario.phases):
             path: Path = ("phases", p)
             if phase.gate and (p or phase.inject):
-                self.fail((*path, "gate"), "only the first phase can be the gate, and it injects nothing.", "")
+                self.fail((*path, "gate"), "only the first phase can be the gate, and it injects nothing.", "Move it.")
             for i, healed in enumerate(phase.heal):
                 if healed not in live:
                     known = ", ".join(sorted(live)) or "none"
@@ -164,14 +165,14 @@ class _Checker:
             for load, wanted in phase.hold.min_requests.items():
                 self._known((*path, "hold", "min_requests", load), "load", load)
                 if wanted < 0:
-                    self.fail((*path, "hold", "min_requests", load), "a sample cannot be negative.", "")
+                    self.fail((*path, "hold", "min_requests", load), "a sample cannot be negative.", "Write 0 or more.")
         held = sum(phase.hold.duration for phase in scenario.phases)
         if held > scenario.safety.max_runtime:
             self.fail(("safety", "max_runtime"), f"the phases alone take {held:g} s.", "Raise max_runtime.")
         self._lifetimes()
         lease = scenario.safety.lease
         if lease.heartbeat < 0.05 or lease.expires < 2 * lease.heartbeat:
-            self.fail(("safety", "lease"), "the lease must outlast two heartbeats of at least 50 ms.", "")
+            self.fail(("safety", "lease"), "the lease must outlast two heartbeats of at least 50 ms.", "Lengthen it.")
 
     def _injection(self, injection: files.Injection, path: Path) -> None:
         traits = FAULTS[injection.fault]
@@ -291,7 +292,7 @@ class _Checker:
         try:
             return compile_expression(text, scope, wanted)
         except ExpressionError as error:
-            self.fail(path, f"in `{text[:120]}`: {error.message}", error.next_step, error.column)
+            self.fail(path, f"in `{text[:120]}`: {error.message}", error.next_step or _EXAMPLE, error.column)
 
 
 _SPOILS_STARTS = frozenset({"process.slow-start", "process.crash-loop"})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from backend.contract.errors import UsageError
+from backend.config.strict_yaml import place_of
+from backend.contract.errors import FileError, UsageError
 from backend.drills.check import Compiled, load_scenario
 
 LIBRARY_DIR = Path(__file__).parent / "library"
@@ -38,9 +39,16 @@ def find(name_or_path: str) -> Path:
 def load(name_or_path: str) -> Compiled:
     """Find, read and check a drill. Raises UsageError or FileError."""
     path = find(name_or_path)
+    source = f"library/{path.name}" if path.parent == LIBRARY_DIR else str(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.", "Check its permissions and that it is UTF-8.") from error
-    shipped = path.parent == LIBRARY_DIR
-    return load_scenario(text, f"library/{path.name}" if shipped else str(path))
+        raw = path.read_bytes()
+        text = raw.decode()
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}.", "Check that it is a file you may read."
+        ) from error
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode()
+        place = place_of(before, len(before))
+        raise FileError(source, "not UTF-8 text.", "Save it as UTF-8.", *place) from None
+    return load_scenario(text, source)
