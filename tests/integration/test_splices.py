@@ -248,3 +248,31 @@ async def test_replica_without_a_process_cannot_be_spliced() -> None:
         with pytest.raises(TrinityError, match="no process"):
             await s.splices.splice("llm-9")
         await s.splices.unsplice("llm-9")
+
+
+async def test_long_stream_outlives_the_unsplice_and_another_splice_need_not_wait() -> None:
+    async with stage(replicas=1) as (s, http):
+        first = await s.splices.splice("llm-0")
+        wish = {"stream": True, "tokens": 30, "gap_s": 0.05}
+        running = asyncio.create_task(http.post(s.bench.url, json=wish))
+        await until(lambda: any(w.in_flight for w in s.bench.edge.observe().workloads), what="under way")
+        began = time.monotonic()
+        await s.splices.unsplice("llm-0")
+        second = await s.splices.splice("llm-0")
+        assert time.monotonic() - began < 1.0 and not running.done()
+        assert second.socket_path != first.socket_path and psutil.pid_exists(first.pid)
+        assert (await running).text.endswith("data: [DONE]\n\n")
+        await until(lambda: not psutil.pid_exists(first.pid), what="the first proxy ended")
+
+
+async def test_taking_down_does_not_wait_for_a_proxy_that_drains() -> None:
+    async with stage(replicas=1) as (s, http):
+        await s.splices.splice("llm-0")
+        running = asyncio.create_task(http.post(s.bench.url, json={"first_s": 30}))
+        await until(lambda: any(w.in_flight for w in s.bench.edge.observe().workloads), what="under way")
+        await s.splices.unsplice("llm-0")
+        began = time.monotonic()
+        await s.splices.stop()
+        assert time.monotonic() - began < 4.0
+        s.bench.engines["llm-0"].kill()
+        assert (await running).status_code == 503

@@ -70,7 +70,7 @@ def compose(orders: Sequence[FaultOrder], *, poison: str | None, answered: bool 
 
     own = None if answered else next((order for kind in OWN_ANSWERS for order in of(kind)), None)
     marked = next((o for o in of("poison") if poison is not None and o.marker in ("", poison)), None)
-    ending = min(of("truncate", "cut"), key=lambda order: order.after_bytes, default=None)
+    ending = min(of("truncate", "cut"), key=lambda order: (order.after_bytes, order.kind, order.id), default=None)
     return Plan(
         own=own,
         poison=marked if own is None else None,

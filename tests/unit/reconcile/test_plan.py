@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from backend.contract.words import Phase, SlotState
@@ -18,6 +19,7 @@ from backend.reconcile.plan import (
     StartRollout,
     Step,
     Undrain,
+    in_service,
     plan,
 )
 from tests.unit.reconcile.model import replica, slot, spec, wanted
@@ -43,6 +45,23 @@ def test_a_name_that_is_still_leaving_is_not_given_again() -> None:
     assert plan(gone) == (Create("llm", "llm-1"),), "its slot may yet have to be emptied"
     orphan = Situation(specs=(spec(),), wanted=wanted(1), slots=(slot("llm-0"),))
     assert plan(orphan) == (Clear("llm", "llm-0"), Create("llm", "llm-1"))
+
+
+def test_spliced_replica_is_led_through_its_proxy_and_straight_again() -> None:
+    own, through = replica("llm-0"), msgspec.structs.replace(replica("llm-0"), via_port=30000)
+    checked = msgspec.structs.replace(through, health_port=20001, via_health_port=30001)
+    straight, led = slot("llm-0"), slot("llm-0", port=30000)
+    fill = (Fill("llm", "llm-0"),)
+    for status, held, steps in (
+        (own, straight, ()),
+        (through, straight, fill),
+        (through, led, ()),
+        (own, led, fill),
+        (checked, led, fill),
+        (checked, msgspec.structs.replace(led, check_port=30001), ()),
+    ):
+        assert plan(Situation(specs=(spec(),), wanted=wanted(1), replicas=(status,), slots=(held,))) == steps
+        assert in_service(spec(), status, held, down=False) == (not steps)
 
 
 @dataclass
