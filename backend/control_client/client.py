@@ -130,7 +130,7 @@ class ControlClient:
     async def drill_compare(self, reference: str, run_id: str) -> dict[str, Any]:
         """A run against an earlier one, by statistics (`backend.drills.compare.Comparison`)."""
         url = f"/v1/drill-runs/{_quoted(run_id)}/compare?with={_quoted(reference)}"
-        return await self._post(url, {}, dict[str, Any], timeout_s=60.0)
+        return await self._call("GET", url, None, dict[str, Any], 60.0)
 
     async def drill_file(self, run_id: str, kind: str) -> bytes:
         """A run's report as `json`, `html`, `md` or `junit`."""

@@ -7,7 +7,10 @@
 | GET /v1/rows/{table}?since_ts=&until_ts=&limit=&where= | newest rows of a ledger table |
 | GET /v1/logs?replicas=&since_ts=&until_ts=&limit=, /v1/logs/follow | lines of the replicas |
 | GET /v1/replicas/{name} | everything known of one replica |
-| GET /v1/drills, /v1/edge/{stat,config,errors} | drills one can run; HAProxy's own words |
+| GET /v1/drills?plans=, /v1/drills/{name} | drills one can run; one with what it would do now |
+| GET /v1/drill-runs?limit= | finished runs, newest first |
+| GET /v1/drill-runs/{run}, /{run}/{kind}, /{run}/compare?with= | its report.json; json, html, md, junit; statistics |
+| GET /v1/edge/{stat,config,errors} | HAProxy's own words |
 | POST /v1/actions/preview, /v1/actions | preview and perform an ActionRequest |
 | POST /v1/rows/requests | rows of a load generator outside the daemon (vantage `client` only) |
 | POST /v1/apply/diff, /v1/shutdown | what a trinity.yaml would change; end fleet and daemon |
@@ -33,6 +36,7 @@ from backend.contract.control import (
     ActionPreview,
     ActionRequest,
     DrillInfo,
+    DrillView,
     ErrorInfo,
     Frame,
     LogWindow,
@@ -65,7 +69,11 @@ class ControlSurface(Protocol):
     ) -> LogWindow: ...
     def follow_logs(self, replicas: list[str] | None, since_ts: float) -> AsyncIterator[Sequence[LogRow]]: ...
     def raw(self, replica: str) -> dict[str, Any]: ...
-    async def drills(self) -> Sequence[DrillInfo]: ...
+    async def drills(self, *, plans: bool) -> Sequence[DrillInfo]: ...
+    async def drill(self, name: str) -> DrillInfo: ...
+    async def drill_runs(self, limit: int) -> Sequence[DrillView]: ...
+    async def drill_file(self, run_id: str, kind: str) -> bytes: ...
+    async def drill_compare(self, reference: str, run_id: str) -> msgspec.Struct: ...
     async def edge_text(self, what: str) -> str: ...
     async def preview(self, request: ActionRequest) -> ActionPreview: ...
     async def perform(self, request: ActionRequest) -> ActionRow: ...
@@ -196,8 +204,26 @@ class _Handlers:
     async def replica(self, request: Request) -> Response:
         return _json(self._surface.raw(request.path_params["name"]))
 
-    async def drills(self, _: Request) -> Response:
-        return _json(await self._surface.drills())
+    async def drills(self, request: Request) -> Response:
+        return _json(await self._surface.drills(plans=request.query_params.get("plans", "1") != "0"))
+
+    async def drill(self, request: Request) -> Response:
+        return _json(await self._surface.drill(request.path_params["name"]))
+
+    async def drill_runs(self, request: Request) -> Response:
+        return _json(await self._surface.drill_runs(_limit(request, 100)))
+
+    async def drill_report(self, request: Request) -> Response:
+        report = await self._surface.drill_file(request.path_params["run"], "json")
+        return Response(report, media_type="application/json")
+
+    async def drill_file(self, request: Request) -> Response:
+        found = await self._surface.drill_file(request.path_params["run"], request.path_params["kind"])
+        return _json({"text": found.decode()})
+
+    async def drill_compare(self, request: Request) -> Response:
+        reference = request.query_params.get("with", "")
+        return _json(await self._surface.drill_compare(reference, request.path_params["run"]))
 
     async def edge(self, request: Request) -> Response:
         return _json({"text": await self._surface.edge_text(request.path_params["what"])})
@@ -234,6 +260,11 @@ def control_app(surface: ControlSurface) -> Starlette:
         "/v1/logs/follow": on.follow,
         "/v1/replicas/{name}": on.replica,
         "/v1/drills": on.drills,
+        "/v1/drills/{name}": on.drill,
+        "/v1/drill-runs": on.drill_runs,
+        "/v1/drill-runs/{run}": on.drill_report,
+        "/v1/drill-runs/{run}/compare": on.drill_compare,
+        "/v1/drill-runs/{run}/{kind}": on.drill_file,
         "/v1/edge/{what}": on.edge,
     }
     post: dict[str, Handler] = {

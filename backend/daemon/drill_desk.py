@@ -6,20 +6,23 @@ Owns the one runner. Faults do not pass here: they go from the run through its h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from backend.actions.executor import Effect
 from backend.contract.control import ActionRequest, DrillInfo, DrillView
 from backend.contract.errors import Refused, TrinityError, UsageError
 from backend.contract.words import DrillOutcome, Risk, Severity
 from backend.daemon.drill_host import DaemonHost
+from backend.daemon.drill_runs import DrillShelf
 from backend.daemon.outside.desk import OutsideRuns
 from backend.daemon.outside.order import ObserverOrder
 from backend.drills import outside, store
 from backend.drills.check import Compiled, load_scenario
-from backend.drills.library import library, load
+from backend.drills.library import load
 from backend.drills.loads import GeneratorLoads
 from backend.drills.runner import DrillRunner
 
@@ -42,6 +45,7 @@ class DaemonDrills:
             lost=lambda _: self._recover(),
         )
         self._recovery: asyncio.Task[None] | None = None
+        self.shelf = DrillShelf(parts.paths.drills_dir)
         self._last: dict[str, DrillView] = {}
 
     def preview(self, request: ActionRequest) -> Effect:
@@ -112,22 +116,28 @@ class DaemonDrills:
             self._last[view.name] = view
         return view
 
-    async def infos(self) -> Sequence[DrillInfo]:
-        """Every shipped drill with what it would do now."""
-        return [self._info(name) for name in library()]
+    async def infos(self, *, plans: bool = True) -> Sequence[DrillInfo]:
+        """Every shipped drill with its last run; with `plans` what each would do now."""
+        last = {**await self.shelf.last(), **self._last}
+        return [self._info(compiled, last, planned=plans) for compiled in await self.shelf.drills()]
 
-    def _info(self, name: str) -> DrillInfo:
-        compiled = load(name)
+    async def info(self, name: str) -> DrillInfo:
+        """One shipped drill with what it would do now. Raises UsageError."""
+        compiled = await self.shelf.drill(name)
+        return self._info(compiled, {**await self.shelf.last(), **self._last}, planned=True)
+
+    def _info(self, compiled: Compiled, last: Mapping[str, DrillView], *, planned: bool) -> DrillInfo:
         scenario = compiled.scenario
-        plan = self.runner.plan(compiled)
+        plan = self.runner.plan(compiled) if planned else None
+        view = last.get(scenario.name)
         return DrillInfo(
-            name=name,
+            name=scenario.name,
             title=scenario.title,
             tags=tuple(scenario.tags),
             description=scenario.about,
             path=compiled.source,
-            plan=(*(f"Refused: {why}" for why in plan.refusals), *plan.lines),
-            last=self._last.get(scenario.name),
+            plan=() if plan is None else (*(f"Refused: {why}" for why in plan.refusals), *plan.lines),
+            last=None if view is None else msgspec.structs.replace(view, buckets=()),
         )
 
     async def recover(self) -> None:

@@ -20,6 +20,7 @@ from backend.contract.control import (
     ActionPreview,
     ActionRequest,
     DrillInfo,
+    DrillView,
     Frame,
     LogWindow,
     SeriesPoint,
@@ -31,6 +32,7 @@ from backend.contract.rows import ActionRow, LogRow, RequestRow, Row, Scalar
 from backend.contract.words import ActionOutcome, Vantage
 from backend.daemon.api import control_app
 from backend.daemon.parts import Parts
+from backend.drills.compare import Comparison
 from backend.ledger.logs import Follower, LogReader
 from backend.reconcile.diff import diff
 from backend.telemetry.exporter import Exposition
@@ -195,8 +197,20 @@ class Trinityd:
                 return {name: msgspec.to_builtins(value) for name, value in known.items()}
         raise unknown("replica", replica, [v.status.name for v in self.snapshot().replicas])
 
-    async def drills(self) -> Sequence[DrillInfo]:
-        return await self.parts.drills.infos()
+    async def drills(self, *, plans: bool) -> Sequence[DrillInfo]:
+        return await self.parts.drills.infos(plans=plans)
+
+    async def drill(self, name: str) -> DrillInfo:
+        return await self.parts.drills.info(name)
+
+    async def drill_runs(self, limit: int) -> Sequence[DrillView]:
+        return await self.parts.drills.shelf.runs(limit)
+
+    async def drill_file(self, run_id: str, kind: str) -> bytes:
+        return await self.parts.drills.shelf.file(run_id, kind)
+
+    async def drill_compare(self, reference: str, run_id: str) -> Comparison:
+        return await self.parts.drills.shelf.compare(reference, run_id)
 
     async def edge_text(self, what: str) -> str:
         edge = self.parts.edge

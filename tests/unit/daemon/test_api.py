@@ -65,9 +65,25 @@ class Surface:
         self._note("raw", replica)
         return {}
 
-    async def drills(self) -> list[Any]:
-        self._note("drills")
+    async def drills(self, *, plans: bool) -> list[Any]:
+        self._note("drills", plans)
         return []
+
+    async def drill(self, name: str) -> Any:
+        self._note("drill", name)
+        return {"name": name}
+
+    async def drill_runs(self, limit: int) -> list[Any]:
+        self._note("drill-runs", limit)
+        return []
+
+    async def drill_file(self, run_id: str, kind: str) -> bytes:
+        self._note("drill-file", run_id, kind)
+        return b'{"run_id": "r"}'
+
+    async def drill_compare(self, reference: str, run_id: str) -> Any:
+        self._note("drill-compare", reference, run_id)
+        return {"reference": reference}
 
     async def edge_text(self, what: str) -> str:
         self._note("edge", what)
@@ -199,3 +215,22 @@ async def test_what_is_not_there_is_404_and_a_wrong_method_405() -> None:
     async with client(Surface()) as http:
         assert (await http.get("/v1/nothing")).status_code == 404
         assert (await http.get("/v1/shutdown")).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/v1/drills", ("drills", True)),
+        ("/v1/drills?plans=0", ("drills", False)),
+        ("/v1/drills/edge-kill", ("drill", "edge-kill")),
+        ("/v1/drill-runs?limit=7", ("drill-runs", 7)),
+        ("/v1/drill-runs/r-1", ("drill-file", "r-1", "json")),
+        ("/v1/drill-runs/r-1/html", ("drill-file", "r-1", "html")),
+        ("/v1/drill-runs/r-1/compare?with=r-0", ("drill-compare", "r-0", "r-1")),
+    ],
+)
+async def test_drills_and_their_runs_are_asked_for_by_name(path: str, asked: tuple[Any, ...]) -> None:
+    surface = Surface()
+    async with client(surface) as http:
+        assert (await http.get(path)).status_code == 200
+    assert surface.asked == [asked]
