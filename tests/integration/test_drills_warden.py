@@ -243,22 +243,25 @@ def holder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Iterator
         one.close()
 
 
-def test_a_holder_is_asked_to_let_go_and_one_that_hangs_delays_nobody(
+def test_a_holder_is_asked_to_let_go_and_those_that_hang_delay_nobody(
     tmp_path: Path, holder: Callable[..., Holder], stopped: Callable[..., Stopped], warden: Start
 ) -> None:
-    plain, hanging, late = holder("a", "latency"), holder("b", "latency", "hangs"), stopped("llm-2")
+    first, plain = stopped("llm-0"), holder("a", "latency")
+    hanging = [holder(f"h{index}", "latency", "hangs") for index in range(4)]
     process = warden(30.0)
     assert process.stdin is not None
     process.stdin.close()
-    assert wait_for(late.runs) < 1.5
-    assert wait_for(lambda: [u.id for u in undo_log.pending(undo_log.read(tmp_path))] == ["b"]) < 2.0
-    hanging.process.kill()
-    hanging.process.wait()
+    assert wait_for(first.runs) < 1.0, "although four were injected later, and so come first"
+    ids = [one.undo.id for one in reversed(hanging)]
+    assert wait_for(lambda: [u.id for u in undo_log.pending(undo_log.read(tmp_path))] == ids) < 2.0
+    for one in hanging:
+        one.process.kill()
+        one.process.wait()
     wait_for(lambda: undo_log.pending(undo_log.read(tmp_path)) == [])
     assert process.wait(10) == 0
     said = {entry.id: entry.detail for entry in undo_log.read(tmp_path) if isinstance(entry, Result)}
     assert "taken away by its shim" in said[plain.undo.id]
-    assert "its holder has ended" in said[hanging.undo.id]
+    assert "its holder has ended" in said[hanging[0].undo.id]
 
 
 @pytest.mark.parametrize("behaviour", ["hangs", "dies"])

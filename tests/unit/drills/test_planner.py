@@ -47,6 +47,43 @@ def test_a_plan_says_what_it_does_and_what_it_can_prove() -> None:
     assert planned().wall_s < 30
 
 
+def with_fault(injection: str, safety: str = "{}") -> str:
+    old = 'process.kill, target: victim, when: "in_flight(victim) >= 1", verify: [pid_gone]'
+    text = MINIMAL.replace(old, injection).replace("title: a tiny drill", f"title: t\nsafety: {safety}")
+    return text.replace(', "detect(kill-a) <= 100ms"', "")
+
+
+def test_a_plan_describes_each_fault_by_what_it_does_takes_and_leaves() -> None:
+    text = "\n".join(planned(with_fault("net.latency, target: pool, latency: 50ms, verify: [holder_active]")).lines)
+    assert "net.latency (latency 0.05) on pool" in text
+    assert "delay bytes each way" in text
+    assert "its proxy takes it away (warden: without the daemon; by itself after 60 s)" in text
+    text = "\n".join(planned(with_fault("workload.scale, target: pool, replicas: 1, verify: [action_done]")).lines)
+    assert "scale back to the count it had" in text
+
+
+@pytest.mark.parametrize(
+    ("injection", "safety", "why"),
+    [
+        ("net.blackhole, target: pool, verify: [holder_active]", "{}", "keep_healthy is 1"),
+        ("net.blackhole, target: pool, verify: [holder_active]", "{blast_radius: {keep_healthy: 0}}", "max_down is 1"),
+        ("net.blackhole, target: pool, verify: [holder_active]", "{blast_radius: {keep_healthy: 0, max_down: 2}}", ""),
+        ("net.blackhole, target: pool, share: 0.5, verify: [holder_active]", "{}", ""),
+        (
+            "health.lie, target: victim, status: 503, verify: [holder_active]",
+            "{blast_radius: {max_down: 0}}",
+            "max_down",
+        ),
+        ("health.lie, target: victim, status: 200, verify: [holder_active]", "{blast_radius: {max_down: 0}}", ""),
+        ("workload.scale, target: pool, replicas: 0, verify: [action_done]", "{}", "keep_healthy is 1"),
+        ("edge.kill, target: pool, verify: [edge_replaced]", "{}", ""),
+    ],
+)
+def test_what_counts_as_taking_a_replica_away(injection: str, safety: str, why: str) -> None:
+    refusals = " ".join(planned(with_fault(injection, safety)).refusals)
+    assert (why in refusals) if why else not refusals, refusals
+
+
 TWO_KILLS = MINIMAL.replace(
     'when: "in_flight(victim) >= 1", verify: [pid_gone]}',
     "respawn: held, verify: [pid_gone]}\n      - {id: b, fault: process.kill, target: victim, verify: [pid_gone]}",

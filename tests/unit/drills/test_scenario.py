@@ -66,6 +66,49 @@ MISTAKES = [
 ]
 
 
+FAULT_MISTAKES = [
+    ("process.stop, target: victim, code: 3, verify: [proc_state_T]", "process.stop takes no `code`", "takes scope"),
+    ("process.exit, target: victim, verify: [pid_gone]", "process.exit needs `code`", "Add code: 3"),
+    ("process.exit, target: victim, code: 300, verify: [pid_gone]", "code must be 0 to 255", "code: 3"),
+    ("process.stop, target: victim, scope: engine, verify: [proc_state_T]", "(scope: engine)", "thread_stopped"),
+    ("process.stop, target: victim, verify: [thread_stopped]", "proves nothing about process.stop", "proc_state_T"),
+    ("process.stop, target: victim, scope: engine, verify: [api_still_200]", "alone proves no fault", "no_progress"),
+    ("process.kill, target: pool, verify: [pid_gone]", "unknown replica `pool`", "victim"),
+    ("edge.kill, target: victim, verify: [edge_replaced]", "unknown pool `victim`", "pool"),
+    ("net.latency, target: pool, verify: [holder_active]", "net.latency needs `latency`", "latency: 200ms"),
+    ("net.latency, target: pool, latency: 0s, verify: [holder_active]", "latency must be above 0", "200ms"),
+    ("net.reset, target: pool, share: 1.5, verify: [holder_active]", "share must be above 0 and at most 1", "0.5"),
+    ("http.error, target: pool, status: 99, verify: [holder_active]", "100 to 599", "status: 503"),
+    ("cpu.burn, target: victim, cores: 0, verify: [holder_active]", "cores must be above 0", "cores: 1.0"),
+    ("workload.scale, target: pool, verify: [action_done]", "workload.scale needs `replicas`", "replicas: 2"),
+    ("net.reset, target: nobody, verify: [holder_active]", "unknown target `nobody`", "pool, victim"),
+    ("edge.kill, target: pool, signal: KILL, verify: [edge_replaced]", "edge.kill takes no `signal`", "Remove it"),
+    ("net.reset, target: pool, verify: [pid_gone]", "proves nothing about net.reset", "requests_affected"),
+    ("net.reset, target: pool, within: 0s, verify: [holder_active]", "within must be above 0", "within: 20s"),
+]
+
+
+@pytest.mark.parametrize(("injection", "message", "remedy"), FAULT_MISTAKES)
+def test_each_fault_takes_its_own_keys_only(injection: str, message: str, remedy: str) -> None:
+    old = 'process.kill, target: victim, when: "in_flight(victim) >= 1", verify: [pid_gone]'
+    assert old in MINIMAL
+    with pytest.raises(FileError) as caught:
+        load_scenario(MINIMAL.replace(old, injection), "t.yaml")
+    assert message in caught.value.message
+    assert remedy in caught.value.next_step
+    assert caught.value.line == 22
+    assert caught.value.column >= 9
+
+
+def test_a_time_limit_that_ends_a_fault_too_early_is_a_mistake() -> None:
+    text = MINIMAL.replace("process.kill", "process.stop").replace("[pid_gone]", "[proc_state_T]")
+    assert load_scenario(text, "t.yaml")
+    with pytest.raises(FileError, match="lasts 2 s and more, fault_ttl ends it after 2 s"):
+        load_scenario(text.replace("title: a tiny drill", "title: t\nsafety: {fault_ttl: 2s}"), "t.yaml")
+    healed = text.replace("name: recovery\n", "name: recovery\n    heal: [kill-a]\n")
+    assert load_scenario(healed.replace("title: a tiny drill", "title: t\nsafety: {fault_ttl: 2s}"), "t.yaml")
+
+
 @pytest.mark.parametrize(("old", "new", "message", "line", "column"), MISTAKES)
 def test_each_mistake_has_its_place(old: str, new: str, message: str, line: int, column: int) -> None:
     assert old in MINIMAL
