@@ -141,8 +141,7 @@ class Splices:
     async def stop(self) -> None:
         """End every proxy at once: replicas and edge are being taken down."""
         await self._stop_following()
-        proxies = list(self._proxies.values())
-        self._proxies.clear()
+        proxies, self._proxies = list(self._proxies.values()), {}
         self._draining.clear()
         for proxy in proxies:
             proxy.ending = True
@@ -404,10 +403,8 @@ class Splices:
         return next((slot.port for slot in slots), None)
 
     def _health_paths(self, workload: str) -> tuple[str, ...]:
-        spec = next((spec for spec in self._specs() if spec.name == workload), None)
-        if spec is None:
-            return ()
-        probes = (spec.probes.startup, spec.probes.readiness, spec.probes.liveness)
+        specs = [spec.probes for spec in self._specs() if spec.name == workload]
+        probes = [probe for spec in specs for probe in (spec.startup, spec.readiness, spec.liveness)]
         return tuple({probe.path for probe in probes if probe is not None and probe.kind == "http"})
 
     def _event(self, kind: str, severity: Severity, subject: str, message: str, **attributes: Scalar) -> None:

@@ -13,7 +13,7 @@ _AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 
 class End(asyncio.Protocol):
-    """One socket. Callbacks: connected, bytes, end of file, lost (with why), and whether it takes bytes now."""
+    """One socket. Callbacks: connected, bytes, end of file, lost (with why)."""
 
     def __init__(
         self,
@@ -22,9 +22,10 @@ class End(asyncio.Protocol):
         data: Callable[[bytes], None],
         eof: Callable[[], None],
         lost: Callable[[Exception | None], None],
-        blocked: Callable[[bool], None],
     ) -> None:
-        self._made, self._data, self._eof, self._lost, self._blocked = made, data, eof, lost, blocked
+        self._made, self._data, self._eof, self._lost = made, data, eof, lost
+        self.blocked: Callable[[bool], None] = lambda _blocked: None
+        """Told when it takes no more bytes, and when it does again."""
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self.gone = False
@@ -85,7 +86,7 @@ class End(asyncio.Protocol):
         self._lost(exc)
 
     def pause_writing(self) -> None:
-        self._blocked(True)
+        self.blocked(True)
 
     def resume_writing(self) -> None:
-        self._blocked(False)
+        self.blocked(False)

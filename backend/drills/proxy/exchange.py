@@ -54,6 +54,10 @@ class Exchange:
         self.counted: set[str] = set()
 
     @property
+    def method(self) -> bytes:
+        return b"GET" if self.head is None else self.head.method
+
+    @property
     def poison(self) -> str | None:
         marker = None if self.head is None else self.head.headers.get(_POISON)
         return None if marker is None else marker.decode("latin-1")

@@ -58,19 +58,20 @@ class _Item:
 
 
 class Lane:
-    """`emit` gets bytes and `full` is told when too much waits (and when no longer); `mono` gives seconds."""
+    """`emit` gets bytes; `full_changed` is called when too much waits, and when no longer; `mono` gives seconds."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         mono: Callable[[], float],
         emit: Callable[[bytes], None],
-        full: Callable[[bool], None],
+        full_changed: Callable[[], None],
     ) -> None:
-        self._loop, self._mono, self._emit, self._full = loop, mono, emit, full
+        self._loop, self._mono, self._emit, self._full_changed = loop, mono, emit, full_changed
         self._queue: deque[_Item] = deque()
         self._waiting_bytes = 0
-        self._is_full = False
+        self.full = False
+        """Whether too much waits."""
         self._blocked = False
         self._closed = False
         self._pumping = False
@@ -169,7 +170,7 @@ class Lane:
             payload()
 
     def _tell_full(self) -> None:
-        full = self._waiting_bytes > (HIGH_BYTES // 4 if self._is_full else HIGH_BYTES)
-        if full != self._is_full and not self._closed:
-            self._is_full = full
-            self._full(full)
+        full = self._waiting_bytes > (HIGH_BYTES // 4 if self.full else HIGH_BYTES)
+        if full != self.full and not self._closed:
+            self.full = full
+            self._full_changed()

@@ -36,22 +36,21 @@ class Relay:
 
     def __init__(self, site: Site, *, health: bool) -> None:
         self._site, self._health = site, health
-        self._forward = Lane(site.loop, site.mono, self._to_target, self._forward_full)
-        self._backward = Lane(site.loop, site.mono, self._to_client, self._backward_full)
         self.client = End(
             made=self._accepted,
             data=self._client_data,
             eof=self._client_eof,
             lost=self._client_lost,
-            blocked=self._backward.block,
         )
         self._target = End(
             made=self._connected,
             data=self._target_data,
             eof=self._target_eof,
             lost=self._target_lost,
-            blocked=self._forward.block,
         )
+        self._forward = Lane(site.loop, site.mono, self._to_target, self._pause_client)
+        self._backward = Lane(site.loop, site.mono, self.client.write, lambda: self._target.pause(self._backward.full))
+        self.client.blocked, self._target.blocked = self._backward.block, self._forward.block
         self._forward.block(True)
         self._connecting: asyncio.Task[None] | None = None
         self._held_back = b""
@@ -62,7 +61,6 @@ class Relay:
         self._closed = False
         self._eofs: set[Literal["client", "target"]] = set()
         self._client_ended = False
-        self._backlog_full = False
 
     @property
     def busy(self) -> bool:
@@ -254,7 +252,7 @@ class Relay:
                     raise Malformed("the head of the answer is too long")
                 return b""
             raw, data = exchange.answer_head[: end + 4], exchange.answer_head[end + 4 :]
-            head = parse_answer(raw, b"GET" if exchange.head is None else exchange.head.method)
+            head = parse_answer(raw, exchange.method)
             exchange.answer_head = b""
             if 100 <= head.status < 200 and head.status != 101:
                 self._backward.put(raw)
@@ -405,8 +403,7 @@ class Relay:
             self._forward.put(self._reset)
             return
         closes = exchange.head is None or exchange.head.closes or not exchange.body.complete
-        head_only = exchange.head is not None and exchange.head.method == b"HEAD"
-        answer = own_answer(order, head_only=head_only, closes=closes)
+        answer = own_answer(order, head_only=exchange.method == b"HEAD", closes=closes)
 
         def give() -> None:
             exchange.answer_body = Body("none")
@@ -425,18 +422,8 @@ class Relay:
         else:
             self._target.write(data)
 
-    def _to_client(self, data: bytes) -> None:
-        self.client.write(data)
-
-    def _forward_full(self, full: bool) -> None:
-        self._backlog_full = full
-        self._pause_client()
-
-    def _backward_full(self, full: bool) -> None:
-        self._target.pause(full)
-
     def _pause_client(self) -> None:
-        self.client.pause(self._backlog_full or len(self._held_back) > HIGH_BYTES)
+        self.client.pause(self._forward.full or len(self._held_back) > HIGH_BYTES)
 
     def _close_if_over(self) -> None:
         if len(self._eofs) == 2 and self._forward.empty and self._backward.empty:

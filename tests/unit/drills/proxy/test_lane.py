@@ -50,7 +50,10 @@ class Ends:
         loop: Any = self.loop
         assert not isinstance(loop, asyncio.AbstractEventLoop)
         self.lane = Lane(
-            loop, lambda: self.loop.now, lambda data: self.got.append((self.loop.now, data)), self.full.append
+            loop,
+            lambda: self.loop.now,
+            lambda data: self.got.append((self.loop.now, data)),
+            lambda: self.full.append(self.lane.full),
         )
 
     @property
