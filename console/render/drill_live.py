@@ -44,13 +44,14 @@ def head_lines(run: LiveRun, width: int, height: int) -> list[Line]:
         about = ((elapsed, "text b"), ("" if run.running else " in all", "muted"))
     step = f"phase {run.phase_number} of {len(run.phases)}" if run.phase_number else "preparing"
     phase: Line = ((f"{step}  ", "muted"), (clean(run.phase), "text b")) if run.running else EMPTY
-    stop: Line = (("X", "accent b"), (" stops and undoes everything", "muted")) if run.running else EMPTY
+    how = " stops and undoes everything" if width >= 100 else " stops it"
+    stop: Line = (("X", "accent b"), (how, "muted")) if run.running else EMPTY
     name: Line = ((clean(run.name), "text b"),)
     title: Line = ((clean(run.title), "muted"),) if run.title and run.title != run.name else EMPTY
     if height <= 1 or width < 60:
         short: Line = ((f"{run.phase_number}/{len(run.phases)} ", "muted"), (clean(run.phase), "text"))
         first = fitting([outcome_words(run), about, short if run.running else EMPTY], width, ("  ", "text"))
-        return [first, fitting([name], width), fit_line(count_words(run.counts, width), width)][:height]
+        return [first, fitting([name, stop], width), fit_line(count_words(run.counts, width), width)][:height]
     lines = [
         fitting([outcome_words(run), name, title], width),
         fitting([phase, about, stop, ((clean(run.detail), "warn"),) if run.detail else EMPTY], width, DOT),

@@ -247,6 +247,25 @@ def _proof(report: DrillReport, width: int) -> list[Line]:
         lines += _check(check, width)
     if held:
         lines.append(((f"✓ {units.plural(held, 'check')} held", "ok"),))
+    if report.comparison is not None:
+        lines += [EMPTY, _heading("Compared with the last pass"), *_compared(report.comparison, width)]
+    return lines
+
+
+def _compared(comparison: Comparison, width: int) -> list[Line]:
+    """The outcome of a comparison in a few lines."""
+    if comparison.not_comparable:
+        return _marked(("? ", "warn"), f"Not comparable: {comparison.not_comparable}.", width, "warn")
+    worse = [one for one in comparison.differences if one.regression]
+    better = sum(one.improvement for one in comparison.differences)
+    lines: list[Line] = [((f"↘ {units.plural(len(worse), 'measure')} measurably worse", "error b"),)]
+    if not worse:
+        lines = [((f"= none of {units.plural(len(comparison.differences), 'measure')} is measurably worse", "ok"),)]
+    for one in worse:
+        words = f"{one.phase} {one.load} {one.measure}: {_measured(one, one.reference)} → {_measured(one, one.current)}"
+        lines += _marked(("↘ ", "error b"), words.strip(), width, "text")
+    if better:
+        lines.append(((f"↗ {units.plural(better, 'measure')} measurably better", "ok"),))
     return lines
 
 
@@ -374,15 +393,9 @@ def comparison_lines(comparison: Comparison, width: int) -> list[Line]:
     """This run against an earlier one: what got measurably worse first, then everything."""
     lines: list[Line] = [_heading("Compared with"), *wrapped(comparison.reference, width), EMPTY]
     if comparison.not_comparable:
-        return [*lines, *_marked(("? ", "warn"), f"Not comparable: {comparison.not_comparable}.", width, "warn")]
+        return [*lines, *_compared(comparison, width)]
     worse = [one for one in comparison.differences if one.regression]
-    better = [one for one in comparison.differences if one.improvement]
-    if worse:
-        lines.append(((f"↘ {units.plural(len(worse), 'measure')} measurably worse", "error b"),))
-    elif comparison.differences:
-        lines.append((("= nothing is measurably worse", "ok"),))
-    if better:
-        lines.append(((f"↗ {units.plural(len(better), 'measure')} measurably better", "ok"),))
+    lines += _compared(comparison, width)
     note = "Worse: more than 20 % and 50 ms, and the interval lies above zero. Failures: Fisher's exact test at 5 %."
     lines += [
         EMPTY,

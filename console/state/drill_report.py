@@ -161,6 +161,8 @@ class DrillReport(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] = ()
     record: Record = Record()
     failed: tuple[FailedRequest, ...] = ()
+    comparison: Comparison | None = None
+    """With the last run that passed, where the daemon made one."""
 
 
 def read_report(data: dict[str, Any]) -> DrillReport:

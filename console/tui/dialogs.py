@@ -96,7 +96,7 @@ def confirm_lines(previews: Sequence[ActionPreview], width: int) -> list[Line]:
     return lines
 
 
-class ConfirmDialog(ModalScreen[bool]):
+class ConfirmDialog(ModalScreen[bool | None]):
     """Cancel is chosen until you choose otherwise; a high risk wants `typed` to be typed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -149,7 +149,7 @@ class ConfirmDialog(ModalScreen[bool]):
 
     def action_panic(self) -> None:
         """`X` is there in every moment: nothing of this is done, and drills stop."""
-        self.dismiss(False)
+        self.dismiss(None)
         cast("TrinityApp", self.app).verbs.panic()
 
     def action_yes(self) -> None:

@@ -73,15 +73,18 @@ class Verbs:
         risk = max([at_least, *(preview.risk for _, preview in allowed)], key=_RISKS.index)
         if len(requests) > 1 and risk == Risk.NONE:
             risk = Risk.LOW
-        if risk != Risk.NONE and not await self._confirmed(list(previews), risk):
-            self.app.say("Cancelled; nothing was done.", "muted")
+        answer = True if risk == Risk.NONE else await self._confirmed(list(previews), risk)
+        if not answer:
+            if answer is not None:
+                self.app.say("Cancelled; nothing was done.", "muted")
             return
         for request, preview in allowed:
             row = await self._perform(request, preview)
             if row is not None and then is not None:
                 await then(row)
 
-    async def _confirmed(self, previews: list[ActionPreview], risk: Risk) -> bool:
+    async def _confirmed(self, previews: list[ActionPreview], risk: Risk) -> bool | None:
+        """None where X was the answer, which says its own words."""
         from console.tui.dialogs import ConfirmDialog
 
         allowed = [preview for preview in previews if preview.allowed]
@@ -245,7 +248,7 @@ class Verbs:
             self.app.say(f"✗ X did not get through: {error} Try `trinity drill panic`.", "error b")
             return
         self.app.state.add_actions([row])
-        said = f"⊘ X: {row.result} P or `trinity drill allow` lets drills start again."
+        said = f"⊘ X: {row.result} P lets drills start again."
         self.app.say(said if row.outcome == ActionOutcome.OK else f"✗ X: {row.result}", "warn b")
         self.app.refresh_panels()
 

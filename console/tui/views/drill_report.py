@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from console.tui.app import TrinityApp
 
 RETRY_S: Final = 2.0
+LOW: Final = 16
+"""Lines under which nothing is spent on air."""
 KINDS: Final = {".html": "html", ".json": "json", ".md": "md", ".xml": "junit"}
 
 
@@ -67,6 +70,9 @@ class DrillReportView(View):
     def compose(self) -> ComposeResult:
         yield VerdictBanner(id="report-verdict")
         yield ScrollPanel(self._heading, self._lines, id="report")
+
+    def on_resize(self, _: events.Resize) -> None:
+        self.banner.styles.margin = (0, 0, 1 if self.size.height >= LOW else 0, 0)
 
     def on_mount(self) -> None:
         self._poller = Poller(self.trinity, self._fetch, RETRY_S)
