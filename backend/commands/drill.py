@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from backend.commands.drill_reports import compare_runs, history, report, verify
 from backend.commands.output import Progress, narrate, plain, print_json, print_table
 from backend.commands.place import Place, common, ensure_daemon
 from backend.contract import exit_codes
@@ -62,39 +64,73 @@ def check(place: Place, drill_name: str) -> None:
 @click.argument("drill_name", metavar="DRILL")
 @click.option("--dry-run", is_flag=True, help="Print the plan, inject nothing.")
 @click.option("--detach", is_flag=True, help="Return once it runs; see it in `trinity drill status`.")
+@click.option("--seed", type=int, help="Another seed than the file's: other arrivals, other choices.")
+@click.option(
+    "--confidence", type=float, help="Cut samples to what proves this success ratio, e.g. 0.99 (299 requests)."
+)
+@click.option(
+    "--repeat", metavar="N|ci|certify", help="Run it so often, one after another; the worst exit code counts."
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Copy the reports into this directory.")
 @common()
-def run_drill(place: Place, drill_name: str, dry_run: bool, detach: bool, out: Path | None) -> None:
+def run_drill(
+    place: Place,
+    drill_name: str,
+    dry_run: bool,
+    detach: bool,
+    seed: int | None,
+    confidence: float | None,
+    repeat: str | None,
+    out: Path | None,
+) -> None:
     """Run DRILL (a shipped name or a .yaml path) against the fleet. Ctrl-C undoes the fault and ends it."""
+    from backend.commands.drill_repeat import repetitions, run_repeatedly
     from backend.contract.control import ActionRequest
     from backend.drills.library import load
+    from backend.drills.overrides import adjust
 
-    compiled = load(drill_name)
+    compiled = adjust(load(drill_name), seed=seed, confidence=confidence)
+    times = repetitions(compiled, repeat)
+    if times is not None and detach:
+        raise UsageError("A run that is repeated cannot be left.", "Drop --detach or --repeat.")
     if ensure_daemon(place.paths):
         narrate("Started the fleet for it.")
     args: dict[str, str | int | float | bool | None] = {"yaml": compiled.text, "source": compiled.source}
+    args |= {name: value for name, value in (("seed", seed), ("confidence", confidence)) if value is not None}
     request = ActionRequest(verb=Verb.DRILL_RUN, target=compiled.scenario.name, args=args, actor=place.actor)
     if dry_run:
-        preview = place.run(lambda client: client.preview(request))
-        if place.json:
-            print_json(preview)
-        else:
-            click.echo(preview.summary)
-            for line in preview.effects:
-                click.echo(f"  {line}")
-        if not preview.allowed:
-            raise SystemExit(_refused(preview.refusal))
+        _print_plan(place, request)
         return
-    view = place.run(lambda client: _start_and_watch(client, request, detach, place))
-    if view.report_path is not None and out is not None and not detach:
-        _copy_reports(Path(view.report_path).parent, out)
-    if place.json:
-        print_json(view)
-    else:
-        where = f"  report: {view.report_path}" if view.report_path else ""
-        click.echo(f"{view.name}: {view.outcome}{f' ({view.detail})' if view.detail else ''}{where}")
+
+    def once() -> DrillView:
+        view = place.run(lambda client: _start_and_watch(client, request, detach, place))
+        if view.report_path is not None and out is not None and not detach:
+            _copy_reports(Path(view.report_path).parent, out if times is None else out / view.run_id)
+        if not place.json:
+            where = f"  report: {view.report_path}" if view.report_path else ""
+            click.echo(f"{view.name}: {view.outcome}{f' ({view.detail})' if view.detail else ''}{where}")
+        elif times is None:
+            print_json(view)
+        return view
+
+    if times is not None:
+        raise SystemExit(run_repeatedly(once, times, place))
+    view = once()
     if not detach:
         raise SystemExit(exit_codes.DRILL_EXIT_CODES[view.outcome])
+
+
+def _print_plan(place: Place, request: ActionRequest) -> None:
+    """The plan; ends with 7 when it would be refused."""
+    preview = place.run(lambda client: client.preview(request))
+    if place.json:
+        print_json(preview)
+    else:
+        click.echo(preview.summary)
+        for line in preview.effects:
+            click.echo(f"  {line}")
+    if not preview.allowed:
+        raise SystemExit(_refused(preview.refusal))
 
 
 def _refused(why: str) -> int:
@@ -195,7 +231,7 @@ def _copy_reports(source: Path, target: Path) -> None:
 
     try:
         target.mkdir(parents=True, exist_ok=True)
-        for name in ("report.json", "junit.xml", "report.md"):
+        for name in ("report.json", "junit.xml", "report.md", "report.html"):
             if (source / name).is_file():
                 shutil.copy2(source / name, target / name)
     except OSError as error:
@@ -269,44 +305,63 @@ def drill_allow(place: Place) -> None:
     _end_drills(place, allow=True)
 
 
-@drill.command("history")
+@drill.command("recover")
 @common()
-def history(place: Place) -> None:
-    """The runs of this state directory, newest last."""
+def drill_recover(place: Place) -> None:
+    """Undo what a killed daemon's drill left behind. Exit code 5 when an undo cannot be proven.
+
+    A daemon does this by itself when it starts; this starts one where none runs and waits for it.
+    """
     from backend.drills import store
+    from backend.drills.recovery import scan_dirty
 
-    rows = []
-    for run_dir in store.runs(place.paths.drills_dir):
-        if not (run_dir / store.REPORT).is_file():
-            rows.append((run_dir.name, "unfinished", "", str(run_dir)))
-            continue
-        report = store.read_report(run_dir)
-        rows.append((run_dir.name, str(report.outcome), "; ".join(report.reasons), str(run_dir)))
-    if place.json:
-        print_json([dict(zip(("run_id", "outcome", "reasons", "path"), row, strict=True)) for row in rows])
-    else:
-        print_table(("RUN", "OUTCOME", "REASONS"), [row[:3] for row in rows])
-
-
-@drill.command("verify")
-@click.argument("run_id", metavar="RUN")
-@common()
-def verify(place: Place, run_id: str) -> None:
-    """Recompute every number of a run's report from its stored rows; exit code 1 if any differs."""
-    from backend.drills.recompute import verify_run
-
-    run_dir = Path(run_id) if "/" in run_id else place.paths.drills_dir / run_id
-    if not run_dir.is_dir():
-        raise UsageError(f"There is no drill run {run_id}.", "See `trinity drill history`.")
-    found = verify_run(run_dir)
+    running = _running(place)
+    before = [run.run_id for run in scan_dirty(place.paths.drills_dir) if run.run_id != running]
+    if before:
+        if ensure_daemon(place.paths):
+            narrate("Started the fleet for it.")
+        else:
+            _end_drills(place, recover=True)
+        _await_reports(place.paths.drills_dir, before)
+    left = {run.run_id for run in scan_dirty(place.paths.drills_dir)} - {running}
+    found = {}
+    for run_id in before:
+        reported = (place.paths.drills_dir / run_id / store.REPORT).is_file()
+        outcome = store.read_head(place.paths.drills_dir / run_id).outcome if reported else ""
+        found[run_id] = DrillOutcome.DIRTY.value if run_id in left else outcome
     if place.json:
         print_json(found)
+    elif not found:
+        click.echo("Nothing to undo: every drill here has ended.")
     else:
-        click.echo(f"{run_dir.name}: {found.outcome}, {'the same' if found.same else 'NOT the same'} when recomputed")
-        for difference in found.differences:
-            click.echo(f"  {difference}")
-    if not found.same:
-        raise SystemExit(exit_codes.FAILED)
+        print_table(("RUN", "OUTCOME"), list(found.items()))
+    if left:
+        raise SystemExit(exit_codes.DIRTY)
+
+
+def _running(place: Place) -> str:
+    """The run that lives now, inside the daemon or beside it; empty without one."""
+    from backend.drills import outside, store
+
+    beside = [run.name for run in store.runs(place.paths.drills_dir) if outside.observed(run)]
+    if beside or not place.paths.control_socket.exists():
+        return beside[0] if beside else ""
+    try:
+        view = place.run(lambda client: client.snapshot()).drill
+    except Unreachable:
+        return ""
+    return view.run_id if view is not None and view.outcome == DrillOutcome.RUNNING else ""
+
+
+def _await_reports(drills_dir: Path, runs: Sequence[str], timeout_s: float = 90.0) -> None:
+    """Until each run is closed. One that stays dirty never is: then for at most `timeout_s`."""
+    import time
+
+    from backend.drills.recovery import scan_dirty
+
+    end = time.monotonic() + timeout_s
+    while {run.run_id for run in scan_dirty(drills_dir)} & set(runs) and time.monotonic() < end:
+        time.sleep(0.2)
 
 
 @drill.command("schema")
@@ -315,3 +370,7 @@ def schema() -> None:
     from backend.drills.scenario import schema as json_schema
 
     print_json(json_schema())
+
+
+for _command in (report, compare_runs, history, verify):
+    drill.add_command(_command)

@@ -185,6 +185,8 @@ def _undo_load(state: ActionState, request: ActionRequest) -> Inverse:
 def _preview_drill_stop(state: ActionState, request: ActionRequest) -> Effect:
     if request.args.get("allow"):
         return Effect(summary="Let drills run again")
+    if request.args.get("recover"):
+        return Effect(summary="Undo what earlier drills left behind")
     blocks = "; no other may start" if request.args.get("panic") else ""
     return Effect(summary=f"Stop the drill and undo its faults{blocks}")
 

@@ -24,6 +24,7 @@ from backend.drills import outside, store
 from backend.drills.check import Compiled, load_scenario
 from backend.drills.library import load
 from backend.drills.loads import GeneratorLoads
+from backend.drills.overrides import adjust
 from backend.drills.runner import DrillRunner
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class DaemonDrills:
             state_dir=str(self._parts.paths.state_dir),
             actor=actor,
             yaml=compiled.text,
+            seed=compiled.scenario.seed,
+            confidence=compiled.confidence,
             source=compiled.source,
             environment=host.environment,
             fleet=host.fleet,
@@ -94,7 +97,10 @@ class DaemonDrills:
         return await self._outside.start(order, sorted(set(plan.pools.values())))
 
     async def stop(self, request: ActionRequest) -> str:
-        """Stop the running drill; with `panic` also block new ones, with `allow` let them again."""
+        """Stop the running drill; with `panic` also block new ones, with `allow` let them again; or `recover`."""
+        if request.args.get("recover"):
+            await self.recover()
+            return "Undoing what earlier drills left."
         if request.args.get("allow"):
             self.runner.allow()
             return "Drills may run again."
@@ -180,8 +186,15 @@ class DaemonDrills:
 def _compiled(request: ActionRequest) -> Compiled:
     """The scenario a request names or carries."""
     text, name = request.args.get("yaml"), request.args.get("name") or request.target
+    seed, confidence = request.args.get("seed"), request.args.get("confidence")
     if isinstance(text, str):
-        return load_scenario(text, str(request.args.get("source") or "the given file"))
-    if not isinstance(name, str) or not name:
+        compiled = load_scenario(text, str(request.args.get("source") or "the given file"))
+    elif isinstance(name, str) and name:
+        compiled = load(name)
+    else:
         raise UsageError("Which drill? None was named.", "See `trinity drill list`.")
-    return load(name)
+    return adjust(
+        compiled,
+        seed=seed if isinstance(seed, int) else None,
+        confidence=float(confidence) if isinstance(confidence, int | float) else None,
+    )

@@ -83,6 +83,7 @@ def _values(point: Point) -> list[float]:
 def _extent(report: Report, series: Series) -> tuple[float, float]:
     zero, spans = report.record.started_mono_s, report.record.phases
     starts = [span.start_s - zero for span in spans] or [point.at_s for point in series.points[:1]] or [0.0]
+    starts += [point.at_s for point in series.points[:1]]
     ends = [span.end_s - zero for span in spans if span.end_s is not None]
     ends += [point.at_s + series.width_s for point in series.points[-1:]]
     return min(starts), max([*ends, min(starts) + 1.0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from backend.drills.compare import sentence
 from backend.drills.report import FaultReport, LoadInPhase, Report
 
 _COLUMNS: Final = (
@@ -45,12 +46,45 @@ def markdown(report: Report) -> str:
             *(_fault(fault) for fault in report.faults),
             "",
         ]
+    lines += [*_comparison(report), *_slowest(report), *_undo(report)]
     lines += ["## Checks", "", *_heading(["result", "phase", "check", "measured"])]
     for check in report.verdict.checks:
         values = ", ".join(f"{_cell(t)} = {'no data' if v is None else f'{v:.4g}'}" for t, v in check.measured.items())
         lines.append(f"| {check.result} | {check.phase} | {_cell(check.text)} | {values or _cell(check.note)} |")
     lines += ["", "## Plan", "", *(f"    {line}" for line in report.plan)]
     return "\n".join(lines) + "\n"
+
+
+def _comparison(report: Report) -> list[str]:
+    found = report.comparison
+    if found is None:
+        return []
+    if found.not_comparable:
+        return ["## Comparison", "", f"Not comparable with `{found.reference}`: {found.not_comparable}.", ""]
+    rows = [
+        f"| {'worse' if one.regression else 'better' if one.improvement else '='} | {_cell(sentence(one))} |"
+        for one in found.differences
+    ]
+    return [f"## Compared with `{found.reference}`", "", *_heading(["", "difference"]), *rows, ""]
+
+
+def _slowest(report: Report) -> list[str]:
+    rows = [
+        f"| {one.phase} | {one.load} | `{one.request_id}` | {_ms(one.latency_s)} | {one.replica or '-'} "
+        f"| {_cell('; '.join(one.attempts) or f'{one.retries} retries')} |"
+        for one in report.slowest
+    ]
+    head = _heading(["phase", "load", "request", "took", "replica", "attempts"])
+    return ["## Slowest answers", "", *head, *rows, ""] if rows else []
+
+
+def _undo(report: Report) -> list[str]:
+    rows = [
+        f"| {'verified' if undo.verified else 'NOT PROVEN'} | {undo.id} | {_cell(undo.what)} "
+        f"| {_cell(f'{undo.by}: {undo.detail}')} |"
+        for undo in report.record.undo
+    ]
+    return ["## Undo", "", *_heading(["result", "fault", "undo", "by"]), *rows, ""] if rows else []
 
 
 def _heading(columns: Sequence[str]) -> list[str]:

@@ -77,6 +77,13 @@ def write_reports(run_dir: Path, compiled: Compiled, report: Report) -> Path:
     return run_dir / REPORT
 
 
+def write_page(run_dir: Path, report: Report) -> Path:
+    """Write the HTML page where the run has none; its path."""
+    if not (run_dir / HTML).is_file():
+        _write(run_dir / HTML, html(report).encode())
+    return run_dir / HTML
+
+
 def rewrite_rows(run_dir: Path, rows: Sequence[DrillRow]) -> None:
     """Replace the rows' file by the same rows with what the edge knew of them, whole or not at all."""
     _write(run_dir / LEDGER, b"".join(_ROW_ENCODER.encode(row) + b"\n" for row in rows))

@@ -25,6 +25,7 @@ from backend.daemon.outside.remote_host import RemoteHost
 from backend.drills import outside
 from backend.drills.check import load_scenario
 from backend.drills.loads import GeneratorLoads
+from backend.drills.overrides import adjust
 from backend.drills.runner import DrillRunner
 
 VIEW_PERIOD_S = 0.1
@@ -45,7 +46,7 @@ async def observe(order: ObserverOrder) -> int:
     """Start the run, follow it to its end. Raises TrinityError when it does not start, or broke."""
     clock = SystemClock()
     drills_dir = StatePaths(Path(order.state_dir)).drills_dir
-    compiled = load_scenario(order.yaml, order.source)
+    compiled = adjust(load_scenario(order.yaml, order.source), seed=order.seed, confidence=order.confidence)
     async with ControlClient(StatePaths(Path(order.state_dir)).control_socket) as client:
         host = RemoteHost(client, order, clock)
         await host.open()

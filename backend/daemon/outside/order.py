@@ -14,6 +14,8 @@ class ObserverOrder(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     yaml: str
     source: str
+    seed: int | None = None
+    confidence: float | None = None
     environment: str
     fleet: str
     versions: dict[str, str]
