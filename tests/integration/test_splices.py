@@ -193,9 +193,11 @@ async def test_killed_replica_behind_a_neutral_proxy_loses_no_request_and_is_fou
         await traffic.more(20)
         cut[0] = len(traffic.failed)
         assert cut[0] <= 2, traffic.failed  # streams under way may break, and visibly
-        fresh = s.bench.engines["llm-0"] = await Engine.start("llm-0", victim.port)
+        fresh = s.bench.engines["llm-0"] = await Engine.start("llm-0")  # at another port: the proxy must be told
         s.fleet.restarted("llm-0", fresh)
-        await until(lambda: _up(s, "llm-0"), what="back through the proxy")
+        deadline = time.monotonic() + 5
+        while (await http.post(s.bench.url, json={})).json()["replica"] != "llm-0":
+            assert time.monotonic() < deadline, "the new process is never reached through the proxy"
         await traffic.more(20)
         await traffic.end()
         assert len(traffic.failed) == cut[0]
@@ -233,10 +235,13 @@ async def test_proxy_of_a_dead_daemon_serves_on_and_goes_without_a_failed_reques
         await s.reconciler.stop()  # what a killed daemon leaves: nobody acts, the proxy and its fault go on
         await s.splices.close()
         await traffic.more()
+        long = asyncio.create_task(http.post(s.bench.url, json={"stream": True, "tokens": 30, "gap_s": 0.05}))
+        await traffic.more()
         await s.fleet.unsplice("llm-0")  # a new daemon's fleet knows of no splice
         await s.daemon()
         await s.splices.adopt_leftovers()
         assert s.slot_port("llm-0") == s.bench.engines["llm-0"].port
+        assert (await long).text.endswith("data: [DONE]\n\n"), "the proxy waits for what it has"
         await until(lambda: not psutil.pid_exists(holder.pid), what="the proxy ended")
         await traffic.more()
         await traffic.end()
