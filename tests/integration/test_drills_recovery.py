@@ -32,7 +32,7 @@ async def main():
         run_id = await runner.start(load_scenario(sys.argv[2], "t.yaml"), actor="cli:test")
         while not {"drill.effective", "drill.ended"} & set(host.kinds()):
             await asyncio.sleep(0.002)
-        pids = {member.name: member.pid for member in host.members}
+        pids = {member.name: member.pid for member in host.members} | {"edge": host.edge().pid}
         print(json.dumps({"run": run_id, "pids": pids}), flush=True)
         await runner.wait(run_id)
 
@@ -42,7 +42,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def crashed(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, int]]]:
-    """A run whose controller died -9 right after its fault took effect: run id and the replicas' pids."""
+    """A run whose controller died -9 right after its fault took effect: run id and the pids it left behind."""
     controller = subprocess.Popen(
         [sys.executable, "-c", CONTROLLER, str(tmp_path), request.param], stdout=subprocess.PIPE, cwd=ROOT
     )
