@@ -70,6 +70,8 @@ class EdgeFile(msgspec.Struct, frozen=True, kw_only=True):
     retries: bool = True
     retry_budget: bool = True
     """Whether extra attempts are bounded to a tenth of the requests and a reserve."""
+    max_queue: int = 256
+    """Requests of one workload that may wait for a slot; more get 429 at once."""
     max_body: ByteSize = 256 * 1024
     memory: ByteSize = 512 * 1024 * 1024
     snippet: str | None = None

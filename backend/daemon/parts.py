@@ -366,6 +366,7 @@ def _edge_settings(config: FleetConfig, paths: StatePaths, auto_port: bool) -> E
         auto_port=auto_port,
         retries=edge.retries,
         retry_budget=edge.retry_budget,
+        max_queue=edge.max_queue,
         max_body_bytes=edge.max_body,
         memory_limit_bytes=edge.memory,
         snippet=edge.snippet,

@@ -303,6 +303,9 @@ def _outer(settings: EdgeSettings, files: EdgeFiles, backend: EdgeBackend, fille
         off = f"{{ str({backend.workload}),map({files.switches_map},on) -m str off }}"
         retry += f"  http-request disable-l7-retry if {off}\n"
     failed = json_error(503, "server_error", "replica_failed", "The replicas failed before they answered.")
+    full = json_error(
+        429, "rate_limit_error", "queue_full", f"{settings.max_queue} requests wait already (edge.max_queue)."
+    )
     servers = "".join(
         f"  server s{n} unix@{inner_socket(files, backend.workload, n)} track {inner_name(backend.workload, n)}/s"
         f" maxconn {filled[n].maxconn if n in filled else backend.maxconn}"
@@ -314,6 +317,7 @@ def _outer(settings: EdgeSettings, files: EdgeFiles, backend: EdgeBackend, fille
 backend {backend.workload}
   balance leastconn
   option http-server-close
+  http-request return {full} if {{ queue({backend.workload}) ge {settings.max_queue} }}
 {retry}  http-request track-sc1 str({backend.workload}) table {BUDGET}
   http-request sc-inc-gpc1(1)
   timeout queue {_ms(backend.deadline_s)}

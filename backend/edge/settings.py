@@ -39,6 +39,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """False declares an edge that never tries a request twice."""
     retry_budget: bool = True
     """False lets every failed attempt be tried again, however many there are (kills per request stay capped)."""
+    max_queue: int = 256
+    """Requests of one workload that may wait for a slot; more are turned away at once with 429."""
     max_body_bytes: int = 256 * 1024
     """Largest request. Each one in flight holds a buffer of this size, and copying it costs time."""
     memory_limit_bytes: int = 1024 * 1024 * 1024

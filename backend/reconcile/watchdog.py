@@ -3,12 +3,14 @@
 Owns the judgement (`judge`, pure) and the loop that carries it out. A health endpoint that lies does not matter here:
 only work in flight and signs of work count. Never decides how many replicas there are, never starts one.
 
-What counts as stuck, while the edge has requests at a replica:
-- **halted**: a computing thread is held by a stop signal or a tracer, and nothing has moved, for 0.4 s;
-- **idle**: no step, and no processor time used or asked for, for 0.6 s (engines whose threads we can see);
-- **stalled**: no step for max(a floor, 4 x the slowest step seen), though it is busy: a spinning engine. The floor is
-  5 s for embedding and 10 s for others, since a long prompt on an overcrowded machine is just slow. The last serving
-  replica of a workload is spared this one: the evidence is weak, and there is nobody else.
+What counts as stuck:
+- **halted**: a computing thread is held by a stop signal or a tracer, and nothing has moved, for 0.4 s (also in the
+  10 s after its last request: the edge would choose it next, since it has fewest);
+- **idle**, with requests at it: no step, and no processor time used or asked for, for 0.6 s (engines whose threads
+  we can see);
+- **stalled**, with requests at it: no step for max(a floor, 4 x the slowest step seen), though it is busy: a spinning
+  engine. The floor is 5 s for embedding and 10 s for others, since a long prompt on an overcrowded machine is just
+  slow. The last serving replica of a workload is spared this one: the evidence is weak, and there is nobody else.
 An overloaded engine uses or asks for the processor all the time, so the first two can't be said of it.
 
 Time counts only as far as somebody looked: a gap between two looks (a stopped daemon, a sleeping machine) counts as
@@ -42,6 +44,8 @@ FLOOR_S: Final[Mapping[EngineKind, float]] = {"embedding": 5.0}
 LONGEST_FLOOR_S: Final = 10.0
 USED_SHARE: Final = 0.1
 """Less processor time than this share of the time that passed is what probes and scrapes cost, not work."""
+LINGER_S: Final = 10.0
+"""A replica is looked at this long after its last request."""
 CALM_S: Final = 0.3
 LONGEST_CALM_S: Final = 30.0
 """How long it must have worked again before it is let in: twice as long after each further ejection."""
@@ -123,13 +127,13 @@ def judge(
         cpu_s=pulse.cpu_s if pulse.cpu_s is not None else watch.cpu_s,
         stood_s=stood,
         idle_s=0.0 if reset or worked else watch.idle_s + counted,
-        halted_s=watch.halted_s + counted if pulse.halted and not reset else 0.0,
+        halted_s=watch.halted_s + counted if pulse.halted and not moved else 0.0,
         unworked_s=0.0 if reset else watch.unworked_s + (0.0 if worked else counted),
         slowest_step_s=learned,
         calm_s=_calm_s(watch, pulse, moved=moved, counted=counted),
         ejected_mono_s=watch.ejected_mono_s,
     )
-    return after, None if ejected or reset else _stuck(after, engine)
+    return after, None if ejected or moved else _stuck(after, engine)
 
 
 def _moved(watch: Watch, pulse: EnginePulse) -> bool:
@@ -217,6 +221,7 @@ class Watchdog:
         self._watches: dict[str, Watch] = {}
         self._ejections: dict[str, int] = {}
         self._kept: frozenset[str] = frozenset()
+        self._busy_mono_s: dict[str, float] = {}
 
     async def run(self, specs: Callable[[], Sequence[WorkloadSpec]]) -> None:
         """Look ten times a second. `specs` gives what is declared now."""
@@ -229,6 +234,7 @@ class Watchdog:
     async def look(self, specs: Mapping[str, WorkloadSpec]) -> None:
         """One round over all replicas."""
         in_flight = {server.replica: server.in_flight for server in self._edge.observe().servers}
+        now = self._clock.mono()
         watched: dict[str, Watch] = {}
         keep: set[str] = set()
         for status in self._fleet.observe():
@@ -240,8 +246,9 @@ class Watchdog:
                 before = None
                 self._ejections.pop(status.name, None)
             busy = in_flight.get(status.name, 0)
-            ejected = before is not None and before.ejected_mono_s is not None
-            if busy == 0 and not ejected:
+            if busy or (before is not None and before.ejected_mono_s is not None):
+                self._busy_mono_s[status.name] = now
+            elif now - self._busy_mono_s.get(status.name, -LINGER_S) >= LINGER_S:
                 if before is not None:  # what its steps take is remembered while it has nothing to do
                     watched[status.name] = _at_rest(before)
                 continue

@@ -335,3 +335,16 @@ async def test_deadline_ends_a_request_that_gets_no_first_byte() -> None:
             assert answer.status_code == 504, stream
             assert answer.json()["error"]["code"] == "deadline_exceeded"
             assert time.monotonic() - sent == pytest.approx(1.0, abs=0.4)
+
+
+async def test_full_queue_turns_away_at_once_and_ejects_nobody() -> None:
+    async with bench(max_queue=3) as b, client() as http:
+        await b.up(1, slots=1)
+        answers = await asyncio.gather(*(http.post(b.url, json={"first_s": 0.3}) for _ in range(12)))
+        codes = [a.status_code for a in answers]
+        assert 200 in codes and 429 in codes and set(codes) == {200, 429}
+        turned = next(a for a in answers if a.status_code == 429)
+        assert turned.headers["retry-after"] == "1" and turned.json()["error"]["code"] == "queue_full"
+        assert all(s.up for s in b.edge.observe().servers)
+        await until(lambda: len(b.sink.requests()) == 12, what="rows")
+        assert {r.outcome for r in b.sink.requests()} == {"ok", "shed"}
