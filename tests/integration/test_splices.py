@@ -281,3 +281,15 @@ async def test_taking_down_does_not_wait_for_a_proxy_that_drains() -> None:
         assert time.monotonic() - began < 4.0
         s.bench.engines["llm-0"].kill()
         assert (await running).status_code == 503
+
+
+async def test_connections_that_are_taken_and_reset_are_tried_elsewhere_like_refused_ones() -> None:
+    async with stage() as (s, http):
+        await s.splices.splice("llm-0")
+        await s.order("llm-0", kind="reset", share=0.5, seed=3)
+        answers = [await http.post(s.bench.url, json={}) for _ in range(30)]
+        assert {answer.status_code for answer in answers} == {200}
+        holder = s.splices.holder("llm-0")
+        assert holder is not None
+        reports = (await s.splices._ask(holder.socket_path, HolderRequest(id=1, op="faults"))).faults
+        assert reports[0].affected > 0, "some must have met the fault"
