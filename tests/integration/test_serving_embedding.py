@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import httpx
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from tokenizers import Tokenizer
 
+from backend.serving import fault_switch
 from backend.serving.embedding.model import DIMENSIONS, bundled_files
 from tests.integration.serving_replicas import RunningReplica, replica
 
@@ -113,6 +115,15 @@ async def test_health_ids_and_a_graceful_end(running: RunningReplica) -> None:
         assert len((await slow).json()["embeddings"]) == 8
     assert await running.ended() == 0
     assert b"Stopped, no request was running." in running.stderr
+
+
+async def test_the_fault_switch_ends_it_with_the_code_it_is_told(tmp_path: Path) -> None:
+    switch = tmp_path / "switch"
+    async with replica(program="backend.serving.embedding", TRINITY_FAULT_SWITCH=str(switch)) as one:
+        assert fault_switch.is_armed(switch, one.process.pid)
+        fault_switch.order_exit(switch, 7)
+        one.process.send_signal(fault_switch.SIGNAL)
+        assert await one.ended() == 7
 
 
 async def test_a_wrong_setting_and_a_port_that_is_taken_are_one_sentence(running: RunningReplica) -> None:

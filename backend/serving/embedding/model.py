@@ -67,7 +67,7 @@ class Model:
     def __init__(self, files: ModelFiles, *, threads: int) -> None:
         """Loads about 130 MB. Raises FileError for files that are no model."""
         import numpy  # these imports take 0.3 s: only a replica pays for them
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-untyped]  # it ships no types
         from tokenizers import Tokenizer
 
         options = onnxruntime.SessionOptions()
@@ -89,7 +89,7 @@ class Model:
         self._tokenizer.no_padding()
         # One more than the model takes, so that a cut text can be told from one that just fits.
         self._tokenizer.enable_truncation(MAX_TOKENS + 1)
-        self._end = self._tokenizer.token_to_id("[SEP]")
+        self._end = self._tokenizer.encode("").ids[-1]
         self._numpy = numpy
 
     def tokenize(self, text: str) -> Tokens:
