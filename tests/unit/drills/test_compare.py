@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backend.contract.rows import Scalar
 from backend.contract.words import RequestOutcome
 from backend.drills import compare as comparing
 from backend.drills.compare import Side, compare, difference_interval, fisher_more
@@ -18,18 +19,18 @@ from backend.drills.records import DrillRow, PhaseSpan, RunRecord
 from backend.quantiles import nearest_rank
 from tests.unit.drills.samples import kill, row
 
-HOST = {"system": "Linux", "machine": "x86_64", "cpus": 2, "memory_bytes": 8 * 2**30}
+HOST: dict[str, Scalar] = {"system": "Linux", "machine": "x86_64", "cpus": 2, "memory_bytes": 8 * 2**30}
 SPAN = PhaseSpan(name="hold", start_s=0.0, end_s=1000.0)
 
 
-def side(latencies: list[float], failed: int = 0, **changes: object) -> Side:
+def side(latencies: list[float], failed: int = 0, changes: dict[str, object] | None = None) -> Side:
     rows: list[DrillRow] = [row(float(at), took=took) for at, took in enumerate(latencies)]
     rows += [row(900.0 + at / 10, outcome=RequestOutcome.FAILED) for at in range(failed)]
     record = RunRecord(
         run_id="r", actor="t", scenario_name="tiny", scenario_digest="d" * 64, seed=1, environment="dev",
         fleet="local", started_ts=0.0, started_mono_s=0.0, host=HOST, phases=(SPAN,), faults=(kill(),),
     )  # fmt: skip
-    return Side(record=msgspec.structs.replace(record, **changes), rows=rows, ledger_digest="0" * 64)
+    return Side(record=msgspec.structs.replace(record, **(changes or {})), rows=rows, ledger_digest="0" * 64)
 
 
 samples = st.lists(st.floats(0.1, 0.2), min_size=60, max_size=200)
@@ -84,7 +85,7 @@ def test_more_failures_are_a_regression_by_fishers_test() -> None:
     ],
 )
 def test_what_differs_is_not_comparable(changes: dict[str, object], why: str) -> None:
-    found = compare(side([0.1] * 100), side([0.9] * 100, **changes))
+    found = compare(side([0.1] * 100), side([0.9] * 100, changes=changes))
     assert why in found.not_comparable
     assert found.differences == ()
 
