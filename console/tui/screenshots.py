@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from backend.contract.clock import SystemClock
 from console.state.simulator import SimulatorSource
 from console.state.source import FleetSource
 from console.tui.app import TrinityApp
@@ -17,13 +18,25 @@ SHOTS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("overview", ()),
     ("confirm", ("K",)),
     ("describe", ("escape", "d")),
-    ("drills", ("6",)),
+    ("drills", ("6", "down")),
+    ("drill-run", ("enter", "y", "+19")),
+    ("drill-report", ("+20",)),
     ("fleet", ("2",)),
     ("requests", ("3",)),
     ("journal", ("5",)),
     ("help", ("7",)),
 )
+"""Name, and the keys that lead there from the shot before; `+19` is that many seconds later."""
 NAMES: Final = tuple(shot[0] for shot in SHOTS)
+
+
+class SkippingClock(SystemClock):
+    """The machine's clock, and a way to be later: a pretended drill need not be waited for."""
+
+    ahead_s = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead_s
 
 
 async def take(
@@ -36,18 +49,23 @@ async def take(
 ) -> list[Path]:
     """Press the keys and save what is seen, `<name>.svg` each. A simulated fleet that has had a kill by default."""
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    clock = SkippingClock()
     if source is None:
-        pretended = SimulatorSource(replicas=3, rate=5.0)
+        pretended = SimulatorSource(replicas=3, rate=5.0, clock=clock)
         pretended.world.kill("llm-1", by="console:ada")
         source = pretended
-    app = TrinityApp(source, theme=theme, user="ada", bell=False)
+    app = TrinityApp(source, theme=theme, user="ada", bell=False, clock=clock)
     saved: list[Path] = []
     async with app.run_test(size=size) as pilot:
         await pilot.pause(2.5)
         for name, keys in SHOTS:
             for key in keys:
-                await pilot.press(key)
-                await pilot.pause(0.6)
+                if key.startswith("+"):
+                    clock.ahead_s += float(key)
+                    await pilot.pause(1.8)
+                else:
+                    await pilot.press(key)
+                    await pilot.pause(0.6)
             if name in names:
                 saved.append(folder / f"{name}.svg")
                 app.save_screenshot(f"{name}.svg", str(folder))

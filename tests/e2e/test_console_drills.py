@@ -1,0 +1,87 @@
+"""Drills in the console on a real terminal, over the simulated fleet: what a person sees and presses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.console_pty import Console
+from tests.e2e.test_console_terminal import RUN
+
+Open = Callable[..., Console]
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Open]:
+    consoles: list[Console] = []
+
+    def begin(size: tuple[int, int] = (100, 30), before: str = "", **env: str) -> Console:
+        code = RUN.format(before=before, log=str(tmp_path / "console.log"), extra="")
+        console = Console(code, size=size, env=env)
+        consoles.append(console)
+        console.until(lambda: console.shows("llm-1"), "the replicas are shown")
+        console.press("f")
+        console.until(lambda: console.shows("LAST RUN") and console.shows("llm-replica-kill"), "the list opens")
+        return console
+
+    yield begin
+    for console in consoles:
+        console.close()
+
+
+def start(console: Console) -> None:
+    console.until(lambda: console.shows("What would happen now") or console.screen.lines < 20, "its plan")
+    console.press("\r")
+    console.until(lambda: console.shows("Cancel"), "asks first")
+    console.press("y")
+    console.until(lambda: console.shows("Timeline"), "the timeline runs")
+
+
+def test_a_drill_is_watched_to_its_marks_and_stopped_by_x(opened: Open) -> None:
+    console = opened()
+    start(console)
+    console.until(lambda: console.shows("▼●◆"), "injected, effective, detected are marked", 30)
+    console.press("3")
+    console.until(lambda: console.shows("◔ drill llm-replica-kill") and console.shows("X stop"), "banner elsewhere")
+    console.press("X")
+    console.until(lambda: console.shows("⊘ drills are blocked"), "stopped, and says that nothing starts")
+    assert console.shows("trinity drill allow")
+    console.press("6")
+    console.until(lambda: console.shows("⊘ aborted-clean"), "the list knows how it ended")
+    console.press("p")
+    console.until(lambda: console.shows("⊘ ABORTED-CLEAN") and console.shows("What users felt"), "the report")
+    console.press("q")
+    assert console.wait() == 0
+
+
+def test_a_small_terminal_without_colour_or_unicode_follows_a_drill(opened: Open) -> None:
+    console = opened(size=(40, 12), NO_COLOR="1", LC_ALL="C")
+    start(console)
+    console.until(lambda: console.shows("v*D"), "marks in ASCII", 30)
+    assert "\n".join(console.screen.display).isascii()
+    console.press("X")
+    console.until(lambda: console.shows("- ABORTED-CLEAN"), "the report follows")
+
+
+def test_a_finished_timeline_costs_no_byte(opened: Open) -> None:
+    """Nothing ticks when nothing happens: the last run's timeline stands still."""
+    console = opened(
+        before="from console.state.simulator import SimulatorSource\n"
+        "made = SimulatorSource.__init__\n"
+        "def frozen(self, **parts):\n"
+        "    made(self, **parts)\n"
+        "    self.world.start_drill('r1', 'llm-replica-kill')\n"
+        "    self.world.advance(self.world.now + 30)\n"
+        "    self._advance = lambda: None\n"
+        "SimulatorSource.__init__ = frozen\n"
+    )
+    console.press("t")
+    console.until(lambda: console.shows("Timeline") and console.shows("✓ recovered"), "the last run's timeline")
+    quiet = 0
+    for _ in range(150):
+        quiet = 0 if console.pump(0.1) else quiet + 1
+        if quiet >= 25:
+            break
+    assert quiet >= 25, "2.5 s without a byte never came"
