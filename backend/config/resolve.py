@@ -146,6 +146,7 @@ def _llm(
 
 
 def _embedding(name: str, workload: WorkloadFile) -> WorkloadSpec:
+    embedding.bundled_files()  # missing ones are said now, not by each replica
     return WorkloadSpec(
         name=name,
         command=(sys.executable, "-P", "-m", "backend.serving.embedding"),

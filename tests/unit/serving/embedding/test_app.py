@@ -170,6 +170,7 @@ async def test_health_models_and_metrics() -> None:
         EngineMetric.TOKENS_IN: 3.0,
         EngineMetric.TOKENS_CACHED: 6.0,
         EngineMetric.PROGRESS: 1.0,
+        EngineMetric.PENDING: 0.0,
     }
     assert gauge_sum(text, ("trinity_embedding_requests_processing",)) == 0.0
     for line in (
