@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.trinity-env
 ARGS ?=
+SECTIONS ?=
 
-.PHONY: run test env lint types contracts format bench logs logs-json logs-errors lock clean help
+.PHONY: run test env lint types contracts format bench certify logs logs-json logs-errors lock clean help
 
 run: $(STAMP) ## start the local fleet and open the console on it
 	@$(BIN)/trinity $(ARGS)
@@ -56,6 +57,9 @@ format: $(STAMP) ## let ruff write the format
 
 bench: $(STAMP) ## run the benchmarks; they print, they never fail
 	@for file in tests/bench/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+certify: $(STAMP) ## measure everything promised of drills, write tests/certified/<date>.md (SECTIONS=a,b)
+	@$(BIN)/python -m tests.certify --sections "$(SECTIONS)" $(ARGS)
 
 logs: $(STAMP) ## follow the replicas' logs
 	@$(BIN)/trinity logs --follow

@@ -155,7 +155,7 @@ class Kill:
         allowed = ALLOWED_S[victim]
         if victim in ("cli", "terminal"):
             wait_for(lambda: (run_dir / store.REPORT).is_file() or None, allowed, "the end of a drill without watcher")
-        found = wait_gone(self._fleet, allowed, since=killed)
+        found = wait_gone(self._fleet, allowed, since=killed, proxies=victim in ("cli", "terminal"))
         gone_s = time.monotonic() - killed
         if victim in ("daemon", "warden+daemon"):
             self._fleet.trinity("up")
@@ -173,11 +173,11 @@ class Kill:
         return "" if outcome in ("aborted-clean", "dirty", "never began") else f"the run is called {outcome}"
 
 
-def wait_gone(fleet: LightFleet, allowed_s: float, *, since: float | None = None) -> Look | None:
+def wait_gone(fleet: LightFleet, allowed_s: float, *, since: float | None = None, proxies: bool = True) -> Look | None:
     """Until nothing of a drill is in place; what is left at the end of the time."""
     end = (time.monotonic() if since is None else since) + allowed_s
     while True:
-        found = look(fleet)
+        found = look(fleet, proxies=proxies)
         if not found:
             return None
         if time.monotonic() > end:

@@ -36,13 +36,14 @@ class Look(msgspec.Struct, frozen=True):
         return "; ".join((*self.stopped, *self.faults, *self.strays)) or "nothing"
 
 
-def look(fleet: RealFleet) -> Look:
-    """Everything of a drill that is in place now."""
+def look(fleet: RealFleet, *, proxies: bool = True) -> Look:
+    """Everything of a drill that is in place now. Without `proxies`, neutral ones may be there: traffic goes through
+    them until a daemon has led it straight again."""
     processes = fleet.processes()
     return Look(
         stopped=tuple(text for process in processes for text in stopped(process)),
         faults=tuple(held_faults(fleet.paths.run_dir)),
-        strays=tuple(strays(processes)),
+        strays=tuple(strays(processes, proxies=proxies)),
     )
 
 
@@ -79,15 +80,18 @@ def ask(path: Path, op: HolderOperation) -> HolderAnswer:
     return HolderAnswer()
 
 
-def strays(processes: list[psutil.Process]) -> Iterator[str]:
+def strays(processes: list[psutil.Process], *, proxies: bool) -> Iterator[str]:
     """Programs that are there only for a drill: wardens, observers, generators, fault proxies, burners."""
     for process in processes:
         with contextlib.suppress(psutil.Error):
             words = " ".join(process.cmdline())
             if any(known in words for known in ALLOWED):
                 continue
+            is_proxy = "backend.drills.proxy" in words or ".proxy." in words
+            if is_proxy and not proxies:
+                continue
             parent = process.parent()
-            if SHIM in words and "proxy" not in words:
+            if SHIM in words and not is_proxy:
                 if parent is None or SHIM not in " ".join(parent.cmdline()):
                     continue
                 words = f"a worker of shim {parent.pid}"

@@ -180,7 +180,7 @@ _ALL: Final = (
     Mutant(
         "undo-noop",
         "no fault is taken away, and every undo is said to be proven",
-        "llm-hang",
+        "llm-replica-hang",
         BAD,
         (Mutation("backend.drills.faults.undoing", "take_away", claims_undone, asynchronous=True),),
     ),
