@@ -157,10 +157,11 @@ class Replica:
         process = self._process
         if process is None or process.pid is None:
             raise TrinityError(f"{self.seed.name} has no process now.", "Wait until it is started again.")
+        pid = process.pid  # it may be gone, and said to be, before the shim's answer is here
         if not counted and number not in _SIGNALS_THAT_SPARE:
-            self.drill.expect_death(process.pid)
+            self.drill.expect_death(pid)
         await process.client.signal(number)
-        return process.pid
+        return pid
 
     def splice(self, splice: Splice | None) -> None:
         """Lead edge and probes through a fault proxy, or straight again. A restart keeps it."""
