@@ -19,6 +19,7 @@ from backend.contract.words import DrillOutcome
 from backend.drills import store
 from backend.drills.check import Compiled
 from backend.drills.compare import Comparison, compare
+from backend.drills.html import html
 from backend.drills.library import library, load
 from backend.drills.recompute import side_of
 
@@ -122,7 +123,7 @@ class DrillShelf:
         """A report's file. Raises UsageError where there is no such run, kind or file."""
         if kind not in FILES:
             raise UsageError(f"There is no report kind `{kind}`.", f"Choose one of {', '.join(FILES)}.")
-        return await asyncio.to_thread(_read, self._run(run_id) / FILES[kind])
+        return await asyncio.to_thread(_file, self._run(run_id), kind)
 
     async def compare(self, reference: str, run_id: str) -> Comparison:
         """A run against an earlier one, by statistics. Raises UsageError and FileError."""
@@ -134,6 +135,14 @@ class DrillShelf:
         if not run_id or "/" in run_id or run_id.startswith(".") or not (run_dir / store.SCENARIO).is_file():
             raise UsageError(f"There is no drill run {run_id[:120]}.", "See `trinity drill history`.")
         return run_dir
+
+
+def _file(run_dir: Path, kind: str) -> bytes:
+    """As it was written; a page that the scenario did not ask for is made of the report."""
+    path = run_dir / FILES[kind]
+    if kind == "html" and not path.is_file() and (run_dir / store.REPORT).is_file():
+        return html(store.read_report(run_dir)).encode()
+    return _read(path)
 
 
 def _read(path: Path) -> bytes:

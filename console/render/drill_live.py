@@ -43,7 +43,8 @@ def head_lines(run: LiveRun, width: int, height: int) -> list[Line]:
     if not run.running or run.estimated_s <= 0:
         about = ((elapsed, "text b"), ("" if run.running else " in all", "muted"))
     step = f"phase {run.phase_number} of {len(run.phases)}" if run.phase_number else "preparing"
-    phase: Line = ((f"{step}  ", "muted"), (clean(run.phase), "text b")) if run.running else EMPTY
+    named = clean(run.phase) if run.phase != step else ""
+    phase: Line = ((f"{step}  " if named else step, "muted"), (named, "text b")) if run.running else EMPTY
     how = " stops and undoes everything" if width >= 100 else " stops it"
     stop: Line = (("X", "accent b"), (how, "muted")) if run.running else EMPTY
     name: Line = ((clean(run.name), "text b"),)

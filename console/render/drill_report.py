@@ -241,7 +241,7 @@ def _proof(report: DrillReport, width: int) -> list[Line]:
     wrong = [check for check in report.verdict.checks if check.result != "pass"]
     held = len(report.verdict.checks) - len(wrong)
     lines += [EMPTY, _heading("Why")]
-    if not wrong:
+    if not wrong or report.outcome not in ("fail", "inconclusive"):
         lines += [line for reason in report.reasons for line in wrapped(reason, width)]
     for check in wrong:
         lines += _check(check, width)
@@ -256,6 +256,8 @@ def _compared(comparison: Comparison, width: int) -> list[Line]:
     """The outcome of a comparison in a few lines."""
     if comparison.not_comparable:
         return _marked(("? ", "warn"), f"Not comparable: {comparison.not_comparable}.", width, "warn")
+    if not comparison.differences:
+        return [(("the two runs have no phase and load in common", "faint"),)]
     worse = [one for one in comparison.differences if one.regression]
     better = sum(one.improvement for one in comparison.differences)
     lines: list[Line] = [((f"↘ {units.plural(len(worse), 'measure')} measurably worse", "error b"),)]

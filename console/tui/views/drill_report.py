@@ -126,7 +126,9 @@ class DrillReportView(View):
             return comparison_lines(self.comparison, width)
         paths = [("report", self._path)] if self._path else []
         if self._path.endswith("report.json"):
-            paths.append(("as a page", self._path.removesuffix("json") + "html"))
+            paths.append(
+                ("as a page", f"{self._path.removesuffix('json')}html, where its scenario asks for one; o saves one")
+            )
         return report_lines(self.report, paths, width)
 
     # -- compare, save ---------------------------------------------------------------------------------------
