@@ -69,6 +69,9 @@ def break_it(module: ModuleType, mutation: Mutation) -> None:
     for step in outer:
         owner = getattr(owner, step, None)
     original = None if owner is None else inspect.getattr_static(owner, name, None)
+    if mutation.constant and original is not None and not callable(original):
+        setattr(owner, name, mutation.broken(original))
+        return
     if original is None or not (callable(original) or isinstance(original, classmethod | staticmethod)):
         raise LookupError(f"{mutation.module} has no {mutation.target} to break")
     if inspect.iscoroutinefunction(original) != mutation.asynchronous:

@@ -23,6 +23,8 @@ class Mutation(NamedTuple):
     """`function` or `Class.method`."""
     broken: Callable[[Original], Broken]
     asynchronous: bool = False
+    constant: bool = False
+    """Whether the target is a value, and `broken` gives another one."""
 
 
 class Mutant(NamedTuple):
@@ -122,6 +124,11 @@ def claims_undone(original: Original) -> Broken:
     return broken
 
 
+def always(value: object) -> Callable[[Original], Any]:
+    """Another constant."""
+    return lambda _: value
+
+
 FAIL: Final = frozenset({"fail"})
 ABORTED: Final = frozenset({"fail", "aborted-clean"})
 """An abort rule may see it first."""
@@ -191,5 +198,43 @@ _ALL: Final = (
         BAD,
         (Mutation("backend.edge.process", "EdgeStore.shim_spec", replaced_fields(respawn=False)),),
     ),
+    Mutant(
+        "watchdog-off",
+        "an engine that makes no progress is never found stuck",
+        "llm-engine-hang",
+        BAD,
+        (Mutation("backend.reconcile.watchdog", "_stuck", nothing()),),
+    ),
+    Mutant(
+        "budget-off",
+        "extra attempts are never too many",
+        "retry-storm",
+        BAD,
+        (
+            Mutation("backend.contract.mercy", "budget_reserve", nothing(1_000_000)),
+            Mutation("backend.contract.mercy", "allowed_extra", nothing(1_000_000)),
+        ),
+    ),
+    Mutant(
+        "kill-cap-off",
+        "one request may kill every replica there is",
+        "poison-request",
+        BAD,
+        (Mutation("backend.edge.config", "KILLS_PER_REQUEST", always(1_000_000), constant=True),),
+    ),
 )
-MUTANTS: Final[Mapping[str, Mutant]] = {mutant.name: mutant for mutant in _ALL}
+_BY_NAME: Final = {mutant.name: mutant for mutant in _ALL}
+
+
+def _on(mutant: str, drill: str) -> Mutant:
+    """The same broken build before another drill."""
+    found = _BY_NAME[mutant]
+    return found._replace(name=f"{mutant}:{drill}", drill=drill)
+
+
+_MORE: Final = (
+    _on("drain-skipped", "scale-down"),
+    _on("fault-noop", "replica-latency"),
+    _on("fault-noop", "mid-stream-cut"),
+)
+MUTANTS: Final[Mapping[str, Mutant]] = {mutant.name: mutant for mutant in (*_ALL, *_MORE)}
