@@ -55,6 +55,8 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     after_s: float
     """The moment of the kill, from the run's begin."""
     phase: str = ""
+    in_place: str = ""
+    """What the drill had in place right before: its fault, or nothing yet or any more."""
     gone_s: float = 0.0
     """How long after the kill nothing of the drill was in place any more."""
     outcome: str = ""
@@ -62,7 +64,9 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         ending = f"PROBLEM: {self.problem}" if self.problem else f"gone after {self.gone_s:.2f} s, {self.outcome}"
-        return f"{self.number:4d} {self.victim:14} {self.fault:10} at {self.after_s:4.2f} s ({self.phase}): {ending}"
+        held = ", fault in place" if self.in_place else ""
+        where = f"{self.fault:10} at {self.after_s:4.2f} s ({self.phase}{held})"
+        return f"{self.number:4d} {self.victim:14} {where}: {ending}"
 
 
 def plan_points(count: int, seed: int, faults: Sequence[str] = tuple(FAULTS)) -> list[Point]:
@@ -104,6 +108,7 @@ class Kill:
             run_dir = new[0]
             time.sleep(point.after_s)
             phase = phase_of(run_dir)
+            seen = look(fleet)
             ended = (run_dir / store.REPORT).is_file()
             killed = time.monotonic()
             self._kill(cli, terminal)
@@ -120,7 +125,14 @@ class Kill:
                     os.close(terminal)
             cli.kill()
             cli.wait()
-        return msgspec.structs.replace(point, phase=phase, gone_s=gone_s, outcome=outcome, problem=problem)
+        return msgspec.structs.replace(
+            point,
+            phase=phase,
+            in_place="; ".join((*seen.stopped, *seen.faults)),
+            gone_s=gone_s,
+            outcome=outcome,
+            problem=problem,
+        )
 
     def _start(self) -> tuple[subprocess.Popen[bytes], int | None]:
         argv = [*TRINITY, "drill", "run", f"{self._point.fault}.yaml"]

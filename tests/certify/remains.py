@@ -58,9 +58,10 @@ def stopped(process: psutil.Process) -> Iterator[str]:
 
 def held_faults(run_dir: Path) -> Iterator[str]:
     """Every fault that a holder of this fleet says is active."""
-    for path in sorted(run_dir.glob("*.sock")):
-        if path.name in ("control.sock",) or path.name.startswith(("edge", "haproxy", "trinity")):
-            continue
+    shims = [
+        path for path in run_dir.glob("*.sock") if path.name != "control.sock" and not path.name.startswith("edge")
+    ]
+    for path in sorted([*shims, *run_dir.glob("*.ctl")]):
         for fault in ask(path, "faults").faults:
             if fault.active:
                 yield f"{path.name} holds {fault.kind} ({fault.id}, {fault.left_s:.1f} s left)"

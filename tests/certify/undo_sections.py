@@ -34,10 +34,11 @@ def kill_points() -> Iterator[Line]:
         mine = [point for point in done if point.victim == victim]
         slowest = max((point.gone_s for point in mine), default=0.0)
         bad = [point for point in mine if point.problem]
+        held = sum(bool(point.in_place) for point in mine)
         yield Line(
             promise=4,
             what=f"{len(mine)} deaths of {victim} within {LATEST_S:g} s of a run (seed {SEED})",
-            measured=f"{len(bad)} with a problem; nothing in place any more after at most {slowest:.2f} s",
+            measured=f"{len(bad)} with a problem, {held} with the fault in place; gone after at most {slowest:.2f} s",
             met=not bad and bool(mine),
         )
 

@@ -18,6 +18,7 @@ def test_random_kill_points_leave_no_fault_and_no_false_pass() -> None:
     for point in done:
         print(point)
     assert len(done) == POINTS
+    assert sum(bool(point.in_place) for point in done) >= 2, "points that prove something: the fault was there"
     assert [str(point) for point in done if point.problem] == []
 
 
