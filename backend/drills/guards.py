@@ -14,7 +14,7 @@ from backend.contract.words import Phase
 from backend.drills.scenario import Role, Scenario, Target
 
 _ROLES: Mapping[Role, Callable[[WorkloadSpec], bool]] = {
-    "inference": lambda spec: spec.engine != "none",
+    "inference": lambda spec: spec.engine not in ("none", "embedding"),
     "embedding": lambda spec: any(route.startswith(("/v1/embeddings", "/embed")) for route in spec.routes),
 }
 

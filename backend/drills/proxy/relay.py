@@ -226,7 +226,9 @@ class Relay:
 
     def _target_data(self, data: bytes) -> None:
         exchange = self._exchange
-        if self._closed or (exchange is not None and exchange.plan.own is not None):
+        plan = None if exchange is None else exchange.plan
+        # A request that kills its replica gets no answer from it, however quick the replica is.
+        if self._closed or (plan is not None and (plan.own is not None or plan.poison is not None)):
             return
         if exchange is None or self._opaque or exchange.done:
             self._answer_bytes(exchange, data)
