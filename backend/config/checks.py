@@ -96,6 +96,10 @@ def check_fleet(file: FleetFile, settings: Settings, place: Place) -> None:
     for name, port in (("port", file.edge.port), ("stats_port", file.edge.stats_port)):
         if port is not None and not 0 <= port <= 65535:
             raise place.fail(f"edge.{name} is {port}.", "Ports are 1 to 65535; 0 takes a free one.", "edge", name)
+    if not 1 <= file.edge.max_queue <= 100_000:
+        raise place.fail(
+            f"edge.max_queue is {file.edge.max_queue}.", "Choose 1 to 100000 waiting requests.", "edge", "max_queue"
+        )
     snippet = file.edge.snippet
     if snippet is not None and not Path(place.anchored(snippet)).is_file():
         raise place.fail(

@@ -48,6 +48,8 @@ def llm(lines: str) -> str:
         ("trinity: 1\nlisten: 0.0.0.0\n", 2, ("opens the edge to the network", "TRINITY_API_KEY")),
         ("trinity: 1\nedge:\n  port: 70000\n", 3, ("edge.port is 70000", "1 to 65535")),
         ("trinity: 1\nedge:\n  stats_port: -1\n", 3, ("edge.stats_port is -1",)),
+        ("trinity: 1\nedge:\n  max_queue: 0\n", 3, ("edge.max_queue is 0", "1 to 100000")),
+        ("trinity: 1\nedge:\n  max_queue: 100001\n", 3, ("edge.max_queue is 100001",)),
         ("trinity: 1\nedge:\n  snippet: no.cfg\n", 3, ("there is no file /nowhere/no.cfg",)),
         (
             "trinity: 1\nsettings:\n  MAX_INSTANCE: 2\n",
