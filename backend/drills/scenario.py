@@ -284,9 +284,32 @@ def read(text: str, source: str) -> Scenario:
 
 
 def scenario_digest(scenario: Scenario) -> str:
-    """SHA-256 (hex) of the scenario's canonical JSON: comments, order and quoting of the file do not matter."""
-    plain = msgspec.to_builtins(scenario, order="deterministic")
-    return hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).hexdigest()
+    """SHA-256 (hex) of the scenario's meaning: comments, order and quoting of the file do not matter.
+
+    Keys at their defaults are left out, so that a key that is new to the format leaves older digests as they were. A
+    default that changes its value changes what files mean: that takes a new FORMAT_VERSION.
+    """
+    return hashlib.sha256(msgspec.json.encode(_beyond_defaults(scenario), order="deterministic")).hexdigest()
+
+
+def _beyond_defaults(value: Any) -> Any:
+    """Plain values of what differs from the defaults, to any depth."""
+    if isinstance(value, msgspec.Struct):
+        return {
+            field.encode_name: _beyond_defaults(own)
+            for field in msgspec.structs.fields(value)
+            if (own := getattr(value, field.name)) != _default(field)
+        }
+    if isinstance(value, dict):
+        return {key: _beyond_defaults(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_beyond_defaults(item) for item in value]
+    return value
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    """NODEFAULT, which equals nothing else, where the key is required."""
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def schema() -> dict[str, Any]:

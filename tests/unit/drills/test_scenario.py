@@ -5,13 +5,25 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import get_args
 
+import msgspec
 import pytest
 
 from backend.contract.errors import FileError, UsageError
+from backend.contract.faults import ProxyFault, ShimFault
 from backend.drills import library
+from backend.drills.catalogue import FAULTS, KEYS
 from backend.drills.check import load_scenario
-from backend.drills.scenario import Scenario, schema
+from backend.drills.scenario import (
+    FaultName,
+    Injection,
+    Lease,
+    Scenario,
+    VerifyName,
+    scenario_digest,
+    schema,
+)
 from tests.unit.drills.samples import MINIMAL
 
 
@@ -36,6 +48,60 @@ def test_the_digest_is_of_the_meaning() -> None:
     two = load_scenario("# a comment\n" + MINIMAL.replace("name: tiny", "name:   'tiny'"), "b.yaml")
     other = load_scenario(MINIMAL.replace("5/s", "6/s"), "a.yaml")
     assert one.digest == two.digest != other.digest
+
+
+class WiderLease(Lease, frozen=True, kw_only=True):
+    """A later version of the format: one key more, deep inside."""
+
+    grace: float = 3.0
+
+
+class WiderScenario(Scenario, frozen=True, kw_only=True):
+    """And one at the top, with parts of its own."""
+
+    owners: WiderLease = msgspec.field(default_factory=WiderLease)
+
+
+def test_a_new_key_of_the_format_leaves_the_digests_of_older_runs() -> None:
+    scenario = load_scenario(MINIMAL.replace("title: a", "safety: {lease: {expires: 2s}}\ntitle: a"), "a.yaml").scenario
+    fields = {name: getattr(scenario, name) for name in Scenario.__struct_fields__}
+    later = WiderScenario(
+        **fields | {"safety": msgspec.structs.replace(scenario.safety, lease=WiderLease(expires=2.0))}
+    )
+    assert scenario_digest(later) == scenario_digest(scenario)
+    used = msgspec.structs.replace(later, owners=WiderLease(grace=4.0))
+    assert scenario_digest(used) != scenario_digest(scenario)
+
+
+def test_the_digest_sees_deep_changes() -> None:
+    texts = [MINIMAL, *(MINIMAL.replace(old, new, 1) for old, new in _DEEP)]
+    assert len({load_scenario(text, "a.yaml").digest for text in texts}) == len(texts)
+
+
+_DEEP = [
+    ("process.kill, target: victim", "process.kill, target: victim, signal: TERM"),
+    ("for: 1s", "for: 2s"),
+    ("min_requests: {chat: 2}", "min_requests: {chat: 3}"),
+    ("title: a tiny drill", "title: a tiny drill\nsafety: {lease: {expires: 2s}}"),
+    ("pick: busiest", "pick: random"),
+]
+
+
+def test_the_catalogue_knows_each_fault_and_each_proof_of_the_format_and_no_other() -> None:
+    assert set(FAULTS) == set(get_args(FaultName))
+    assert {proof for traits in FAULTS.values() for proof in traits.proofs} == set(get_args(VerifyName))
+    keys = {key for traits in FAULTS.values() for key in (*traits.needs, *traits.takes)}
+    assert keys == KEYS
+    assert set(Injection.__struct_fields__) >= KEYS
+    ordered = {traits.kind for traits in FAULTS.values() if traits.kind is not None}
+    asked_for = {"freeze-engine"}  # the kind of process.stop with scope: engine
+    assert ordered | asked_for == {*get_args(ShimFault), *get_args(ProxyFault)}
+    assert all((traits.kind is None) == (not traits.held_by) for traits in FAULTS.values())
+
+
+def test_each_fault_of_the_catalogue_has_a_shipped_drill() -> None:
+    shipped = (library.load(name).scenario for name in library.library())
+    assert {injection.fault for scenario in shipped for injection in scenario.injections()} == set(FAULTS)
 
 
 MISTAKES = [
