@@ -60,4 +60,5 @@ def _failure(spec: ShimSpec, error: OSError) -> StartReport:
     return StartReport(kind="other", message=f"{error.strerror}: {error.filename}" if error.filename else str(error))
 
 
-sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

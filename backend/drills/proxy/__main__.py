@@ -36,4 +36,5 @@ def main(arguments: list[str]) -> int:
     return exit_codes.OK
 
 
-sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
