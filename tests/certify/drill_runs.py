@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 
 import msgspec
 
@@ -58,18 +56,3 @@ def core_drills() -> list[str]:
     from backend.drills.library import load
 
     return [name for name in library() if "core" in load(name).scenario.tags]
-
-
-def shortened(drill: str, *, requests: int, seconds: float) -> str:
-    """A shipped drill with smaller samples and shorter phases, for many faults in little time. Its text."""
-    text = library()[drill].read_text(encoding="utf-8")
-    text = re.sub(r"(min_requests: \{\w+: )\d+", rf"\g<1>{requests}", text)
-    text = re.sub(r"(hold: \{for: )[\w.]+", rf"\g<1>{seconds:g}s", text)
-    return re.sub(r"^name: (.*)$", r"name: \1-short", text, count=1, flags=re.MULTILINE)
-
-
-def write_short(fleet: RealFleet, drill: str, *, requests: int, seconds: float) -> str:
-    """The path of a shortened drill's file."""
-    path = Path(fleet.root) / f"{drill}-short.yaml"
-    path.write_text(shortened(drill, requests=requests, seconds=seconds), encoding="utf-8")
-    return str(path)
