@@ -13,8 +13,8 @@ from backend.actions.executor import ActionState, Effect, Executor, Inverse, Pro
 from backend.contract.clock import Clock
 from backend.contract.control import ActionRequest
 from backend.contract.errors import UsageError
+from backend.contract.events import EventRecorder
 from backend.contract.ledger import RowSink
-from backend.contract.rows import EventRow, Scalar
 from backend.contract.words import Risk, Severity, Verb
 from backend.daemon.demo_load import DemoLoad
 from backend.load.spec import LoadSpec, check_spec
@@ -51,7 +51,7 @@ class OwnVerbs:
         newest_event: Callable[[], int],
     ) -> None:
         self._newest_event = newest_event
-        self._sink, self._clock, self._load, self._drills = sink, clock, load, drills
+        self._events, self._load, self._drills = EventRecorder(sink, clock), load, drills
         self._public_url, self._api_key, self._shutdown = public_url, api_key, shutdown
 
     def executors(self) -> list[Executor]:
@@ -78,7 +78,7 @@ class OwnVerbs:
 
     async def _note(self, request: ActionRequest, progress: Progress) -> str:
         text = _text(request, "text")
-        self._event("note", request.target or "fleet", text, {"actor": request.actor})
+        self._events.record("note", Severity.INFO, request.target or "fleet", text, actor=request.actor)
         return f"Noted: {text}"
 
     def _preview_acknowledge(self, state: ActionState, request: ActionRequest) -> Effect:
@@ -89,21 +89,9 @@ class OwnVerbs:
 
     async def _acknowledge(self, request: ActionRequest, progress: Progress) -> str:
         seq = _seq(request)
-        self._event("acknowledged", "fleet", f"{request.actor} has seen events up to #{seq}.", {"seq": seq})
+        words = f"{request.actor} has seen events up to #{seq}."
+        self._events.record("acknowledged", Severity.INFO, "fleet", words, seq=seq)
         return f"Events up to #{seq} are acknowledged."
-
-    def _event(self, kind: str, subject: str, message: str, attributes: dict[str, Scalar]) -> None:
-        self._sink.append(
-            EventRow(
-                ts=self._clock.now(),
-                mono_s=self._clock.mono(),
-                kind=kind,
-                severity=Severity.INFO,
-                subject=subject,
-                message=message,
-                attributes=attributes,
-            )
-        )
 
     # -- demo load
 

@@ -19,10 +19,10 @@ from backend.config.paths import StatePaths
 from backend.contract.clock import Clock
 from backend.contract.edge import Edge
 from backend.contract.errors import Refused, TrinityError
+from backend.contract.events import EventRecorder
 from backend.contract.faults import Holder, HolderAnswer, HolderRequest, ProxyTarget
 from backend.contract.fleet import ExitRecord, Fleet, ReplicaStatus, Spliceable, WorkloadSpec
 from backend.contract.ledger import RowSink
-from backend.contract.rows import EventRow, Scalar
 from backend.contract.shim import ShimSpec
 from backend.contract.words import Phase, Severity, SlotState
 from backend.drills import processes
@@ -65,7 +65,8 @@ class Splices:
         clock: Clock,
         specs: Callable[[], Sequence[WorkloadSpec]],
     ) -> None:
-        self._paths, self._fleet, self._edge, self._sink, self._clock = paths, fleet, edge, sink, clock
+        self._paths, self._fleet, self._edge, self._clock = paths, fleet, edge, clock
+        self._events = EventRecorder(sink, clock)
         self._specs = specs
         self._proxies: dict[str, _Proxy] = {}
         self._draining: set[int] = set()
@@ -109,7 +110,7 @@ class Splices:
                 raise
             proxy.shim.on_exit(lambda record: self._died(proxy, record))
             self._follow(proxy)
-        self._event("proxy.spliced", Severity.INFO, replica, f"A fault proxy stands in front of {replica}.")
+        self._events.record("proxy.spliced", Severity.INFO, replica, f"A fault proxy stands in front of {replica}.")
         return proxy.holder
 
     async def unsplice(self, name: str) -> None:
@@ -225,7 +226,9 @@ class Splices:
             proxy = self._proxies.get(replica)
             if proxy is not None:
                 await self._take_out(proxy)
-                self._event("proxy.unspliced", Severity.INFO, replica, f"{replica} is straight behind the edge again.")
+                self._events.record(
+                    "proxy.unspliced", Severity.INFO, replica, f"{replica} is straight behind the edge again."
+                )
 
     async def _take_out(self, proxy: _Proxy) -> None:
         """Edge and probes straight first, then the proxy ends; a proxy the edge still uses is left, neutral."""
@@ -293,7 +296,7 @@ class Splices:
         if proxy.ending:
             return
         how = f"signal {record.signal}" if record.signal is not None else f"code {record.code}"
-        self._event(
+        self._events.record(
             "proxy.died",
             Severity.ERROR,
             proxy.replica,
@@ -307,7 +310,7 @@ class Splices:
             await work
         except TrinityError as error:
             if not proxy.ending:
-                self._event("proxy.trouble", Severity.ERROR, proxy.replica, str(error))
+                self._events.record("proxy.trouble", Severity.ERROR, proxy.replica, str(error))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -354,13 +357,13 @@ class Splices:
             self._draining.add(record.shim_pid)
             self._spawn(self._drain_leftover(record))
             words = f"A fault proxy of a former daemon before {replica} was ended."
-            self._event("proxy.leftover-ended", Severity.WARNING, replica, words)
+            self._events.record("proxy.leftover-ended", Severity.WARNING, replica, words)
 
     async def _drain_leftover(self, record: ShimRecord) -> None:
         try:
             await self._stop_leftover(record, _DRAIN_S)
         except TrinityError as error:
-            self._event("proxy.trouble", Severity.ERROR, _replica_of(record), str(error))
+            self._events.record("proxy.trouble", Severity.ERROR, _replica_of(record), str(error))
         self._draining.discard(record.shim_pid)
 
     async def _stop_leftover(self, record: ShimRecord, grace_s: float) -> None:
@@ -406,19 +409,6 @@ class Splices:
         specs = [spec.probes for spec in self._specs() if spec.name == workload]
         probes = [probe for spec in specs for probe in (spec.startup, spec.readiness, spec.liveness)]
         return tuple({probe.path for probe in probes if probe is not None and probe.kind == "http"})
-
-    def _event(self, kind: str, severity: Severity, subject: str, message: str, **attributes: Scalar) -> None:
-        self._sink.append(
-            EventRow(
-                ts=self._clock.now(),
-                mono_s=self._clock.mono(),
-                kind=kind,
-                severity=severity,
-                subject=subject,
-                message=message,
-                attributes=attributes,
-            )
-        )
 
 
 def _target(status: ReplicaStatus) -> ProxyTarget | None:

@@ -15,9 +15,10 @@ import msgspec
 from backend.contract.clock import Clock
 from backend.contract.edge import Edge, SlotAssignment
 from backend.contract.errors import UsageError
+from backend.contract.events import EventRecorder
 from backend.contract.fleet import Fleet, ReplicaStatus, WorkloadSpec
 from backend.contract.ledger import RowSink
-from backend.contract.rows import EventRow, Scalar
+from backend.contract.rows import Scalar
 from backend.contract.words import Phase, Severity, SlotState
 from backend.reconcile.leases import Leases
 from backend.reconcile.plan import Situation, edge_ports, in_service
@@ -40,7 +41,8 @@ class Core:
     """The reconciler's parts and its memory. Used on one event loop."""
 
     def __init__(self, fleet: Fleet, edge: Edge, sink: RowSink, store: WantedStore, leases: Leases, clock: Clock):
-        self.fleet, self.edge, self.sink, self.store = fleet, edge, sink, store
+        self.fleet, self.edge, self.store = fleet, edge, store
+        self._events = EventRecorder(sink, clock)
         self.leases, self.clock = leases, clock
         self.specs: dict[str, WorkloadSpec] = {}
         self.departed: dict[str, WorkloadSpec] = {}
@@ -290,17 +292,7 @@ class Core:
 
     def event(self, kind: str, severity: Severity, subject: str, message: str, **attributes: Scalar) -> None:
         """Record what happened."""
-        self.sink.append(
-            EventRow(
-                ts=self.clock.now(),
-                mono_s=self.clock.mono(),
-                kind=kind,
-                severity=severity,
-                subject=subject,
-                message=message,
-                attributes=attributes,
-            )
-        )
+        self._events.record(kind, severity, subject, message, **attributes)
 
 
 def without_drained(wanted: WorkloadWanted, replica: str) -> WorkloadWanted:

@@ -19,10 +19,10 @@ import msgspec
 from backend.contract.clock import Clock
 from backend.contract.edge import Edge, EdgeWorkload
 from backend.contract.errors import TrinityError
+from backend.contract.events import EventRecorder
 from backend.contract.fleet import WorkloadSpec
 from backend.contract.ledger import RowSink
 from backend.contract.mercy import allowed_extra
-from backend.contract.rows import EventRow, Scalar
 from backend.contract.words import Severity
 
 LOOK_EVERY_S: Final = 0.2
@@ -83,7 +83,7 @@ class RetryBudget:
     """The loop over all workloads of an edge."""
 
     def __init__(self, edge: Edge, sink: RowSink, clock: Clock) -> None:
-        self._edge, self._sink, self._clock = edge, sink, clock
+        self._edge, self._clock, self._events = edge, clock, EventRecorder(sink, clock)
         self._budgets: dict[str, Budget] = {}
         self._thrown: dict[str, bool] = {}
         """Which way each workload's switch was last thrown."""
@@ -125,7 +125,7 @@ class RetryBudget:
         try:
             await self._edge.set_retries(on=on, workload=name)
         except TrinityError as error:
-            self._tell("edge.retries-trouble", Severity.ERROR, name, f"Retries could not be switched: {error}")
+            self._events.record("edge.retries-trouble", Severity.ERROR, name, f"Retries could not be switched: {error}")
             return
         first = name not in self._thrown
         self._thrown[name] = on
@@ -134,7 +134,7 @@ class RetryBudget:
         allowed = allowed_extra(budget.requests, slots)
         numbers = f"{budget.extra} extra attempts for {budget.requests} requests in {WINDOW_S:g} s, {allowed} allowed"
         words = f"Retries of {name} are {'on again' if on else 'off: the budget is spent'} ({numbers})."
-        self._tell(
+        self._events.record(
             "edge.retries-on" if on else "edge.retries-off",
             Severity.INFO if on else Severity.ERROR,
             name,
@@ -142,17 +142,4 @@ class RetryBudget:
             extra=budget.extra,
             requests=budget.requests,
             allowed=allowed,
-        )
-
-    def _tell(self, kind: str, severity: Severity, subject: str, message: str, **attributes: Scalar) -> None:
-        self._sink.append(
-            EventRow(
-                ts=self._clock.now(),
-                mono_s=self._clock.mono(),
-                kind=kind,
-                severity=severity,
-                subject=subject,
-                message=message,
-                attributes=attributes,
-            )
         )

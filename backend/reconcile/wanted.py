@@ -15,9 +15,9 @@ import msgspec
 
 from backend.contract.clock import Clock
 from backend.contract.errors import TrinityError
+from backend.contract.events import EventRecorder
 from backend.contract.fleet import WorkloadSpec
 from backend.contract.ledger import RowSink
-from backend.contract.rows import EventRow
 from backend.contract.words import Severity
 
 FORMAT: Final = 1
@@ -76,7 +76,8 @@ class WantedStore:
     """Loads and saves the wanted-state file; every save is atomic and fsynced, in a thread."""
 
     def __init__(self, path: Path, sink: RowSink, clock: Clock, *, fleet: str = "local") -> None:
-        self._path, self._sink, self._clock, self._fleet = path, sink, clock, fleet
+        self._path, self._clock, self._fleet = path, clock, fleet
+        self._events = EventRecorder(sink, clock)
         self._lock = asyncio.Lock()
 
     @property
@@ -121,16 +122,13 @@ class WantedStore:
             where = f"it is kept as {aside.name}"
         except OSError as exc:
             where = f"it could not be kept aside ({exc.strerror})"
-        self._sink.append(
-            EventRow(
-                ts=self._clock.now(),
-                mono_s=self._clock.mono(),
-                kind="wanted.corrupt",
-                severity=Severity.ERROR,
-                subject=self._fleet,
-                message=f"{self._path.name} cannot be understood ({problem}); {where}, declared counts are used.",
-                attributes={"path": str(aside), "problem": problem},
-            )
+        self._events.record(
+            "wanted.corrupt",
+            Severity.ERROR,
+            self._fleet,
+            f"{self._path.name} cannot be understood ({problem}); {where}, declared counts are used.",
+            path=str(aside),
+            problem=problem,
         )
 
 

@@ -28,10 +28,10 @@ import msgspec
 from backend.contract.clock import Clock
 from backend.contract.edge import Edge
 from backend.contract.errors import TrinityError
+from backend.contract.events import EventRecorder
 from backend.contract.fleet import EngineKind, Fleet, Killable, ReplicaStatus, WorkloadSpec
 from backend.contract.ledger import RowSink
 from backend.contract.pulse import EnginePulse
-from backend.contract.rows import EventRow, Scalar
 from backend.contract.words import Phase, Severity
 
 LOOK_EVERY_S: Final = 0.1
@@ -216,7 +216,7 @@ class Watchdog:
         settings: WatchdogSettings | None = None,
     ) -> None:
         self._fleet, self._edge, self._pulses, self._ejector = fleet, edge, pulses, ejector
-        self._sink, self._clock = sink, clock
+        self._clock, self._events = clock, EventRecorder(sink, clock)
         self._settings = settings or WatchdogSettings()
         self._watches: dict[str, Watch] = {}
         self._ejections: dict[str, int] = {}
@@ -288,11 +288,11 @@ class Watchdog:
             if not await self._ejector.eject(status.name, watch.pid):
                 return watch
         except TrinityError as error:
-            self._tell("watchdog.trouble", Severity.ERROR, status.name, f"It could not be ejected: {error}")
+            self._events.record("watchdog.trouble", Severity.ERROR, status.name, f"It could not be ejected: {error}")
             return watch
         now = self._clock.mono()
         self._ejections[status.name] = self._ejections.get(status.name, 0) + 1
-        self._tell(
+        self._events.record(
             "edge.ejected",
             Severity.ERROR,
             status.name,
@@ -313,10 +313,12 @@ class Watchdog:
             if not await self._ejector.readmit(status.name):
                 return watch
         except TrinityError as error:
-            self._tell("watchdog.trouble", Severity.ERROR, status.name, f"It could not be let in again: {error}")
+            self._events.record(
+                "watchdog.trouble", Severity.ERROR, status.name, f"It could not be let in again: {error}"
+            )
             return watch
         out_s = self._clock.mono() - (watch.ejected_mono_s or 0.0)
-        self._tell(
+        self._events.record(
             "edge.readmitted",
             Severity.INFO,
             status.name,
@@ -332,25 +334,14 @@ class Watchdog:
             return watch
         out_s = self._clock.mono() - (watch.ejected_mono_s or 0.0)
         words = f"{status.name} has been stuck for {out_s:.0f} s; it is killed, to be started anew."
-        self._tell("watchdog.restart", Severity.WARNING, status.name, words, out_s=round(out_s, 3), pid=watch.pid)
+        self._events.record(
+            "watchdog.restart", Severity.WARNING, status.name, words, out_s=round(out_s, 3), pid=watch.pid
+        )
         try:
             await self._fleet.kill(status.name, signal=9, counted=True)
         except TrinityError as error:
-            self._tell("watchdog.trouble", Severity.ERROR, status.name, f"It could not be killed: {error}")
+            self._events.record("watchdog.trouble", Severity.ERROR, status.name, f"It could not be killed: {error}")
         return msgspec.structs.replace(watch, ejected_mono_s=self._clock.mono())  # not at every look
-
-    def _tell(self, kind: str, severity: Severity, subject: str, message: str, **attributes: Scalar) -> None:
-        self._sink.append(
-            EventRow(
-                ts=self._clock.now(),
-                mono_s=self._clock.mono(),
-                kind=kind,
-                severity=severity,
-                subject=subject,
-                message=message,
-                attributes=attributes,
-            )
-        )
 
 
 _WORDS: Final[Mapping[Why, str]] = {

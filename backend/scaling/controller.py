@@ -13,8 +13,8 @@ from typing import Final
 from backend.contract.clock import Clock
 from backend.contract.control import ScalingView
 from backend.contract.errors import TrinityError
+from backend.contract.events import EventRecorder
 from backend.contract.ledger import RowSink
-from backend.contract.rows import EventRow
 from backend.contract.words import Severity
 from backend.scaling.policy import Decision, Observation, Policy, PolicyState
 
@@ -38,7 +38,8 @@ class Autoscaler:
         enabled: bool = False,
     ) -> None:
         self.workload, self.policy = workload, policy
-        self._observe, self._scale, self._sink, self._clock = observe, scale, sink, clock
+        self._observe, self._scale = observe, scale
+        self._clock, self._events = clock, EventRecorder(sink, clock)
         self._enabled = enabled
         self._state = PolicyState()
         self._seen: int | None = None
@@ -111,12 +112,13 @@ class Autoscaler:
     def _record(self, observation: Observation, decision: Decision) -> None:
         sentence = decision.sentence(observation.current)
         self._last = (self._clock.now(), sentence)
-        self._event(
+        self._events.record(
             "scaling.decision",
             Severity.INFO,
+            self.workload,
             f"{self.workload}: {sentence}",
-            {
-                **decision.inputs,
+            **decision.inputs
+            | {
                 "policy": self.policy.name,
                 "current": observation.current,
                 "wanted": decision.wanted,
@@ -127,20 +129,6 @@ class Autoscaler:
 
     def _record_problem(self, problem: str) -> None:
         if problem != self._problem:
-            self._event("scaling.failed", Severity.WARNING, f"{self.workload} was not scaled: {problem}", {})
+            words = f"{self.workload} was not scaled: {problem}"
+            self._events.record("scaling.failed", Severity.WARNING, self.workload, words)
         self._problem = problem
-
-    def _event(
-        self, kind: str, severity: Severity, message: str, attributes: dict[str, str | int | float | bool | None]
-    ) -> None:
-        self._sink.append(
-            EventRow(
-                ts=self._clock.now(),
-                mono_s=self._clock.mono(),
-                kind=kind,
-                severity=severity,
-                subject=self.workload,
-                message=message,
-                attributes=attributes,
-            )
-        )
