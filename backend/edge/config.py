@@ -326,7 +326,6 @@ backend {backend.workload}
   http-response set-var(txn.rep) res.hdr(x-trinity-replica)
   http-response set-var(txn.sse) bool(true) if {SSE}
   http-response set-var(txn.why) res.hdr(x-trinity-end)
-  http-response del-header X-Trinity-Replica
   http-response del-header X-Trinity-End
 {_mercy_ends()}  http-response return {failed} if {{ status 425 }}
 {servers}"""
