@@ -20,7 +20,7 @@ from backend.contract.faults import FaultOrder, FaultReport, Holder, HolderReque
 from backend.contract.fleet import ReplicaStatus, WorkloadSpec
 from backend.contract.rows import ActionRow, EventRow, RequestRow, Row, Scalar
 from backend.contract.words import ActionOutcome, Vantage, Verb
-from backend.daemon.fault_verbs import ask_holder
+from backend.daemon.holders import ask_holder
 from backend.drills.catalogue import HeldBy
 from backend.version import VERSION
 

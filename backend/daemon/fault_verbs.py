@@ -6,10 +6,8 @@ the drill's undo log knows of it. Only a drill may ask.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-from typing import Final
 
 import msgspec
 
@@ -19,11 +17,9 @@ from backend.contract.errors import Refused, TrinityError, UsageError
 from backend.contract.faults import FaultOrder, FaultReport, HolderAnswer, HolderRequest, StartFault
 from backend.contract.fleet import Faultable, Fleet, Holdable, Killable
 from backend.contract.words import Risk, Verb
+from backend.daemon.holders import ask_holder
 from backend.daemon.splices import Splices
 from backend.edge.haproxy import HaproxyEdge
-
-_HOLDER_ANSWER_S: Final = 5.0
-_MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 
 
 class FaultVerbs:
@@ -104,29 +100,6 @@ class FaultVerbs:
         except ProcessLookupError as error:
             raise TrinityError(f"The edge's process {pid} has just ended by itself.", "Run the drill again.") from error
         return pid
-
-
-async def ask_holder(socket_path: str, request: HolderRequest) -> HolderAnswer:
-    """One question to a holder of faults. Raises TrinityError where it does not answer or refuses."""
-    try:
-        async with asyncio.timeout(_HOLDER_ANSWER_S):
-            reader, writer = await asyncio.open_unix_connection(socket_path, limit=_MAX_ANSWER_BYTES)
-            try:
-                writer.write(msgspec.json.encode(request) + b"\n")
-                while line := await reader.readline():
-                    answer = msgspec.json.decode(line, type=HolderAnswer)
-                    if answer.id == request.id:
-                        break
-                else:
-                    raise ConnectionError("it closed the connection")
-            finally:
-                writer.close()
-    except (OSError, TimeoutError, msgspec.MsgspecError) as error:
-        why = str(error) or f"no answer in {_HOLDER_ANSWER_S:g} s"
-        raise TrinityError(f"The holder of the fault does not answer: {why}.", "See `trinity events`.") from error
-    if answer.error:
-        raise TrinityError(answer.error, "Nothing was changed.")
-    return answer
 
 
 def _one(answer: HolderAnswer, fault_id: str) -> FaultReport | None:

@@ -20,11 +20,12 @@ from backend.contract.clock import Clock
 from backend.contract.edge import Edge
 from backend.contract.errors import Refused, TrinityError
 from backend.contract.events import EventRecorder
-from backend.contract.faults import Holder, HolderAnswer, HolderRequest, ProxyTarget
+from backend.contract.faults import Holder, HolderRequest, ProxyTarget
 from backend.contract.fleet import ExitRecord, Fleet, ReplicaStatus, Spliceable, WorkloadSpec
 from backend.contract.ledger import RowSink
 from backend.contract.shim import ShimSpec
 from backend.contract.words import Phase, Severity, SlotState
+from backend.daemon.holders import ask_holder
 from backend.drills import processes
 from backend.drills.proxy.spec import ProxyPorts, ProxySpec
 from backend.shim.client import ShimClient
@@ -41,6 +42,8 @@ _DRAIN_S: Final = 600.0
 _ASK_S: Final = 2.0
 _STEP_S: Final = 0.01
 _LEFTOVER_STEP_S: Final = 0.1
+_NEUTRAL: Final = HolderRequest(id=1, op="heal")
+"""Every fault taken away."""
 
 
 class _Proxy:
@@ -233,7 +236,7 @@ class Splices:
     async def _take_out(self, proxy: _Proxy) -> None:
         """Edge and probes straight first, then the proxy ends; a proxy the edge still uses is left, neutral."""
         with contextlib.suppress(TrinityError):  # dead or dying: there is nothing to make neutral
-            await self._ask(proxy.holder.socket_path, HolderRequest(id=1, op="heal"))
+            await ask_holder(proxy.holder.socket_path, _NEUTRAL, within_s=_ASK_S)
         await self._spliceable().unsplice(proxy.replica)
         if not proxy.dead and not await self._straight(proxy.replica, proxy.ports.port, _STRAIGHT_S):
             raise TrinityError(
@@ -288,7 +291,8 @@ class Splices:
             self._spawn(self._quietly(proxy, self._retarget(proxy, target)))
 
     async def _retarget(self, proxy: _Proxy, target: ProxyTarget) -> None:
-        await self._ask(proxy.holder.socket_path, HolderRequest(id=1, op="target", target=target))
+        request = HolderRequest(id=1, op="target", target=target)
+        await ask_holder(proxy.holder.socket_path, request, within_s=_ASK_S)
 
     def _died(self, proxy: _Proxy, record: ExitRecord) -> None:
         """Straight at once: until then its replica is not reached."""
@@ -351,7 +355,7 @@ class Splices:
             if _replica_of(record) != replica:
                 continue
             with contextlib.suppress(TrinityError):  # it is gone: then there is nothing to make neutral
-                await self._ask(record.spec.meta.get("control", ""), HolderRequest(id=1, op="heal"))
+                await ask_holder(record.spec.meta.get("control", ""), _NEUTRAL, within_s=_ASK_S)
             ports = _read_ports(Path(record.spec.meta.get("ports", "")))
             await self._straight(replica, ports.port if ports is not None else None, None)
             self._draining.add(record.shim_pid)
@@ -372,22 +376,6 @@ class Splices:
             await _end(shim, grace_s)
 
     # -- inside
-
-    async def _ask(self, socket_path: str, request: HolderRequest) -> HolderAnswer:
-        """Raises TrinityError where the proxy does not answer, or refuses."""
-        try:
-            async with asyncio.timeout(_ASK_S):
-                reader, writer = await asyncio.open_unix_connection(socket_path)
-                try:
-                    writer.write(msgspec.json.encode(request) + b"\n")
-                    answer = msgspec.json.decode(await reader.readline(), type=HolderAnswer)
-                finally:
-                    writer.close()
-        except (OSError, TimeoutError, msgspec.DecodeError) as error:
-            raise TrinityError(f"A fault proxy does not answer: {error or 'no answer in time'}.") from error
-        if answer.error:
-            raise TrinityError(answer.error)
-        return answer
 
     def _spliceable(self) -> Spliceable:
         if not isinstance(self._fleet, Spliceable):

@@ -19,6 +19,7 @@ from backend.contract.errors import TrinityError
 from backend.contract.faults import FaultOrder, HolderRequest
 from backend.contract.fleet import ReplicaStatus
 from backend.contract.words import Phase
+from backend.daemon.holders import ask_holder
 from backend.daemon.splices import Splices
 from backend.reconcile.controller import Reconciler
 from backend.reconcile.leases import Leases
@@ -90,7 +91,7 @@ class Stage:
         holder = self.splices.holder(name)
         assert holder is not None
         order = FaultOrder(**{"id": "f", "ttl_s": 30.0, **keys})  # type: ignore[arg-type]  # a test's own keys
-        answer = await self.splices._ask(holder.socket_path, HolderRequest(id=1, op="fault", order=order))
+        answer = await ask_holder(holder.socket_path, HolderRequest(id=1, op="fault", order=order))
         assert answer.faults[0].active
 
     async def down(self) -> None:
@@ -291,5 +292,5 @@ async def test_connections_that_are_taken_and_reset_are_tried_elsewhere_like_ref
         assert {answer.status_code for answer in answers} == {200}
         holder = s.splices.holder("llm-0")
         assert holder is not None
-        reports = (await s.splices._ask(holder.socket_path, HolderRequest(id=1, op="faults"))).faults
+        reports = (await ask_holder(holder.socket_path, HolderRequest(id=1, op="faults"))).faults
         assert reports[0].affected > 0, "some must have met the fault"
