@@ -7,13 +7,12 @@ what was read of it is kept.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from backend.contract.control import DrillFaultView, DrillPhaseView, DrillView
+from backend.contract.control import DrillView
 from backend.contract.errors import TrinityError, UsageError
 from backend.contract.words import DrillOutcome
 from backend.drills import store
@@ -22,38 +21,18 @@ from backend.drills.compare import Comparison, compare
 from backend.drills.html import html
 from backend.drills.library import library, load
 from backend.drills.recompute import side_of
+from backend.drills.records import FaultStamps, PhaseSpan
+from backend.drills.timeline import fault_views, phase_views
 
 FILES: Final = {"json": store.REPORT, "html": store.HTML, "md": store.MARKDOWN, "junit": store.JUNIT}
 KEPT: Final = 500
 """Runs told of; the directories of older ones stay."""
 
 
-class _Stamps(msgspec.Struct, frozen=True):
-    """Instants of one fault in a report, CLOCK_MONOTONIC seconds."""
-
-    id: str = ""
-    fault: str = ""
-    replica: str = ""
-    t_command: float | None = None
-    t_effective: float | None = None
-    t_detected: float | None = None
-    t_healed: float | None = None
-    t_ready: float | None = None
-    verified: bool = False
-    problem: str = ""
-
-
-class _Span(msgspec.Struct, frozen=True):
-    name: str
-    start_s: float
-    end_s: float | None = None
-    gate: bool = False
-
-
 class _Record(msgspec.Struct, frozen=True):
     started_mono_s: float = 0.0
-    phases: tuple[_Span, ...] = ()
-    faults: tuple[_Stamps, ...] = ()
+    phases: tuple[PhaseSpan, ...] = ()
+    faults: tuple[FaultStamps, ...] = ()
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -161,11 +140,7 @@ def _view_of(run_dir: Path) -> DrillView | None:
         kept = msgspec.json.decode(_read(run_dir / store.REPORT), type=_Kept)
     except (TrinityError, msgspec.MsgspecError):
         return None
-    base = kept.record.started_mono_s
-
-    def since(instant: float | None) -> float | None:
-        return None if instant is None else instant - base
-
+    zero_s = kept.record.started_mono_s
     return DrillView(
         run_id=kept.run_id,
         name=kept.name,
@@ -177,30 +152,6 @@ def _view_of(run_dir: Path) -> DrillView | None:
         elapsed_s=0.0 if kept.ended_ts is None else max(0.0, kept.ended_ts - kept.started_ts),
         detail="; ".join(kept.reasons),
         report_path=str(run_dir / store.REPORT),
-        timeline=tuple(
-            DrillPhaseView(name=s.name, start_s=s.start_s - base, end_s=since(s.end_s), gate=s.gate)
-            for s in kept.record.phases
-        ),
-        faults=_faults(kept.record.faults, base),
-    )
-
-
-def _faults(stamps: Sequence[_Stamps], base: float) -> tuple[DrillFaultView, ...]:
-    def since(instant: float | None) -> float | None:
-        return None if instant is None else instant - base
-
-    return tuple(
-        DrillFaultView(
-            id=one.id,
-            fault=one.fault,
-            victims=(one.replica,) if one.replica else (),
-            command_s=since(one.t_command),
-            effective_s=since(one.t_effective),
-            detected_s=since(one.t_detected),
-            healed_s=since(one.t_healed),
-            ready_s=since(one.t_ready),
-            verified=one.verified,
-            problem=one.problem,
-        )
-        for one in stamps
+        timeline=phase_views(kept.record.phases, zero_s),
+        faults=fault_views(kept.record.faults, zero_s),
     )

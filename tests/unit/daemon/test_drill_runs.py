@@ -18,7 +18,8 @@ def finished(drills: Path, run_id: str, started_ts: float, **report: Any) -> Pat
     run_dir = drills / run_id
     run_dir.mkdir(parents=True)
     (run_dir / "scenario.yaml").write_text("drill: 1\n")
-    fault = {"id": "k", "fault": "process.kill", "replica": "llm-1", "t_command": 103.0, "t_effective": 103.5}
+    fault = {"id": "k", "fault": "net.reset", "target": "pool", "workload": "llm", "replicas": ["llm-0", "llm-1"]}
+    fault |= {"t_command": 103.0, "t_effective": 103.5, "t_first_failover_ok": 103.6}
     record = {
         "started_mono_s": 100.0,
         "phases": [{"name": "baseline", "start_s": 101.0, "end_s": 102.0}],
@@ -37,7 +38,8 @@ async def test_runs_are_newest_first_with_instants_since_their_start(tmp_path: P
     found = await DrillShelf(tmp_path).runs(2)
     assert [view.run_id for view in found] == ["r2", "r1"]
     (fault,), (phase,) = found[0].faults, found[0].timeline
-    assert (fault.command_s, fault.effective_s, fault.victims) == (3.0, 3.5, ("llm-1",))
+    assert (fault.command_s, fault.effective_s, fault.victims) == (3.0, 3.5, ("llm-0", "llm-1"))
+    assert fault.failover_s == pytest.approx(3.6)
     assert (phase.start_s, phase.end_s) == (1.0, 2.0)
     assert (found[0].elapsed_s, found[0].detail) == (30.0, "held")
     assert (await DrillShelf(tmp_path).last())["kill"].run_id == "r2"
