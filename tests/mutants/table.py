@@ -187,7 +187,7 @@ _ALL: Final = (
     Mutant(
         "undo-noop",
         "no fault is taken away, and every undo is said to be proven",
-        "llm-replica-hang",
+        "llm-engine-hang",
         BAD,
         (Mutation("backend.drills.faults.undoing", "take_away", claims_undone, asynchronous=True),),
     ),
@@ -234,6 +234,7 @@ def _on(mutant: str, drill: str) -> Mutant:
 
 _MORE: Final = (
     _on("drain-skipped", "scale-down"),
+    _on("watchdog-off", "llm-replica-hang"),
     _on("fault-noop", "replica-latency"),
     _on("fault-noop", "mid-stream-cut"),
 )
