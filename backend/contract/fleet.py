@@ -8,7 +8,6 @@ from typing import Literal, Protocol, runtime_checkable
 import msgspec
 
 from backend.contract.faults import FaultOrder, FaultReport, Holder, StartFault
-from backend.contract.rows import EventRow
 from backend.contract.words import Phase
 
 ProbeKind = Literal["http", "tcp", "command"]
@@ -133,7 +132,6 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ReplicaListener = Callable[[ReplicaStatus], None]
-EventListener = Callable[[EventRow], None]
 
 
 class Fleet(Protocol):

@@ -23,14 +23,13 @@ from backend.contract.control import (
     VersionInfo,
 )
 from backend.contract.errors import InternalError, Unreachable, from_wire
-from backend.contract.rows import TABLES, ActionRow, EventRow, LogRow, RequestRow, SampleRow, Scalar
+from backend.contract.rows import TABLES, ActionRow, LogRow, RequestRow, Scalar
 from backend.lean import absent
 
 if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
-TableRow = RequestRow | SampleRow | EventRow | ActionRow
 
 _NO_DAEMON = "Start it with `trinity up`."
 

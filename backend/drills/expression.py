@@ -35,8 +35,6 @@ _TOKEN: Final = re.compile(
     r"|(?P<op><=|>=|==|!=|<|>|[-+*/(),.=])"
 )
 
-CompareOp = Literal["<=", ">=", "==", "!=", "<", ">"]
-
 
 class ExpressionError(UsageError):
     """An expression that cannot be used. `column` counts from 1 within the expression."""

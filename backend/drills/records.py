@@ -14,7 +14,6 @@ from backend.contract.rows import EventRow, RequestRow, Scalar
 from backend.contract.words import RequestOutcome
 
 RECORD_VERSION: Final = 1
-REFUSED_STATUSES: Final = frozenset({429, 503})
 
 
 class DrillRow(msgspec.Struct, frozen=True, kw_only=True):

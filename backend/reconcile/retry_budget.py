@@ -88,11 +88,6 @@ class RetryBudget:
         self._thrown: dict[str, bool] = {}
         """Which way each workload's switch was last thrown."""
 
-    @property
-    def budgets(self) -> Mapping[str, Budget]:
-        """The accounts by workload."""
-        return dict(self._budgets)
-
     async def run(self, specs: Callable[[], Sequence[WorkloadSpec]]) -> None:
         """Look five times a second until cancelled."""
         while True:

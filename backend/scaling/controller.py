@@ -18,7 +18,6 @@ from backend.contract.ledger import RowSink
 from backend.contract.words import Severity
 from backend.scaling.policy import Decision, Observation, Policy, PolicyState
 
-ACTOR: Final = "autoscaler"
 TICK_S: Final = 1.0
 """Also how often the count is looked at; a cooldown is kept to the tick."""
 
