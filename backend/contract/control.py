@@ -178,6 +178,18 @@ class HypothesisView(msgspec.Struct, frozen=True, kw_only=True):
     measured: dict[str, float | None] = {}
 
 
+class DrillRollback(msgspec.Struct, frozen=True, kw_only=True):
+    """That every undo of a run was issued, and what came of it; the report follows."""
+
+    undos: int = 0
+    left: int = 0
+    """Not verified gone, so that their faults may still be in place."""
+    slow: int = 0
+    """Issued, hold no fault in place and take their time: a number of replicas, an edge, a daemon."""
+    took_s: float = 0.0
+    """From the wish to end until the last fault was verified gone, or given up for now."""
+
+
 class DrillView(msgspec.Struct, frozen=True, kw_only=True):
     """A drill run, present or last.
 
@@ -207,6 +219,8 @@ class DrillView(msgspec.Struct, frozen=True, kw_only=True):
     hypotheses: tuple[HypothesisView, ...] = ()
     counts: dict[str, int] = {}
     """Requests that ended so far by outcome (`ok`, `slow`, `wrong`, `shed`, `failed`); empty: the buckets' sums."""
+    rollback: DrillRollback | None = None
+    """Null until every undo was issued."""
 
 
 class DrillInfo(msgspec.Struct, frozen=True, kw_only=True):

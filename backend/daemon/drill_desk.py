@@ -14,18 +14,17 @@ import msgspec
 
 from backend.actions.executor import Effect
 from backend.contract.control import ActionRequest, DrillInfo, DrillView
-from backend.contract.errors import Refused, TrinityError, UsageError
+from backend.contract.errors import InternalError, Refused, TrinityError
 from backend.contract.words import DrillOutcome, Risk, Severity
 from backend.daemon.drill_host import DaemonHost
+from backend.daemon.drill_orders import DrillOrders
 from backend.daemon.drill_runs import DrillShelf
 from backend.daemon.outside.desk import OutsideRuns
 from backend.daemon.outside.order import ObserverOrder
 from backend.drills import outside, store
-from backend.drills.check import Compiled, load_scenario
-from backend.drills.library import load
+from backend.drills.check import Compiled
 from backend.drills.loads import GeneratorLoads
-from backend.drills.overrides import adjust
-from backend.drills.runner import DrillRunner
+from backend.drills.runner import DrillRunner, rollback_words
 
 if TYPE_CHECKING:
     from backend.daemon.parts import Parts
@@ -48,10 +47,15 @@ class DaemonDrills:
         self._recovery: asyncio.Task[None] | None = None
         self.shelf = DrillShelf(parts.paths.drills_dir)
         self._last: dict[str, DrillView] = {}
+        self._orders = DrillOrders()
+
+    async def prepare(self, request: ActionRequest) -> None:
+        """Read the scenario of a request off the loop; call it before the gateway previews or performs."""
+        await self._orders.prepare(request)
 
     def preview(self, request: ActionRequest) -> Effect:
         """The plan in words. Raises UsageError or FileError."""
-        compiled = _compiled(request)
+        compiled = self._orders.compiled(request)
         plan = self.runner.plan(compiled)
         return Effect(
             summary=f"Drill {plan.name}: {plan.title} (about {plan.wall_s:.0f} s)",
@@ -61,7 +65,7 @@ class DaemonDrills:
         )
 
     async def start(self, request: ActionRequest) -> str:
-        compiled = _compiled(request)
+        compiled = self._orders.compiled(request)
         if outside.is_outside(compiled):
             return await self._start_outside(compiled, request.actor)
         if self._outside.busy:
@@ -106,14 +110,15 @@ class DaemonDrills:
             return "Drills may run again."
         reason = f"{request.actor}: {request.reason or 'stopped'}"
         panic = bool(request.args.get("panic"))
-        report = await (self.runner.panic(reason) if panic else self.runner.stop(reason))
-        beside = await self._outside.stop(reason)
-        if beside is not None:
-            return f"{beside.name}: {beside.outcome}." + (" No drill may start until `trinity drill allow`." * panic)
-        blocked = " No drill may start until `trinity drill allow`." if panic else ""
-        if report is None and not panic:
+        inside = await (self.runner.panic(reason) if panic else self.runner.stop(reason))
+        view = await self._outside.stop(reason) or inside
+        if view is None and not panic:
             raise Refused("No drill runs.", "See `trinity drill status`.")
-        return (f"{report.name}: {report.outcome}." if report else "No drill ran.") + blocked
+        blocked = " No drill may start until `trinity drill allow`." if panic else ""
+        said = "No drill ran." if view is None else _stopped_words(view)
+        if view is not None and view.rollback is not None and view.rollback.left:
+            raise InternalError(f"{said}{blocked}", "See `trinity drill status`; then `trinity drill recover`.")
+        return said + blocked
 
     def view(self) -> DrillView | None:
         views = [view for view in (self.runner.view(), self._outside.view()) if view is not None]
@@ -176,25 +181,15 @@ class DaemonDrills:
             self._recovery.cancel()
             await asyncio.gather(self._recovery, return_exceptions=True)
         try:
-            await self._outside.stop("the daemon is ending")
+            await self._outside.end("the daemon is ending")
             await self._outside.close()
-            await self.runner.stop("the daemon is ending")
+            await self.runner.end("the daemon is ending")
         except TrinityError as error:
             self._parts.event("drill.broke", Severity.ERROR, self._parts.config.name, str(error))
 
 
-def _compiled(request: ActionRequest) -> Compiled:
-    """The scenario a request names or carries."""
-    text, name = request.args.get("yaml"), request.args.get("name") or request.target
-    seed, confidence = request.args.get("seed"), request.args.get("confidence")
-    if isinstance(text, str):
-        compiled = load_scenario(text, str(request.args.get("source") or "the given file"))
-    elif isinstance(name, str) and name:
-        compiled = load(name)
-    else:
-        raise UsageError("Which drill? None was named.", "See `trinity drill list`.")
-    return adjust(
-        compiled,
-        seed=seed if isinstance(seed, int) else None,
-        confidence=float(confidence) if isinstance(confidence, int | float) else None,
-    )
+def _stopped_words(view: DrillView) -> str:
+    """How a drill that was stopped stands."""
+    if view.outcome != DrillOutcome.RUNNING or view.rollback is None:
+        return f"{view.name}: {view.outcome}."
+    return f"{view.name}: {rollback_words(view.rollback)}."

@@ -29,7 +29,7 @@ from backend.contract.control import (
 )
 from backend.contract.errors import PortTaken, Refused, UsageError
 from backend.contract.rows import ActionRow, LogRow, RequestRow, Row, Scalar
-from backend.contract.words import ActionOutcome, Vantage
+from backend.contract.words import ActionOutcome, Vantage, Verb
 from backend.daemon.api import control_app
 from backend.daemon.parts import Parts
 from backend.drills.compare import Comparison
@@ -223,10 +223,12 @@ class Trinityd:
         raise UsageError(f"The edge has no `{what}`.", "Ask for stat, config or errors.")
 
     async def preview(self, request: ActionRequest) -> ActionPreview:
+        await self._prepare(request)
         return self.parts.gateway.preview(request)
 
     async def perform(self, request: ActionRequest) -> ActionRow:
         """A refusal is an answer too: a row with outcome `refused`, as the journal has it."""
+        await self._prepare(request)
         try:
             return await self.parts.gateway.perform(request)
         except Refused as refusal:
@@ -240,6 +242,10 @@ class Trinityd:
                 outcome=ActionOutcome.REFUSED,
                 result=str(refusal),
             )
+
+    async def _prepare(self, request: ActionRequest) -> None:
+        if request.verb == Verb.DRILL_RUN:
+            await self.parts.drills.prepare(request)
 
     async def diff(self, yaml: str, source: str) -> Sequence[str]:
         new = await asyncio.to_thread(self.parts.parse, yaml, source)

@@ -265,6 +265,10 @@ class Injector:
         """Take away everything still in place; seconds until the last fault was verified gone or given up."""
         return await self._rollback.undo_all()
 
+    def standing(self) -> tuple[int, int, int]:
+        """Undos of faults, those not verified gone, and those that only take their time."""
+        return self._rollback.standing()
+
     async def settle(self) -> None:
         """After the loads ended: what takes its time, what failed once more, and straight paths again."""
         await self._rollback.settle()

@@ -164,6 +164,13 @@ class Rollback:
         await self._log_results(self._undos)
         return took
 
+    def standing(self) -> tuple[int, int, int]:
+        """Undos of faults, those not verified gone, and those that only take their time."""
+        undos = [undo for undo in self._undos if undo.id in self._fault_of]
+        open_ = [undo for undo in undos if not self._is_gone(undo)]
+        slow = sum(undo.kind in faults.SLOW_KINDS for undo in open_)
+        return len(undos), len(open_) - slow, slow
+
     async def settle(self) -> None:
         """What takes its time, once more what failed, and straight paths again (for those that are spliced)."""
         if self._slow:

@@ -16,6 +16,7 @@ import msgspec
 import psutil
 
 from backend.contract.clock import Clock
+from backend.contract.control import DrillRollback
 from backend.contract.errors import Refused, TrinityError
 from backend.contract.fleet import WorkloadSpec
 from backend.contract.rows import EventRow, Scalar
@@ -69,6 +70,10 @@ class DrillRun:
         self._abort = asyncio.Event()
         self.abort_reason = ""
         self.rolling_back = False
+        self.undone = asyncio.Event()
+        """Every undo was issued and answered, or there is nothing more to undo: set before the report is made."""
+        self.rolled_back: DrillRollback | None = None
+        self._wished_s: float | None = None
         self._gate_failed = self._refused = self._internal = ""
         self._rates: dict[str, float] = {}
         self._summaries: list[LoadSummary] = []
@@ -85,7 +90,7 @@ class DrillRun:
     def abort(self, reason: str) -> None:
         """End the phases and roll back. The first reason counts; during the rollback it changes nothing."""
         if not self._abort.is_set() and not self.rolling_back:
-            self.abort_reason = reason
+            self.abort_reason, self._wished_s = reason, self._clock.mono()
             self._abort.set()
 
     async def execute(self) -> RunRecord:
@@ -98,6 +103,7 @@ class DrillRun:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             self.watch.close()
+            self.undone.set()
         return self.record()
 
     async def _guarded(self) -> None:
@@ -148,7 +154,11 @@ class DrillRun:
 
     async def _rollback(self) -> None:
         """Take every fault away first; only then end the load and wait for the victims."""
+        began = self._clock.mono() if self._wished_s is None else self._wished_s
         took_s = await self._injector.undo_all()
+        undos, left, slow = self._injector.standing()
+        self.rolled_back = DrillRollback(undos=undos, left=left, slow=slow, took_s=self._clock.mono() - began)
+        self.undone.set()
         self._close_span()
         self._event("drill.rolled-back", Severity.INFO, "every undo was tried", took_s=took_s, **self._undo_counts())
         await asyncio.gather(*(self._stop_load(name) for name in self.watch.loads))

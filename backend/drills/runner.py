@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from backend.contract.clock import Clock
-from backend.contract.control import DrillPhasePlan, DrillView, HypothesisView
+from backend.contract.control import DrillPhasePlan, DrillRollback, DrillView, HypothesisView
 from backend.contract.errors import InternalError, Refused, UsageError
 from backend.contract.exit_codes import DRILL_EXIT_CODES
 from backend.contract.rows import EventRow
@@ -127,7 +127,7 @@ class DrillRunner:
             planned=tuple(DrillPhasePlan(name=p.name, seconds=p.hold.duration) for p in compiled.scenario.phases),
         )
         self._task = asyncio.create_task(self._whole(self._run, compiled, run_dir, rows, kept), name=f"drill {run_id}")
-        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self._task.add_done_callback(_ended(self._run))
         return run_id
 
     def _name(self, scenario: str) -> str:
@@ -202,17 +202,29 @@ class DrillRunner:
             raise UsageError(f"There is no drill run {run_id}.", "See `trinity drill history`.")
         return await asyncio.to_thread(store.read_report, self._dir / run_id)
 
-    async def stop(self, reason: str) -> Report | None:
-        """Abort the running drill and wait until it is rolled back. None when none runs."""
-        if self._run is None or self._task is None or self._task.done():
-            return None
-        self._run.abort(reason)
-        return await asyncio.shield(self._task)
+    async def stop(self, reason: str) -> DrillView | None:
+        """Abort the running drill and wait until its faults are gone. None when none runs.
 
-    async def panic(self, reason: str) -> Report | None:
+        The report follows by itself; its `rollback` is null where the run ended before anything could be undone.
+        Raises InternalError when the run broke."""
+        run, task = self._run, self._task
+        if run is None or task is None or task.done():
+            return None
+        run.abort(reason)
+        await run.undone.wait()
+        if run.rolled_back is None:
+            await asyncio.shield(task)
+        return self.view()
+
+    async def panic(self, reason: str) -> DrillView | None:
         """Like `stop`, and no drill may start until `allow`."""
         self.blocked = reason
         return await self.stop(reason)
+
+    async def end(self, reason: str) -> Report | None:
+        """Like `stop`, and wait for the report too."""
+        view = await self.stop(reason)
+        return None if view is None else await self.wait(view.run_id)
 
     def allow(self) -> None:
         """End what `panic` began."""
@@ -231,6 +243,8 @@ class DrillRunner:
         phase = self._run.phase
         index = self._phases.index(phase) + 1 if phase in self._phases else 0
         detail = f"aborting: {self._run.abort_reason}" if self._run.abort_reason else ""
+        if detail and self._run.rolled_back is not None:
+            detail = f"aborted: {self._run.abort_reason}; {rollback_words(self._run.rolled_back)}"
         watch = self._run.watch
         pictured = self._pictured(self._view, watch.spans, tuple(watch.stamps.values()))
         return msgspec.structs.replace(
@@ -245,6 +259,8 @@ class DrillRunner:
             timeline=phase_views(spans, zero),
             faults=fault_views(faults, zero),
             buckets=self._timeline.buckets(now),
+            counts=dict(self._timeline.counts),
+            rollback=None if self._run is None else self._run.rolled_back,
         )
 
     def _standing(self, run: DrillRun) -> tuple[HypothesisView, ...]:
@@ -256,6 +272,28 @@ class DrillRunner:
         known = live_state(self._compiled, run.watch.facts(run.watch.spans[-1].name))
         self._hypotheses = (now, known)
         return known
+
+
+def rollback_words(rollback: DrillRollback) -> str:
+    """What became of a run's faults, before its report is there."""
+    took = f"{rollback.took_s * 1000:.0f} ms" if rollback.took_s < 1 else f"{rollback.took_s:.1f} s"
+    if rollback.left:
+        return f"{rollback.left} of {rollback.undos} undos are not verified after {took}; they are tried again"
+    if not rollback.undos:
+        return "no fault was in place; the report follows"
+    tail = f" ({rollback.slow} undone at its own pace)" if rollback.slow else ""
+    return f"every fault is gone after {took}{tail}; the report follows"
+
+
+def _ended(run: DrillRun) -> Callable[[asyncio.Task[Report]], None]:
+    """Whoever waits for the undo of a run is let go when it ended in any way; a failure is looked at, not lost."""
+
+    def ended(task: asyncio.Task[Report]) -> None:
+        run.undone.set()
+        if not task.cancelled():
+            task.exception()
+
+    return ended
 
 
 def _judged(report: Report) -> tuple[HypothesisView, ...]:

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from backend.contract.control import DrillBucket, DrillFaultView, DrillPhaseView, HypothesisView
+from backend.contract.words import RequestOutcome
 from backend.drills.check import Compiled
 from backend.drills.evaluate import Facts, Reading, evaluate
 from backend.drills.records import DrillRow, FaultStamps, PhaseSpan
@@ -40,9 +41,12 @@ class Timeline:
         self.zero_s = zero_s
         self._open: dict[int, _Open] = {}
         self._final: list[DrillBucket] = []
+        self.counts: dict[str, int] = dict.fromkeys(map(str, RequestOutcome), 0)
+        """Requests that ended so far by outcome, as the report counts them."""
 
     def add(self, row: DrillRow) -> None:
         """Take a request that ended."""
+        self.counts[str(row.request.outcome)] += 1
         second = max(0, int(row.ended_s - self.zero_s))
         if self._final and second <= self._final[-1].at_s:
             second = int(self._final[-1].at_s) + 1

@@ -131,23 +131,68 @@ async def test_a_held_kill_stays_down_until_healed(tmp_path: Path) -> None:
     assert report.faults[0].recovery_s is not None
 
 
-async def test_abort_takes_the_fault_away_within_a_second(tmp_path: Path) -> None:
+async def test_panic_answers_when_the_faults_are_gone_and_the_report_follows(tmp_path: Path) -> None:
     text = STOP.replace("for: 700ms", "for: 20s")
     async with FakeHost() as host:
         runner = DrillRunner(host, FakeLoads(host), CLOCK, tmp_path)
-        await runner.start(load_scenario(text, "t.yaml"), actor="cli:test")
+        run_id = await runner.start(load_scenario(text, "t.yaml"), actor="cli:test")
         await until(lambda: "drill.effective" in host.kinds())
         began = CLOCK.mono()
-        stopping = asyncio.create_task(runner.panic("key X"))
-        await until(lambda: all(processes.state(member.pid or 0) != "T" for member in host.members))
-        assert CLOCK.mono() - began < 1.0
-        report = await stopping
-        assert report is not None
+        view = await runner.panic("key X")
+        assert CLOCK.mono() - began < 0.4, "less than the report alone takes"
+        assert all(processes.state(member.pid or 0) != "T" for member in host.members)
+        assert view is not None
+        assert view.rollback is not None
+        assert (view.outcome, view.rollback.undos, view.rollback.left) == (DrillOutcome.RUNNING, 1, 0)
+        assert 0.0 < view.rollback.took_s < 0.4
+        assert "key X; every fault is gone after" in view.detail
+        assert not (tmp_path / run_id / store.REPORT).exists()
+        report = await runner.wait(run_id)
         assert (report.outcome, report.exit_code) == ("aborted-clean", 3)
         with pytest.raises(Refused, match="key X"):
             await runner.start(load_scenario(text, "t.yaml"), actor="cli:test")
         runner.allow()
         assert runner.blocked == ""
+
+
+async def test_end_waits_for_the_report(tmp_path: Path) -> None:
+    async with FakeHost() as host:
+        runner = DrillRunner(host, FakeLoads(host), CLOCK, tmp_path)
+        await runner.start(load_scenario(STOP.replace("for: 700ms", "for: 20s"), "t.yaml"), actor="cli:test")
+        await until(lambda: "drill.phase" in host.kinds())
+        report = await runner.end("the daemon is ending")
+        assert report is not None
+        assert report.outcome == "aborted-clean"
+        assert await runner.end("again") is None
+
+
+async def test_panic_says_which_undo_is_not_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_op(*_: object) -> faults.UndoAttempt:
+        return faults.UndoAttempt(True, False, "did nothing")
+
+    monkeypatch.setattr(faults, "take_away", no_op)
+    async with FakeHost() as host:
+        runner = DrillRunner(host, FakeLoads(host), CLOCK, tmp_path)
+        run_id = await runner.start(load_scenario(STOP.replace("for: 700ms", "for: 20s"), "t.yaml"), actor="cli:test")
+        await until(lambda: "drill.effective" in host.kinds())
+        view = await runner.panic("key X")
+        assert view is not None
+        assert view.rollback is not None
+        assert view.rollback.left == 1
+        assert "1 of 1 undos are not verified" in view.detail
+        await runner.wait(run_id)
+
+
+async def test_a_view_counts_every_request_by_its_outcome_as_the_report_does(tmp_path: Path) -> None:
+    async with FakeHost(retries=False) as host:
+        runner = DrillRunner(host, FakeLoads(host), CLOCK, tmp_path)
+        report = await runner.wait(await runner.start(load_scenario(KILL, "t.yaml"), actor="cli:test"))
+        view = runner.view()
+    assert view is not None
+    loads = [load for phase in report.phases for load in phase.loads]
+    told = {name: sum(getattr(load, name) for load in loads) for name in ("ok", "slow", "wrong", "shed", "failed")}
+    assert view.counts == told
+    assert told["failed"] > 0
 
 
 async def test_an_abort_rule_rolls_back(tmp_path: Path) -> None:

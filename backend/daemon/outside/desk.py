@@ -99,12 +99,19 @@ class OutsideRuns:
         return ""
 
     async def stop(self, reason: str) -> DrillView | None:
-        """Ask the observer to roll back and wait for its end. None when none runs."""
-        if self._task is None or self._task.done() or self._run_dir is None:
+        """Ask the observer to roll back and wait until its faults are gone, or for its end. None when none runs."""
+        task = self._task
+        if task is None or task.done() or self._run_dir is None:
             return None
         await asyncio.to_thread(outside.ask_stop, self._run_dir, reason)
-        await asyncio.shield(self._task)
+        while not task.done() and (self._view is None or self._view.rollback is None):
+            await asyncio.wait({task}, timeout=POLL_S)
         return self._view
+
+    async def end(self, reason: str) -> None:
+        """Like `stop`, and wait for the observer's end too."""
+        if await self.stop(reason) is not None and self._task is not None:
+            await asyncio.wait({self._task})
 
     async def close(self) -> None:
         """Look no longer; a run that goes on is the next daemon's to show."""
