@@ -1,6 +1,6 @@
-"""One question to a holder of faults, on its own socket: asked by the daemon, answered whoever else is gone.
+"""Asking a holder of faults on its own socket, one question a connection. Knows no fault and keeps nothing.
 
-The same questions without an event loop are `backend.drills.direct`'s.
+Where there is no event loop, `backend.drills.direct` asks.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Final
 from backend.drills.compare import Comparison, sentence
 from backend.drills.html_charts import duration, legend, load_chart
 from backend.drills.html_style import STYLE
-from backend.drills.report import FaultReport, Report
+from backend.drills.report import FaultResult, Report
 
 _TONES: Final[dict[str, str]] = {"pass": "good-tone", "fail": "bad-tone", "dirty": "bad-tone", "regression": "bad-tone"}
 _PROVEN: Final = '<span class="pill pass">verified</span>'
@@ -95,7 +95,7 @@ def _charts(report: Report) -> str:
     )
 
 
-def _fault(fault: FaultReport) -> str:
+def _fault(fault: FaultResult) -> str:
     stamps = fault.stamps
     to_effect = (
         None if stamps.t_effective is None or stamps.t_command is None else stamps.t_effective - stamps.t_command

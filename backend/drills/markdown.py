@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from backend.drills.compare import sentence
-from backend.drills.report import FaultReport, LoadInPhase, Report
+from backend.drills.report import FaultResult, LoadInPhase, Report
 
 _COLUMNS: Final = (
     *("phase", "load", "arrivals", "ok", "slow", "wrong", "shed", "failed", "truncated", "before 1st byte"),
@@ -99,7 +99,7 @@ def _row(phase: str, load: LoadInPhase) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _fault(fault: FaultReport) -> str:
+def _fault(fault: FaultResult) -> str:
     stamps = fault.stamps
     effective = (
         None if stamps.t_effective is None or stamps.t_command is None else stamps.t_effective - stamps.t_command

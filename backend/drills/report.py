@@ -69,7 +69,7 @@ class PhaseReport(msgspec.Struct, frozen=True, kw_only=True):
     loads: tuple[LoadInPhase, ...]
 
 
-class FaultReport(msgspec.Struct, frozen=True, kw_only=True):
+class FaultResult(msgspec.Struct, frozen=True, kw_only=True):
     """A fault's stamps and the intervals made of them (seconds)."""
 
     stamps: FaultStamps
@@ -150,7 +150,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     rates: dict[str, float]
     verdict: Verdict
     phases: tuple[PhaseReport, ...]
-    faults: tuple[FaultReport, ...]
+    faults: tuple[FaultResult, ...]
     record: RunRecord
     failed: tuple[FailedRequest, ...]
     """All of them."""
@@ -276,12 +276,12 @@ def _times(values: list[float]) -> Times:
     )
 
 
-def _fault(fault: FaultStamps, record: RunRecord, rows: Sequence[DrillRow]) -> FaultReport:
+def _fault(fault: FaultStamps, record: RunRecord, rows: Sequence[DrillRow]) -> FaultResult:
     def since(start: float | None, end: float | None) -> float | None:
         return None if start is None or end is None else max(0.0, end - start)
 
     effective = fault.t_effective
-    return FaultReport(
+    return FaultResult(
         stamps=fault,
         detection_s=since(effective, fault.t_detected),
         exposure_s=since(effective, fault.t_last_dispatch),

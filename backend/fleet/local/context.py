@@ -1,4 +1,7 @@
-"""What every replica of a fleet shares, and what can be asked of its life. Owns two shapes."""
+"""What the replicas of a local fleet are given (paths, ports, listeners), and what can be asked of a replica's life.
+
+Data only: who acts on it is `replica`.
+"""
 
 from __future__ import annotations
 
