@@ -20,8 +20,9 @@ from backend.contract.errors import Refused, TrinityError, UsageError
 from backend.contract.fleet import Fleet, Killable, Maintainable, ReplicaStatus, WorkloadSpec
 from backend.contract.ledger import RowSink
 from backend.contract.words import Phase, Severity, SlotState
-from backend.reconcile.core import Backoff, Core, without_drained
+from backend.reconcile.core import Core, without_drained
 from backend.reconcile.diff import diff
+from backend.reconcile.failed_steps import FailedSteps
 from backend.reconcile.leases import Leases
 from backend.reconcile.plan import (
     Clear,
@@ -41,8 +42,6 @@ from backend.reconcile.wanted import WantedState, WantedStore, WorkloadWanted, m
 
 TICK_S: Final = 0.25
 STEP_TIMEOUT_S: Final = 30.0
-FIRST_RETRY_S: Final = 0.5
-LAST_RETRY_S: Final = 10.0
 
 
 class Reconciler:
@@ -61,7 +60,7 @@ class Reconciler:
     ) -> None:
         self._core = Core(fleet, edge, sink, store, leases, clock)
         self._ready_deadline_s = ready_deadline_s
-        self._backoff: dict[Step, Backoff] = {}
+        self._failed_steps = FailedSteps()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop_task: asyncio.Task[None] | None = None
         self._pass_problem = ""
@@ -192,15 +191,11 @@ class Reconciler:
     async def _pass(self) -> None:
         core = self._core
         now = core.clock.mono()
-        steps = [step for step in plan(core.situation()) if self._is_due(step, now)]
+        steps = [step for step in plan(core.situation()) if self._failed_steps.is_due(step, now)]
         done = await asyncio.gather(*(self._take(step) for step in steps))
         if any(ok and not isinstance(step, Remove | StartRollout) for step, ok in zip(steps, done, strict=True)):
             core.wake.set()  # what was done is what the next step may wait for
         await self._forget_departed()
-
-    def _is_due(self, step: Step, now: float) -> bool:
-        backoff = self._backoff.get(step)
-        return backoff is None or now >= backoff.until_mono
 
     async def _take(self, step: Step) -> bool:
         """Carry out one step; whether it worked. A failure is recorded once, and the step waits before it is
@@ -212,18 +207,15 @@ class Reconciler:
         except Exception as exc:  # recorded below: the loop must outlive any one step
             self._failed(step, exc)
             return False
-        self._backoff.pop(step, None)
+        self._failed_steps.worked(step)
         core.last_failure.pop(step.workload, None)
         return True
 
     def _failed(self, step: Step, exc: BaseException) -> None:
         core = self._core
         problem = str(exc) or type(exc).__name__
-        known = self._backoff.get(step)
-        delay = FIRST_RETRY_S if known is None else min(known.delay_s * 2, LAST_RETRY_S)
-        self._backoff[step] = Backoff(delay_s=delay, until_mono=core.clock.mono() + delay, problem=problem)
         core.last_failure[step.workload] = problem
-        if known is None or known.problem != problem:
+        if self._failed_steps.failed(step, problem, core.clock.mono()):
             subject = getattr(step, "replica", step.workload)
             what = type(step).__name__.lower()
             core.event("reconcile.step-failed", Severity.ERROR, subject, f"{what} of {subject} failed: {problem}")

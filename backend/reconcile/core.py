@@ -29,14 +29,6 @@ UNDECLARED_DRAIN_S: Final = 60.0
 """How long a replica of a workload that nothing declares any more may finish its requests."""
 
 
-class Backoff(msgspec.Struct):
-    """A step that failed: not tried again before `until_mono`."""
-
-    delay_s: float
-    until_mono: float
-    problem: str
-
-
 class Core:
     """The reconciler's parts and its memory. Used on one event loop."""
 
