@@ -152,8 +152,9 @@ def _open_console(
         from console.state.simulator import SimulatorSource
 
         return run_console(lambda: SimulatorSource(replicas=simulate), read_only=read_only, theme=theme)
-    from backend.commands.place import Place, ensure_daemon, file_to_start_from
+    from backend.commands.place import Place, file_to_start_from
     from backend.control_client import ControlClient
+    from backend.daemon_start import ensure_daemon
 
     place = Place(state, fleet)
     chosen = file_to_start_from(file)

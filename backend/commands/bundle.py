@@ -16,9 +16,10 @@ import click
 import msgspec
 
 from backend.commands.output import narrate, print_json
-from backend.commands.place import Place, common, daemon_answers
+from backend.commands.place import Place, common
 from backend.config.settings import NAMES
 from backend.contract.errors import TrinityError, UsageError
+from backend.daemon_start import daemon_answers
 from backend.version import VERSION
 
 _TAIL_BYTES = 256 * 1024

@@ -14,10 +14,11 @@ import click
 import msgspec
 
 from backend.commands.output import print_json
-from backend.commands.place import Place, common, daemon_answers, file_to_start_from
+from backend.commands.place import Place, common, file_to_start_from
 from backend.contract import exit_codes
 from backend.contract.control import Snapshot
 from backend.contract.errors import TrinityError, UsageError
+from backend.daemon_start import daemon_answers
 from backend.lean import absent
 
 if TYPE_CHECKING:

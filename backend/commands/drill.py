@@ -11,10 +11,11 @@ import click
 
 from backend.commands.drill_reports import compare_runs, history, report, verify
 from backend.commands.output import Progress, narrate, plain, print_json, print_table
-from backend.commands.place import Place, common, ensure_daemon
+from backend.commands.place import Place, common
 from backend.contract import exit_codes
 from backend.contract.errors import Refused, TrinityError, Unreachable, UsageError
 from backend.contract.words import ActionOutcome, DrillOutcome, Verb
+from backend.daemon_start import ensure_daemon
 
 if TYPE_CHECKING:
     from backend.contract.control import ActionRequest, DrillView

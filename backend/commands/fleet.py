@@ -12,13 +12,14 @@ import click
 
 from backend.commands.output import Progress, age, mebibytes, milliseconds, narrate, plain, print_json, print_table
 from backend.commands.parameters import Seconds
-from backend.commands.place import Place, common, daemon_answers, ensure_daemon, file_to_start_from
+from backend.commands.place import Place, common, file_to_start_from
 from backend.config.fleet_file import FILE_NAME, parse_fleet_file, read_text
 from backend.contract import exit_codes
 from backend.contract.control import ActionRequest, Snapshot
 from backend.contract.errors import TrinityError, Unreachable, UsageError
 from backend.contract.words import ActionOutcome, Phase, Verb
 from backend.control_client import ControlClient
+from backend.daemon_start import daemon_answers, ensure_daemon
 from backend.version import VERSION
 
 

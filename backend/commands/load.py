@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from backend.commands.output import Progress, milliseconds, narrate, print_json
-from backend.commands.place import Place, common, daemon_answers
+from backend.commands.place import Place, common
 from backend.contract import exit_codes
 from backend.contract.errors import InternalError, Unreachable, UsageError
 from backend.contract.rows import RequestRow
 from backend.control_client import ControlClient
+from backend.daemon_start import daemon_answers
 from backend.load.messages import Latency, LoadSummary, ProgressMessage, RowMessage, SummaryMessage
 from backend.load.process import LoadProcess
 from backend.load.spec import LoadSpec, check_spec

@@ -18,7 +18,6 @@ from typing import NoReturn
 
 import msgspec
 
-from backend.commands.place import ensure_daemon
 from backend.config.paths import StatePaths
 from backend.contract.clock import Clock
 from backend.contract.control import ActionRequest, Frame, Snapshot
@@ -30,6 +29,7 @@ from backend.contract.rows import ActionRow, EventRow, RequestRow, Row, Scalar
 from backend.contract.words import Phase, Vantage, Verb
 from backend.control_client import ControlClient
 from backend.daemon.outside.order import ObserverOrder
+from backend.daemon_start import ensure_daemon
 from backend.drills import outside, processes
 from backend.drills.catalogue import HeldBy
 
