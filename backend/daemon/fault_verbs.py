@@ -116,6 +116,6 @@ def _unable(what: str) -> Refused:
 
 
 def _preview(state: ActionState, request: ActionRequest) -> Effect:
-    refusal = "" if request.actor.startswith("drill:") else "Faults are injected by drills only."
+    refusal = "" if request.actor.startswith("drill:") else "Faults are injected and healed by drills only."
     what = ", ".join(f"{name}={value}" for name, value in request.args.items()) or "signal=9"
     return Effect(summary=f"{request.verb} {request.target}: {what}", risk=Risk.LOW, refusal=refusal)

@@ -28,10 +28,10 @@ UndoKind = Literal[
     "unsplice",
     "nothing",
 ]
-"""`resume`: SIGCONT. `release-hold`, `start-fault`: let supervision restart it, as it should. `await-ready`,
-`await-edge`, `await-daemon`: nothing is held back, it comes by itself. `holder`: take the fault away where it is held.
-`rescale`: the replica count it had. `unsplice`: the workload's replicas straight behind the edge again. `nothing`: an
-ordinary action that leaves nothing behind."""
+"""`resume`: SIGCONT (only in logs of earlier versions, where no shim held a stop). `release-hold`, `start-fault`: let
+supervision restart it, as it should. `await-ready`, `await-edge`, `await-daemon`: nothing is held back, it comes by
+itself. `holder`: take the fault away where it is held. `rescale`: the replica count it had. `unsplice`: the workload's
+replicas straight behind the edge again. `nothing`: an ordinary action that leaves nothing behind."""
 
 
 _WORDS: Final = {
@@ -48,7 +48,7 @@ _WORDS: Final = {
 
 
 class Undo(msgspec.Struct, frozen=True, kw_only=True, tag="undo"):
-    """How one fault is taken away. `resume` needs no daemon; the others are left to the next one."""
+    """How one fault is taken away. `resume` and `holder` need no daemon; the others are left to the next one."""
 
     id: str
     kind: UndoKind

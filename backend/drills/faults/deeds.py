@@ -15,6 +15,7 @@ from backend.drills.faults import poison
 from backend.drills.faults.orders import order_of
 from backend.drills.faults.victims import Setting
 from backend.drills.ports import DaemonKiller
+from backend.drills.scenario import FaultName
 
 
 async def inject(setting: Setting) -> None:
@@ -108,7 +109,7 @@ def _act(setting: Setting, verb: Verb, args: dict[str, int]) -> None:
     setting.spawn(asyncio.create_task(act(), name=f"{verb} {setting.injection.id}"))
 
 
-_DEEDS: Mapping[str, Callable[[Setting], Awaitable[None]]] = {
+_DEEDS: Mapping[FaultName, Callable[[Setting], Awaitable[None]]] = {
     "process.kill": _kill,
     "process.exit": _exit,
     "process.slow-start": _spoil_starts,

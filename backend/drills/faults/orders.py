@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 
 from backend.contract.faults import FaultKind, FaultOrder, Holder
 from backend.drills.catalogue import FAULTS
 from backend.drills.faults.victims import Victim
-from backend.drills.scenario import Injection
+from backend.drills.scenario import FaultName, Injection
 from backend.drills.undo_log import Undo, UndoKind
 
-_KINDS: dict[str, UndoKind] = {
+_UNDO_KINDS: Mapping[FaultName, UndoKind] = {
     "process.exit": "await-ready",
     "process.slow-start": "start-fault",
     "process.crash-loop": "start-fault",
@@ -20,7 +21,7 @@ _KINDS: dict[str, UndoKind] = {
     "workload.restart": "nothing",
     "workload.scale": "rescale",
 }
-_CUTTING = frozenset({"net.reset", "net.blackhole", "net.partition", "http.error", "http.garbage"})
+_CUTTING = frozenset[FaultName]({"net.reset", "net.blackhole", "net.partition", "http.error", "http.garbage"})
 """Proxied faults that leave a replica useless when they touch every request."""
 
 
@@ -30,7 +31,7 @@ def undo_kind(injection: Injection) -> UndoKind:
         return "holder"
     if injection.fault == "process.kill":
         return "release-hold" if injection.respawn == "held" else "await-ready"
-    return _KINDS[injection.fault]
+    return _UNDO_KINDS[injection.fault]
 
 
 def takes(injection: Injection, victims: int, healthy: int) -> int:

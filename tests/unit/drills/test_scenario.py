@@ -15,6 +15,7 @@ from backend.contract.faults import ProxyFault, ShimFault
 from backend.drills import library
 from backend.drills.catalogue import FAULTS, KEYS
 from backend.drills.check import load_scenario
+from backend.drills.faults import undo_kind
 from backend.drills.scenario import (
     FaultName,
     Injection,
@@ -24,6 +25,7 @@ from backend.drills.scenario import (
     scenario_digest,
     schema,
 )
+from backend.drills.undo_log import UndoKind
 from tests.unit.drills.samples import MINIMAL
 
 
@@ -97,6 +99,8 @@ def test_the_catalogue_knows_each_fault_and_each_proof_of_the_format_and_no_othe
     asked_for = {"freeze-engine"}  # the kind of process.stop with scope: engine
     assert ordered | asked_for == {*get_args(ShimFault), *get_args(ProxyFault)}
     assert all((traits.kind is None) == (not traits.held_by) for traits in FAULTS.values())
+    undos = {undo_kind(Injection(id="f", fault=fault, target="pool")) for fault in FAULTS}
+    assert undos <= set(get_args(UndoKind))
 
 
 def test_each_fault_of_the_catalogue_has_a_shipped_drill() -> None:
