@@ -59,7 +59,7 @@ def _stamped(
         return fault
     until = fault.t_ready if fault.t_ready is not None else float("inf")
     # Attempts and requests that got no answer from the victim: the new process under its name answers.
-    dispatched = (row.ts + offset + (row.queue_s or 0.0) for row in dead_ends if row.replica == fault.replica)
+    dispatched = (row.ts + offset + (row.queue_s or 0.0) for row in dead_ends if row.replica in fault.victims)
     late = [at for at in dispatched if effective <= at < until]
     moved = [
         row.ended_s
@@ -74,7 +74,7 @@ def _stamped(
 
 
 def _moved(edge: RequestRow | None, fault: FaultStamps, *, is_later: bool) -> bool:
-    """Whether another replica answered because of the fault: after a retry, or for a request that came after it."""
-    if edge is None or edge.replica is None or edge.replica == fault.replica:
+    """Whether no victim answered, because of the fault: after a retry, or for a request that came after it."""
+    if edge is None or edge.replica is None or edge.replica in fault.victims:
         return False
     return is_later or edge.retries > 0

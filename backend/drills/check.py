@@ -295,7 +295,7 @@ class _Checker:
             self.fail(path, f"in `{text[:120]}`: {error.message}", error.next_step or _EXAMPLE, error.column)
 
 
-_SPOILS_STARTS = frozenset({"process.slow-start", "process.crash-loop"})
+_SPOILS_STARTS = frozenset[files.FaultName]({"process.slow-start", "process.crash-loop"})
 _ENGINE_PROOFS = ("thread_stopped", "api_still_200", "no_progress", "holder_active")
 _EXAMPLES: Mapping[str, str] = {
     "code": "3",

@@ -21,13 +21,15 @@ from backend.contract.words import Phase, SlotState
 from backend.drills import guards
 from backend.drills.check import Compiled
 from backend.drills.evaluate import Facts
+from backend.drills.incidents import EJECTION_EVENTS
 from backend.drills.ports import DaemonKiller, DrillHost, LoadRun
 from backend.drills.records import DrillRow, FaultStamps, Observation, PhaseSpan
+from backend.drills.scenario import FaultName
 
 PERIOD_S = 0.02
-DETECTION_EVENTS = frozenset({"edge.marked-down", "edge.ejected"})
-
-ENDS_PROCESS = frozenset({"process.kill", "process.exit", "process.slow-start", "process.crash-loop", "memory.exhaust"})
+ENDS_PROCESS = frozenset[FaultName](
+    {"process.kill", "process.exit", "process.slow-start", "process.crash-loop", "memory.exhaust"}
+)
 """Faults after which only another process is a recovery."""
 
 
@@ -177,7 +179,7 @@ class Watch:
     def _on_event(self, event: EventRow) -> None:
         if self.spans:
             self.events.append(event)
-        if event.kind not in DETECTION_EVENTS:
+        if event.kind not in EJECTION_EVENTS:
             return
         for fault in list(self.stamps.values()):
             if event.subject in fault.victims and fault.t_command is not None:

@@ -221,6 +221,20 @@ def test_edge_rows_give_causes_exposure_and_failover() -> None:
     assert with_edge_rows(record(), rows, []).faults == record().faults
 
 
+def test_no_victim_of_a_whole_pool_counts_as_the_replica_that_took_over() -> None:
+    (one,) = record().faults
+    pool = msgspec.structs.replace(one, replica="", replicas=("llm-0", "llm-1"))
+    rows = [row(13.0, took=0.9, request_id="victim"), row(13.1, took=1.5, request_id="other")]
+    edge = [
+        edge_row("victim", 13.0, "llm-1"),
+        edge_row("other", 13.1, "llm-2"),
+        edge_row("tried", 12.5, "llm-1", vantage=Vantage.ATTEMPT, outcome=RequestOutcome.FAILED),
+    ]
+    (fault,) = with_edge_rows(record(faults=(pool,)), rows, edge).faults
+    assert fault.t_first_failover_ok == pytest.approx(14.6)
+    assert fault.t_last_dispatch == pytest.approx(12.5)
+
+
 def test_junit_says_failure_for_failed_and_error_for_unknown() -> None:
     rows = [*ROWS[2:], row(23.0, outcome=RequestOutcome.FAILED)]
     built = reports.build(COMPILED, record(), rows, judge(COMPILED, record(), rows), "0" * 64)
