@@ -24,7 +24,7 @@ async def inject(setting: Setting) -> None:
     if FAULTS[fault].held_by:
         await _hold(setting)
     else:
-        await _DEEDS[fault](setting)
+        await DEEDS[fault](setting)
     setting.injected.set()
 
 
@@ -109,7 +109,7 @@ def _act(setting: Setting, verb: Verb, args: dict[str, int]) -> None:
     setting.spawn(asyncio.create_task(act(), name=f"{verb} {setting.injection.id}"))
 
 
-_DEEDS: Mapping[FaultName, Callable[[Setting], Awaitable[None]]] = {
+DEEDS: Mapping[FaultName, Callable[[Setting], Awaitable[None]]] = {
     "process.kill": _kill,
     "process.exit": _exit,
     "process.slow-start": _spoil_starts,

@@ -32,9 +32,9 @@ CANARY_TIMEOUT_S = 1.0
 async def verify(step: VerifyName, setting: Setting) -> Proof:
     """Wait for the proof; not ok when it does not come in time."""
     try:
-        if step in _WHOLE:
-            return await _WHOLE[step](setting)
-        each = await asyncio.gather(*(_PER_VICTIM[step](setting, victim) for victim in setting.victims))
+        if step in AS_A_WHOLE:
+            return await AS_A_WHOLE[step](setting)
+        each = await asyncio.gather(*(PER_VICTIM[step](setting, victim) for victim in setting.victims))
         return _joined(step, each, setting)
     except (TrinityError, OSError) as error:
         return Proof(step, False, setting.clock.mono(), str(error) or type(error).__name__)
@@ -292,7 +292,7 @@ async def _action_done(setting: Setting) -> Proof:
     return _proof("action_done", at, setting, f"{setting.spec.name}: {begun()}", "no replica changed")
 
 
-_PER_VICTIM: Mapping[VerifyName, Callable[[Setting, Victim], Awaitable[Proof]]] = {
+PER_VICTIM: Mapping[VerifyName, Callable[[Setting, Victim], Awaitable[Proof]]] = {
     "pid_gone": _pid_gone,
     "port_closed": _port_closed,
     "respawned": _respawned,
@@ -305,7 +305,7 @@ _PER_VICTIM: Mapping[VerifyName, Callable[[Setting, Victim], Awaitable[Proof]]] 
     "crash_loop": _crash_loop,
     "holder_active": _holder_active,
 }
-_WHOLE: Mapping[VerifyName, Callable[[Setting], Awaitable[Proof]]] = {
+AS_A_WHOLE: Mapping[VerifyName, Callable[[Setting], Awaitable[Proof]]] = {
     "requests_affected": _requests_affected,
     "edge_replaced": _edge_replaced,
     "daemon_replaced": _daemon_replaced,

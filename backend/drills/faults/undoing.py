@@ -38,7 +38,7 @@ class UndoAttempt(msgspec.Struct, frozen=True):
 async def take_away(host: DrillHost, undo: Undo, clock: Clock) -> UndoAttempt:
     """Undo one fault and prove that it is gone. Never raises TrinityError, OSError or TimeoutError."""
     try:
-        return await _WAYS[undo.kind](host, undo, clock)
+        return await WAYS[undo.kind](host, undo, clock)
     except (TrinityError, OSError) as error:
         return UndoAttempt(False, False, str(error))
 
@@ -115,7 +115,7 @@ async def _nothing(host: DrillHost, undo: Undo, clock: Clock) -> UndoAttempt:
     return UndoAttempt(True, True, "nothing was held back")
 
 
-_WAYS: Mapping[UndoKind, Callable[[DrillHost, Undo, Clock], Awaitable[UndoAttempt]]] = {
+WAYS: Mapping[UndoKind, Callable[[DrillHost, Undo, Clock], Awaitable[UndoAttempt]]] = {
     "resume": _resume,
     "holder": _holder,
     "release-hold": _release,

@@ -5,27 +5,19 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import get_args
 
 import msgspec
 import pytest
 
 from backend.contract.errors import FileError, UsageError
-from backend.contract.faults import ProxyFault, ShimFault
 from backend.drills import library
-from backend.drills.catalogue import FAULTS, KEYS
 from backend.drills.check import load_scenario
-from backend.drills.faults import undo_kind
 from backend.drills.scenario import (
-    FaultName,
-    Injection,
     Lease,
     Scenario,
-    VerifyName,
     scenario_digest,
     schema,
 )
-from backend.drills.undo_log import UndoKind
 from tests.unit.drills.samples import MINIMAL
 
 
@@ -87,25 +79,6 @@ _DEEP = [
     ("title: a tiny drill", "title: a tiny drill\nsafety: {lease: {expires: 2s}}"),
     ("pick: busiest", "pick: random"),
 ]
-
-
-def test_the_catalogue_knows_each_fault_and_each_proof_of_the_format_and_no_other() -> None:
-    assert set(FAULTS) == set(get_args(FaultName))
-    assert {proof for traits in FAULTS.values() for proof in traits.proofs} == set(get_args(VerifyName))
-    keys = {key for traits in FAULTS.values() for key in (*traits.needs, *traits.takes)}
-    assert keys == KEYS
-    assert set(Injection.__struct_fields__) >= KEYS
-    ordered = {traits.kind for traits in FAULTS.values() if traits.kind is not None}
-    asked_for = {"freeze-engine"}  # the kind of process.stop with scope: engine
-    assert ordered | asked_for == {*get_args(ShimFault), *get_args(ProxyFault)}
-    assert all((traits.kind is None) == (not traits.held_by) for traits in FAULTS.values())
-    undos = {undo_kind(Injection(id="f", fault=fault, target="pool")) for fault in FAULTS}
-    assert undos <= set(get_args(UndoKind))
-
-
-def test_each_fault_of_the_catalogue_has_a_shipped_drill() -> None:
-    shipped = (library.load(name).scenario for name in library.library())
-    assert {injection.fault for scenario in shipped for injection in scenario.injections()} == set(FAULTS)
 
 
 MISTAKES = [
