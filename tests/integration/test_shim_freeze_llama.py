@@ -1,4 +1,4 @@
-"""The hang of a real llama.cpp engine behind its live API, held by a shim: tokens stop, health does not, all goes on."""
+"""The hang of a real llama.cpp engine behind its live API, held by a shim: tokens stop, health does not."""
 
 from __future__ import annotations
 

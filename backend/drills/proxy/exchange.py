@@ -30,8 +30,8 @@ class Site(Protocol):
         """The replica takes no connection there."""
         ...
 
-    def poison(self, order: FaultOrder) -> None:
-        """Kill the replica."""
+    def poison(self, order: FaultOrder) -> bool:
+        """Kill the replica; whether it was told to."""
         ...
 
     def ended(self, relay: Any) -> None: ...
@@ -49,6 +49,10 @@ class Exchange:
         self.answer_bytes = 0
         self.answered = False
         """Bytes of an answer have passed, or one of our own was given."""
+        self.spared = False
+        """It was poisoned, and the replica lives."""
+        self.withheld = b""
+        """What a poisoned replica answered before its end."""
         self.plan = Plan()
         self.choices: dict[str, bool] = {}
         self.counted: set[str] = set()

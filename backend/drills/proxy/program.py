@@ -99,18 +99,19 @@ class FaultProxy:
             gate.shut()
         self._look.set()
 
-    def poison(self, order: FaultOrder) -> None:
-        """SIGKILL to the replica's process, if it still is that process."""
+    def poison(self, order: FaultOrder) -> bool:
+        """SIGKILL to the replica's process, if it still is that process. Whether it was sent."""
         pid, mark = self._target.pid, self._target.mark
         if pid is None or not mark or processes.is_gone(pid, mark):
             self.registry.note(order, f"process {pid} is not the one it was ordered for; nothing was killed")
-            return
+            return False
         try:
             os.kill(pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError) as error:
             self.registry.note(order, f"process {pid} could not be killed: {error.strerror}")
-            return
+            return False
         self.registry.count(order, f"killed process {pid}")
+        return True
 
     def ended(self, relay: Relay) -> None:
         self._relays.discard(relay)

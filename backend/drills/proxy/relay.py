@@ -174,10 +174,16 @@ class Relay:
         """The request has been forwarded as a whole."""
         poison = exchange.plan.poison
         if poison is not None:
-            self._forward.put(lambda: self._poison_later(poison))
+            self._forward.put(lambda: self._poison_later(exchange, poison))
 
-    def _poison_later(self, order: FaultOrder) -> None:
-        self._site.loop.call_later(order.latency_s or POISON_AFTER_S, self._site.poison, order)
+    def _poison_later(self, exchange: Exchange, order: FaultOrder) -> None:
+        self._site.loop.call_later(order.latency_s or POISON_AFTER_S, self._poison, exchange, order)
+
+    def _poison(self, exchange: Exchange, order: FaultOrder) -> None:
+        exchange.spared = not self._site.poison(order)
+        if exchange.spared and exchange.withheld:
+            data, exchange.withheld = exchange.withheld, b""
+            self._target_data(data)
 
     def _pass_unread(self, head: RequestHead | None) -> None:
         """From now on bytes pass as they come, as one request."""
@@ -226,9 +232,11 @@ class Relay:
 
     def _target_data(self, data: bytes) -> None:
         exchange = self._exchange
-        plan = None if exchange is None else exchange.plan
-        # A request that kills its replica gets no answer from it, however quick the replica is.
-        if self._closed or (plan is not None and (plan.own is not None or plan.poison is not None)):
+        if self._closed or (exchange is not None and exchange.plan.own is not None):
+            return
+        if exchange is not None and exchange.plan.poison is not None and not exchange.spared:
+            # A request that kills its replica gets no answer from it, however quick the replica is.
+            exchange.withheld += data
             return
         if exchange is None or self._opaque or exchange.done:
             self._answer_bytes(exchange, data)

@@ -1,7 +1,8 @@
 """A tiny engine with known delays, for edge tests: prints its port, answers until killed.
 
 A request's JSON body says how: `stream`, `first_s` (delay to the first token), `tokens`, `gap_s` between tokens,
-`status`, `reset` (the connection, at once). With `stream` the 200 and its headers leave at once, as llama.cpp's server does; the tokens come later.
+`status`, `reset` (the connection, at once). With `stream` the 200 and its headers leave at once, as llama.cpp's
+server does; the tokens come later.
 """
 
 from __future__ import annotations
