@@ -1,3 +1,5 @@
+"""Records of shims and the identity of their processes."""
+
 from __future__ import annotations
 
 import os
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from backend.contract.shim import InheritedFile
+from backend.drills import processes
 from backend.shim.record import is_same_process, read_record, start_ticks, write_atomic
 from backend.shim.spawn import first_start_number
 
@@ -53,3 +56,8 @@ def test_start_numbers_rise_over_counter_and_files(tmp_path: Path) -> None:
     assert first_start_number(counter, files) == 9
     counter.write_text("rubbish")
     assert first_start_number(counter, files) == 7
+
+
+def test_a_shims_start_is_the_mark_by_which_drills_know_a_process() -> None:
+    """A holder's mark is written from the one and read by the other (warden, proxies)."""
+    assert str(start_ticks(os.getpid())) == processes.start_mark(os.getpid())
