@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from backend.contract.faults import POISON_HEADER, FaultOrder
-from backend.drills.proxy.composition import Plan, covers
+from backend.drills.proxy.composition import Plan, covers, touches
 from backend.drills.proxy.framing import AnswerHead, Body, RequestHead
 from backend.drills.proxy.lane import NEUTRAL, Delay, Pacing
-from backend.drills.proxy.registry import Registry
+from backend.drills.proxy.registry import HeldFault, Registry
 
 _POISON: Final = POISON_HEADER.lower().encode()
 
@@ -69,6 +69,23 @@ class Exchange:
     @property
     def done(self) -> bool:
         return self.body.complete and self.answer_body is not None and self.answer_body.complete
+
+    def touched_by(self, faults: Sequence[HeldFault], *, begun: bool) -> list[FaultOrder]:
+        """The orders that are for it. Chosen once per fault; `begun`: it was on its way when the newest came."""
+        for fault in faults:
+            if fault.order.id not in self.choices and not self.done:
+                meant = touches(fault.order, health=self.health, begun=begun)
+                self.choices[fault.order.id] = meant and fault.choose(health=self.health)
+        return [fault.order for fault in faults if self.choices.get(fault.order.id)]
+
+    def let_pass(self, piece: bytes) -> tuple[bytes, FaultOrder | None]:
+        """As much of a piece of the answer's body as its ending lets pass, and the ending once it is reached."""
+        ending = self.plan.ending
+        left = len(piece) if ending is None else ending.after_bytes - self.answer_bytes
+        if left < 0:
+            return b"", None  # it ended before
+        self.answer_bytes += len(piece)
+        return piece[:left], ending if left < len(piece) else None
 
 
 def pacings(plan: Plan, delays: Callable[[Sequence[FaultOrder]], tuple[Delay, ...]]) -> tuple[Pacing, Pacing]:

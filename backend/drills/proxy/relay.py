@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from backend.contract.faults import FaultOrder
-from backend.drills.proxy.composition import Plan, compose, own_answer, touches
+from backend.drills.proxy.composition import Plan, compose, own_answer
 from backend.drills.proxy.ends import End
 from backend.drills.proxy.exchange import Exchange, Site, pacings
 from backend.drills.proxy.framing import (
@@ -298,16 +298,13 @@ class Relay:
 
     def _piece(self, exchange: Exchange, data: bytes, *, chunk: bool) -> None:
         """A piece of the answer's body, as far as an ending lets it."""
-        ending = exchange.plan.ending
-        if self._closed or not data or (ending is not None and exchange.answer_bytes > ending.after_bytes):
+        if self._closed:
             return
-        exchange.answer_bytes += len(data)
-        over = 0 if ending is None else exchange.answer_bytes - ending.after_bytes
-        keep = data[: len(data) - over] if over > 0 else data
+        keep, ended_by = exchange.let_pass(data)
         if keep:
             self._backward.put(keep, chunk=chunk)
-        if over > 0 and ending is not None:
-            self._count(exchange, ending)
+        if ended_by is not None:
+            self._count(exchange, ended_by)
             self._backward.put(lambda: self._cut(exchange))
 
     def _cut(self, exchange: Exchange) -> None:
@@ -363,17 +360,7 @@ class Relay:
 
     def _plan(self, exchange: Exchange, *, begun: bool) -> None:
         """Decide, or decide anew, what touches the request; applies the pacing at once."""
-        orders = []
-        for fault in self._site.registry.active:
-            order = fault.order
-            if order.id not in exchange.choices:
-                if exchange.done:
-                    continue
-                meant = touches(order, health=exchange.health, begun=begun)
-                exchange.choices[order.id] = meant and fault.choose(health=exchange.health)
-            if exchange.choices[order.id]:
-                orders.append(order)
-        before = exchange.plan
+        orders, before = exchange.touched_by(self._site.registry.active, begun=begun), exchange.plan
         plan = compose(orders, poison=exchange.poison, answered=exchange.answered or before.own is not None)
         if before.own is not None:  # its answer is decided, even when the fault has ended meanwhile
             plan = Plan(own=before.own, bandwidth=plan.bandwidth, latency=plan.latency, holds=plan.holds)
