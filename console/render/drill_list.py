@@ -79,17 +79,17 @@ DRILL_COLUMNS: tuple[Column[DrillInfo], ...] = (
     Column(
         key="tags",
         title="TAGS",
-        width=14,
-        priority=4,
+        width=24,
+        priority=5,
         cell=lambda d, _: (" ".join(d.tags), "muted"),
         sort=lambda d: " ".join(d.tags),
     ),
     Column(
         key="title",
         title="WHAT IT PROVES",
-        width=24,
-        flex=4,
-        priority=5,
+        width=44,
+        flex=2,
+        priority=4,
         cell=lambda d, _: (clean(d.title), "text"),
         sort=lambda d: d.title,
     ),
@@ -116,6 +116,8 @@ def drill_lines(info: DrillInfo, now: float, width: int, *, planning: bool = Fal
     lines.append(EMPTY)
     if info.last is not None:
         lines.append(field("last run", (clean(info.last.run_id), "muted")))
+    if info.tags:
+        lines.append(field("tags", (clean(" ".join(info.tags)), "muted")))
     if info.path:
         lines.append(field("file", (clean(info.path), "muted")))
     return lines
@@ -123,7 +125,7 @@ def drill_lines(info: DrillInfo, now: float, width: int, *, planning: bool = Fal
 
 def _last_words(last: DrillView | None, now: float) -> Line:
     if last is None:
-        return (("Last run  ", "muted"), NEVER)
+        return (("Last run  ", "muted"), NEVER, ("  enter", "accent"), (" runs it", "muted"))
     words: list[Span] = [("Last run  ", "muted"), outcome_cell(last)]
     words.append((f"  {units.age(now - last.started_ts)} ago", "muted"))
     if (took := took_s(last)) is not None:

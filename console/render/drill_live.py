@@ -20,6 +20,9 @@ STANDINGS: Final[dict[Standing, Span]] = {
 }
 DOT: Final[Span] = ("  ·  ", "faint")
 GAP: Final[Span] = ("   ", "text")
+READ_ONLY: Final[Span] = ("read-only", "warn b")
+LOOKING: Final[Line] = (READ_ONLY, (", so no X: ", "muted"), ("trinity drill stop", "text b"))
+"""Why a console started with --read-only stops no drill, and what does."""
 
 
 def outcome_words(run: LiveRun) -> Line:
@@ -36,7 +39,7 @@ def fitting(parts: Sequence[Line], width: int, separator: Span = GAP) -> Line:
     return fit_line(join(kept, separator), width)
 
 
-def head_lines(run: LiveRun, width: int, height: int) -> list[Line]:
+def head_lines(run: LiveRun, width: int, height: int, *, read_only: bool = False) -> list[Line]:
     """Who runs, where it stands, what was counted; the first line alone is enough."""
     elapsed = clock(run.elapsed_s)
     about: Line = ((elapsed, "text b"), (f" of about {clock(run.estimated_s)}", "muted"))
@@ -46,7 +49,10 @@ def head_lines(run: LiveRun, width: int, height: int) -> list[Line]:
     named = clean(run.phase) if run.phase != step else ""
     phase: Line = ((f"{step}  " if named else step, "muted"), (named, "text b")) if run.running else EMPTY
     how = " stops and undoes everything" if width >= 100 else " stops it"
-    stop: Line = (("X", "accent b"), (how, "muted")) if run.running else EMPTY
+    stop: Line = (("X", "accent b"), (how, "muted"))
+    if read_only:
+        stop = LOOKING if width >= 60 else (READ_ONLY,)
+    stop = stop if run.running else EMPTY
     name: Line = ((clean(run.name), "text b"),)
     title: Line = ((clean(run.title), "muted"),) if run.title and run.title != run.name else EMPTY
     if height <= 1 or width < 60:
@@ -148,7 +154,8 @@ def _short(fault: LiveFault, width: int) -> list[Line]:
     for word, value in _stamps(fault):
         glyph, style = MARKS[word]
         seen = value != units.NOTHING
-        stamps.append(((f"{glyph} ", style if seen else "faint"), (value, "text" if seen else "faint")))
+        shown: Line = ((f"{glyph} ", style), (value, "text")) if seen else (("· ", "faint"), (value, "faint"))
+        stamps.append(shown)
     line = join(stamps, ("  ", "text"))
     named = _named(fault)
     together = (*named, GAP, *line)
@@ -196,8 +203,10 @@ def _now(measured: dict[str, float | None]) -> str:
     return ", ".join(f"{clean(name)} = {value}" for name, value in said)
 
 
-def banner_line(run: LiveRun | None, blocked: str, width: int) -> Line:
-    """One line above every view: a drill runs (phase, elapsed, X), or drills are blocked (why, how to allow)."""
+def banner_line(run: LiveRun | None, blocked: str, width: int, *, read_only: bool = False) -> Line:
+    """One line above every view: a drill runs (phase, elapsed, X), or drills are blocked (why, how to allow).
+
+    A console that may only look says so where it would name a key."""
     if run is not None and run.running:
         glyph, style = DRILLS[run.outcome]
         step = f"{run.phase_number}/{len(run.phases)} " if run.phase_number else ""
@@ -206,7 +215,7 @@ def banner_line(run: LiveRun | None, blocked: str, width: int) -> Line:
             ((f" {glyph} drill ", f"{style} b"), (clean(run.name), "text b")),
             ((f"{step}{clean(run.phase)}" if run.phase else clean(run.detail) or "preparing", "text"),),
             ((clock(run.elapsed_s), "text b"), (f" / {clock(run.estimated_s)}" if run.estimated_s else "", "muted")),
-            (("X", "accent b"), (" stop", "muted")),
+            (LOOKING if width >= 100 else (READ_ONLY,)) if read_only else (("X", "accent b"), (" stop", "muted")),
             ((f"✗ {units.plural(violated, 'hypothesis').replace('hypothesiss', 'hypotheses')} violated", "error b"),)
             if violated
             else EMPTY,
@@ -221,7 +230,9 @@ def banner_line(run: LiveRun | None, blocked: str, width: int) -> Line:
             (("P", "accent b"), (" or ", "muted"), ("trinity drill allow", "text b"), (" ends it", "muted")),
             ((clean(blocked), "muted"),),
         ]
-        if width < 60:
+        if read_only:
+            words[1] = (("trinity drill allow", "text b"), (" ends it", "muted"))
+        elif width < 60:
             words[1] = (("P", "accent b"), (" allows", "muted"))
         return fitting(words, width)
     return EMPTY

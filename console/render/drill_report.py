@@ -163,7 +163,7 @@ FAULT_COLUMNS: Final[tuple[Column[Fault], ...]] = (
     Column(
         key="id",
         title="FAULT",
-        width=9,
+        width=8,
         flex=1,
         cell=lambda f, _: (clean(f.stamps.id), "text b"),
         sort=lambda f: f.stamps.id,
@@ -172,6 +172,7 @@ FAULT_COLUMNS: Final[tuple[Column[Fault], ...]] = (
         key="kind",
         title="KIND",
         width=14,
+        flex=1,
         priority=4,
         cell=lambda f, _: (clean(f.stamps.fault), "text"),
         sort=lambda f: f.stamps.fault,
@@ -179,7 +180,8 @@ FAULT_COLUMNS: Final[tuple[Column[Fault], ...]] = (
     Column(
         key="victim",
         title="VICTIM",
-        width=10,
+        width=11,
+        flex=1,
         priority=5,
         cell=lambda f, _: (clean(f.stamps.replica or f.stamps.target), "muted"),
         sort=lambda f: f.stamps.replica,
@@ -214,26 +216,27 @@ FAULT_COLUMNS: Final[tuple[Column[Fault], ...]] = (
 
 def report_lines(report: DrillReport, paths: Sequence[tuple[str, str]], width: int) -> list[Line]:
     """The whole report; two columns where there is room for both."""
-    left = _proof(report, width if width < 150 else width * 6 // 10)
+    head = wrapped(report.title, width, "muted") if report.title and report.title != report.name else []
+    head.append(EMPTY)
     if width < 150:
-        return left + _evidence(report, paths, width)
+        return [*head, *_proof(report, width), EMPTY, *_evidence(report, paths, width)]
     first = width * 6 // 10
     second = width - first - 3
-    right = _evidence(report, paths, second)
+    left, right = _proof(report, first), _evidence(report, paths, second)
     height = max(len(left), len(right))
     left += [EMPTY] * (height - len(left))
     right += [EMPTY] * (height - len(right))
     return [
-        (*fit_line(one, first), ("   ", "text"), *fit_line(other, second))
-        for one, other in zip(left, right, strict=True)
+        *head,
+        *(
+            (*fit_line(one, first), ("   ", "text"), *fit_line(other, second))
+            for one, other in zip(left, right, strict=True)
+        ),
     ]
 
 
 def _proof(report: DrillReport, width: int) -> list[Line]:
-    lines: list[Line] = []
-    if report.title and report.title != report.name:
-        lines += wrapped(report.title, width, "muted")
-    lines += [EMPTY, _heading("What users felt, phase by phase")]
+    lines: list[Line] = [_heading("What users felt, phase by phase")]
     rows = [(phase.name, load) for phase in report.phases for load in phase.loads]
     lines += _table(PHASE_COLUMNS, rows, width, "no phase was run")
     lines += [EMPTY, _heading("Faults, seconds after the effect")]
@@ -260,9 +263,10 @@ def _compared(comparison: Comparison, width: int) -> list[Line]:
         return [(("the two runs have no phase and load in common", "faint"),)]
     worse = [one for one in comparison.differences if one.regression]
     better = sum(one.improvement for one in comparison.differences)
-    lines: list[Line] = [((f"↘ {units.plural(len(worse), 'measure')} measurably worse", "error b"),)]
+    lines = _marked(("↘ ", "error b"), f"{units.plural(len(worse), 'measure')} measurably worse", width, "error b")
     if not worse:
-        lines = [((f"= none of {units.plural(len(comparison.differences), 'measure')} is measurably worse", "ok"),)]
+        said = f"none of {units.plural(len(comparison.differences), 'measure')} is measurably worse"
+        lines = _marked(("= ", "ok"), said, width, "ok")
     for one in worse:
         words = f"{one.phase} {one.load} {one.measure}: {_measured(one, one.reference)} → {_measured(one, one.current)}"
         lines += _marked(("↘ ", "error b"), words.strip(), width, "text")
@@ -276,7 +280,7 @@ def _heading(text: str) -> Line:
 
 
 def _evidence(report: DrillReport, paths: Sequence[tuple[str, str]], width: int) -> list[Line]:
-    lines: list[Line] = [EMPTY, _heading("Undo")]
+    lines: list[Line] = [_heading("Undo")]
     for undo in report.record.undo:
         glyph: Span = ("✓ ", "ok") if undo.verified else ("✗ ", "error b")
         word = "undone" if undo.verified else "NOT VERIFIED"
@@ -335,7 +339,7 @@ def _measured(one: Difference, value: float) -> str:
 def _change(one: Difference) -> Span:
     """The interval of the change, or how likely chance alone would do it."""
     if one.low is not None and one.high is not None:
-        return (f"{one.low * 1000:+.0f} to {one.high * 1000:+.0f} ms", "text")
+        return (f"{round(one.low * 1000):+d} to {round(one.high * 1000):+d} ms", "text")
     if one.p_value is not None:
         return (f"p = {one.p_value:.2g}", "muted")
     return ("one sample each", "faint")
@@ -357,9 +361,22 @@ DIFFERENCE_COLUMNS: Final[tuple[Column[Difference], ...]] = (
         sort=lambda d: d.phase,
     ),
     Column(
-        key="load", title="LOAD", width=7, priority=4, cell=lambda d, _: (clean(d.load), "muted"), sort=lambda d: d.load
+        key="load",
+        title="LOAD",
+        width=7,
+        flex=1,
+        priority=4,
+        cell=lambda d, _: (clean(d.load), "muted"),
+        sort=lambda d: d.load,
     ),
-    Column(key="measure", title="MEASURE", width=11, cell=lambda d, _: (d.measure, "text"), sort=lambda d: d.measure),
+    Column(
+        key="measure",
+        title="MEASURE",
+        width=11,
+        flex=1,
+        cell=lambda d, _: (d.measure, "text"),
+        sort=lambda d: d.measure,
+    ),
     Column(
         key="before",
         title="BEFORE",

@@ -74,7 +74,8 @@ def drill_run(width: int, height: int, pane: str, *, rows: Callable[[str, int, i
         return {}
     if one_pane(width, height):
         head = min(2, max(1, height - 4))
-        return {"head": Rect(0, 0, width, head), pane: Rect(0, head, width, height - head)}
+        inner = width - 2 * MARGIN
+        return {"head": Rect(MARGIN, 0, inner, head), pane: Rect(MARGIN, head, inner, height - head)}
     inner = width - 2 * MARGIN
     air = 1 if height >= 28 else 0
     places = {"head": Rect(MARGIN, 0, inner, 3)}

@@ -265,16 +265,18 @@ def _draw_fault(
         cells[at], styles[at] = MARKS[word]
     if not named:
         return
-    label = clean(f"{fault.id} {fault.victim}".strip())
-    if text_width(label) != len(label):
-        return
     right = (max(taken) + 2) if taken else 0
     if taken and fault.recovered_s is None:
         right = max(right, column_of(run.elapsed_s, columns, end) + 2)
-    if right + len(label) <= columns:
-        _write(cells, styles, right, label, "muted" if taken else "faint")
-    elif taken and min(taken) - len(label) - 1 >= 0:
-        _write(cells, styles, min(taken) - len(label) - 1, label, "muted")
+    for label in (clean(f"{fault.id} {fault.victim}".strip()), clean(fault.id)):
+        if text_width(label) != len(label):
+            continue
+        if right + len(label) <= columns:
+            _write(cells, styles, right, label, "muted" if taken else "faint")
+            return
+        if taken and min(taken) - len(label) - 1 >= 0:
+            _write(cells, styles, min(taken) - len(label) - 1, label, "muted")
+            return
 
 
 def _write(cells: list[str], styles: list[str], at: int, text: str, style: str) -> None:

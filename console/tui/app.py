@@ -54,6 +54,8 @@ class TrinityApp(App[int]):
         background: $panel; border: round $accent; padding: 0 1;
     }
     .dialog > .danger { border: round $error; }
+    .-ascii .box { border: ascii $accent; }
+    .-ascii .danger { border: ascii $error; }
     .dialog Input, .dialog Input:focus {
         border: none; height: 1; padding: 0; background: $background; color: $foreground;
     }
@@ -88,6 +90,7 @@ class TrinityApp(App[int]):
         self.dots = ability.dots(os.environ)
         self.stand_ins = ability.ASCII if ability.is_ascii(os.environ) else None
         """Glyph to ASCII where the terminal knows no other."""
+        self.set_class(self.stand_ins is not None, "-ascii")
         for spec in self.themes.values():
             self.register_theme(textual_theme(spec))
         self.theme = self.theme_spec.name

@@ -31,4 +31,4 @@ class DrillBanner(Canvas):
         if snapshot is None:
             return []
         run = live(snapshot.drill, snapshot.ts) if snapshot.drill is not None else None
-        return [banner_line(run, snapshot.drills_blocked, width)]
+        return [banner_line(run, snapshot.drills_blocked, width, read_only=self.trinity.read_only)]

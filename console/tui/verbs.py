@@ -233,7 +233,8 @@ class Verbs:
 
     def panic(self) -> None:
         """`X`: stop every drill at once. What makes things safe asks no question."""
-        if self._refused_by_reading(Verb.DRILL_STOP):
+        if self.app.read_only:
+            self.app.say("Read-only, so X stops nothing here. `trinity drill panic` stops every drill.", "warn")
             return
         request = ActionRequest(
             verb=Verb.DRILL_STOP, args={"panic": True}, actor=self.app.actor, reason="X in the console"

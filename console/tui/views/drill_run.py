@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual import events
 from textual.app import ComposeResult
@@ -18,6 +18,11 @@ from console.tui.canvas import Canvas, Panel
 from console.tui.polling import later
 from console.tui.views.base import View
 
+NOTHING_YET: Final[Sequence[Line]] = (
+    (("No drill has run here yet.", "text b"),),
+    (("6", "accent b"), (" lists the drills, ", "muted"), ("enter", "accent b"), (" runs one", "muted")),
+)
+
 
 class _RunPart:
     """What the panels of a run have in common."""
@@ -28,10 +33,13 @@ class _RunPart:
 class RunHead(Canvas, _RunPart):
     """Who runs, where it stands, what was counted."""
 
+    never = False
+    """No drill has run, and none is awaited."""
+
     def paint(self, width: int, height: int) -> Sequence[Line]:
         if self.run is None:
-            return [(("◔ the drill is about to begin …", "accent b"),)]
-        return drill_live.head_lines(self.run, width, height)
+            return NOTHING_YET if self.never else [(("◔ the drill is about to begin …", "accent b"),)]
+        return drill_live.head_lines(self.run, width, height, read_only=self.trinity.read_only)
 
 
 class TimelinePanel(Panel, _RunPart):
@@ -116,6 +124,8 @@ class DrillRunView(View):
                 self.trinity.run_worker(later(self.trinity.show_report, view.run_id, instead=True), exit_on_error=False)
         for part in self._parts.values():
             part.run = self.run
+            if isinstance(part, RunHead):
+                part.never = view is None and snapshot is not None and not self._awaited
         shape = (len(self.run.faults), len(self.run.hypotheses)) if self.run is not None else ()
         if shape != self._laid_out:
             self._laid_out = shape

@@ -134,7 +134,7 @@ class DrillsView(View):
     async def action_timeline(self) -> None:
         snapshot = self.trinity.state.snapshot
         if snapshot is None or snapshot.drill is None:
-            self.trinity.say("No drill has run since the daemon started.", "muted")
+            self.trinity.say("No drill has run since the daemon started; enter runs this one.", "muted")
             return
         await self.trinity.watch_drill("")
 

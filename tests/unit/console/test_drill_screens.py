@@ -233,3 +233,33 @@ async def test_without_colour_and_in_ascii_a_drill_can_be_followed(monkeypatch: 
         await screen.shows("v injected  * effective  D detected  + recovered")
         await screen.shows("v*D")
         assert screen.text.isascii(), {c for c in screen.text if not c.isascii()}
+
+
+async def test_dialogs_have_a_border_that_an_ascii_terminal_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    async with drills() as screen:
+        await screen.choose()
+        await screen.press("enter")
+        await screen.until(lambda: isinstance(screen.app.screen, ConfirmDialog), "the question")
+        await screen.shows("+-----")
+        assert screen.text.isascii(), {c for c in screen.text if not c.isascii()}
+
+
+async def test_a_console_that_only_looks_says_why_x_does_nothing() -> None:
+    async with drills() as screen:
+        await screen.run()
+        screen.app.read_only = True
+        await screen.shows("read-only, so no X: trinity drill stop")
+        await screen.press("X")
+        await screen.until(lambda: "X stops nothing here" in screen.message, "says so")
+        assert not screen.source.world.drills.blocked
+        await screen.press("1")
+        await screen.shows("read-only")
+        assert "X stop " not in screen.text
+
+
+async def test_a_timeline_without_a_drill_says_what_to_do() -> None:
+    async with drills() as screen:
+        await screen.app.watch_drill("")
+        await screen.shows("No drill has run here yet.")
+        await screen.shows("enter runs one")

@@ -142,6 +142,11 @@ def test_the_banner_says_phase_elapsed_and_the_way_out() -> None:
     shown = text([drill_live.banner_line(live(view(), 0.0), "", 120)])
     for words in ("llm-replica-kill", "2/3 killed", "0:20 / 0:40", "X stop", "1 hypothesis violated"):
         assert words in shown
+    for width in (120, 40):
+        looking = text([drill_live.banner_line(live(view(), 0.0), "", width, read_only=True)])
+        assert "read-only" in looking
+        assert "X stop" not in looking
+    assert "P or" not in text([drill_live.banner_line(None, "console:ada: X", 120, read_only=True)])
     small = text([drill_live.banner_line(live(view(), 0.0), "", 40)])
     assert "killed" in small
     assert "X stop" in small
