@@ -94,6 +94,23 @@ def kills_before_adoption(original: Original) -> Broken:
     return broken
 
 
+def looks_rarely(original: Original) -> Broken:
+    """HAProxy checks its servers every nine seconds, and no failed connection takes one out."""
+
+    def broken(*args: object, **kwargs: object) -> str:
+        text = str(original(*args, **kwargs))
+        for word, other in (
+            ("inter 250ms fastinter 50ms", "inter 9s fastinter 9s"),
+            (" observe layer4 error-limit 2 on-error mark-down", ""),
+        ):
+            if word not in text:
+                raise LookupError(f"the configuration has no {word!r}")
+            text = text.replace(word, other)
+        return text
+
+    return broken
+
+
 def with_no_error(work: Callable[..., object], *args: object) -> None:
     try:
         work(*args)
@@ -144,11 +161,14 @@ _ALL: Final = (
         (Mutation("backend.daemon.parts", "_edge_settings", replaced_fields(retries=False)),),
     ),
     Mutant(
-        "mark-down-off",
-        "the edge is not told of a death: its own checks must find it",
+        "detection-off",
+        "the edge is not told of a death, and its own checks and errors tell it nothing for seconds",
         "embedding-failover",
         ABORTED,
-        (Mutation("backend.edge.haproxy", "HaproxyEdge.mark_down", nothing_async(), asynchronous=True),),
+        (
+            Mutation("backend.edge.haproxy", "HaproxyEdge.mark_down", nothing_async(), asynchronous=True),
+            Mutation("backend.edge.config", "render", looks_rarely),
+        ),
     ),
     Mutant(
         "drain-skipped",
