@@ -39,6 +39,8 @@ StartListener = Callable[[ShimRecord], None]
 _ANSWER_S: Final = 5.0
 _END_S: Final = 2.0
 """How long a shim may take to end after its last word."""
+_ENDING_S: Final = 0.5
+"""How long a shim that does not answer may still take to be gone."""
 
 
 class ShimClient:
@@ -89,14 +91,18 @@ class ShimClient:
         record = read_record(record_path)
         if record is None:
             return None
-        if not shim_alive(record):
-            await asyncio.to_thread(end_leftovers, record)
-            remove_files(record)
-            return None
-        client = cls(record, clock or SystemClock())
-        await client._connect(timeout_s)
-        await client._ask("status", timeout_s=timeout_s)
-        return client
+        if shim_alive(record):
+            client = cls(record, clock or SystemClock())
+            try:
+                await client._connect(timeout_s)
+                await client._ask("status", timeout_s=timeout_s)
+                return client
+            except Unreachable:  # it may have been about to end
+                if not await wait_gone(record.shim_pid, record.shim_start, _ENDING_S):
+                    raise
+        await asyncio.to_thread(end_leftovers, record)
+        remove_files(record)
+        return None
 
     async def status(self) -> ShimRecord:
         """The shim's present record. Raises Unreachable when it is gone."""

@@ -41,6 +41,8 @@ def run_console(
     """
     if not (os.isatty(0) and (os.isatty(1) or os.isatty(2))):
         raise UsageError("The console needs a terminal.", "Use `trinity status`, or another command, in scripts.")
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)  # a shell or `docker exec -e` may have left them: the terminal knows its size itself
     place = log_path or Path(tempfile.gettempdir()) / f"trinity-console-{os.getuid()}.log"
     handler = _log_to(place)
     source = LateSource(source_factory)

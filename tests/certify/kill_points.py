@@ -34,6 +34,10 @@ VICTIMS: Final[tuple[Victim, ...]] = ("daemon", "cli", "warden+daemon", "daemon"
 TTL_S: Final = 1.5
 LATEST_S: Final = 2.6
 """The last moment of a kill after the run's directory is there: somewhere in its recovery."""
+WITHIN_S: Final = 0.5
+"""The last moment of a kill after its fault is in place: within the fault's hold."""
+LASTING: Final = ("stop", "burn", "latency", "error")
+"""The faults that can be seen in place."""
 ALLOWED_S: Final[dict[Victim, float]] = {"daemon": 1.5, "cli": 20.0, "warden+daemon": TTL_S + 1.0, "terminal": 20.0}
 """How long after the kill the last fault may be there: the warden's lease, the holder's own limit, the drill itself."""
 FAULTS: Final[dict[str, str]] = {
@@ -52,8 +56,10 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     victim: Victim
     fault: str
+    in_fault: bool = False
+    """Whether the kill waits until the fault is seen in place: on any machine some kills must hit a fault."""
     after_s: float
-    """The moment of the kill, from the run's begin."""
+    """The moment of the kill, from the run's begin; with `in_fault` from when its fault is in place."""
     phase: str = ""
     in_place: str = ""
     """What the drill had in place right before: its fault, or nothing yet or any more."""
@@ -65,22 +71,28 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         ending = f"PROBLEM: {self.problem}" if self.problem else f"gone after {self.gone_s:.2f} s, {self.outcome}"
         held = ", fault in place" if self.in_place else ""
-        where = f"{self.fault:10} at {self.after_s:4.2f} s ({self.phase}{held})"
+        since = "fault" if self.in_fault else "begin"
+        where = f"{self.fault:10} {self.after_s:4.2f} s after {since} ({self.phase}{held})"
         return f"{self.number:4d} {self.victim:14} {where}: {ending}"
 
 
 def plan_points(count: int, seed: int, faults: Sequence[str] = tuple(FAULTS)) -> list[Point]:
-    """The points of a seed: the same each time."""
+    """The points of a seed, the same each time: of each victim, about every second kill hits a fault in place."""
     rng = random.Random(seed)
-    return [
-        Point(
-            number=number,
-            victim=VICTIMS[number % len(VICTIMS)],
-            fault=rng.choice(list(faults)),
-            after_s=rng.uniform(0.0, LATEST_S),
+    points = []
+    for number in range(count):
+        fault = rng.choice(list(faults))
+        in_fault = fault in LASTING and rng.random() < 0.6
+        points.append(
+            Point(
+                number=number,
+                victim=VICTIMS[number % len(VICTIMS)],
+                fault=fault,
+                in_fault=in_fault,
+                after_s=rng.uniform(0.0, WITHIN_S if in_fault else LATEST_S),
+            )
         )
-        for number in range(count)
-    ]
+    return points
 
 
 def run_points(points: Sequence[Point]) -> Iterator[Point]:
@@ -106,6 +118,8 @@ class Kill:
         try:
             new = wait_for(lambda: sorted(set(fleet.paths.drills_dir.glob("*")) - before), 20.0, "a run")
             run_dir = new[0]
+            if point.in_fault:
+                wait_for(lambda: in_place(look(fleet)), 20.0, "a fault in place")
             time.sleep(point.after_s)
             phase = phase_of(run_dir)
             seen = look(fleet)
@@ -128,7 +142,7 @@ class Kill:
         return msgspec.structs.replace(
             point,
             phase=phase,
-            in_place="; ".join((*seen.stopped, *seen.faults)),
+            in_place=in_place(seen),
             gone_s=gone_s,
             outcome=outcome,
             problem=problem,
@@ -183,6 +197,11 @@ class Kill:
             why = "" if outcome == "pass" else "; ".join(store.read_report(run_dir).reasons)
             return "" if outcome == "pass" else f"the drill did not end as planned: {outcome}: {why}"
         return "" if outcome in ("aborted-clean", "dirty", "never began") else f"the run is called {outcome}"
+
+
+def in_place(seen: Look) -> str:
+    """The faults among what was seen, in words."""
+    return "; ".join((*seen.stopped, *seen.faults))
 
 
 def wait_gone(fleet: LightFleet, allowed_s: float, *, since: float | None = None, proxies: bool = True) -> Look | None:

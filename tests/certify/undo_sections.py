@@ -11,7 +11,7 @@ from backend.contract.control import ActionRequest
 from backend.contract.words import Verb
 from backend.drills import store, undo_log
 from tests.certify.frame import Line
-from tests.certify.kill_points import LATEST_S, VICTIMS, plan_points, run_points
+from tests.certify.kill_points import LATEST_S, VICTIMS, WITHIN_S, plan_points, run_points
 from tests.certify.remains import look
 from tests.e2e.harness import wait_for
 from tests.e2e.light_drill import light_drill_fleet, scenario
@@ -37,7 +37,7 @@ def kill_points() -> Iterator[Line]:
         held = sum(bool(point.in_place) for point in mine)
         yield Line(
             promise=4,
-            what=f"{len(mine)} deaths of {victim} within {LATEST_S:g} s of a run (seed {SEED})",
+            what=f"{len(mine)} deaths of {victim}, ≤ {LATEST_S:g} s after begin or {WITHIN_S:g} s after fault",
             measured=f"{len(bad)} with a problem, {held} with the fault in place; gone after at most {slowest:.2f} s",
             met=not bad and bool(mine),
         )

@@ -160,6 +160,11 @@ def test_every_size_draws(start: Start, size: tuple[int, int]) -> None:
         console.close()
 
 
+def test_the_terminal_says_its_size_not_a_variable(start: Start) -> None:
+    console = start(size=(60, 20), COLUMNS="200", LINES="60")
+    assert console.screen.display[-1].rstrip().endswith("help"), "the last line is the footer, whole"
+
+
 def test_no_color_sends_no_colour(start: Start) -> None:
     console = start(NO_COLOR="1")
     console.until(lambda: console.shows("● Ready"), "phases are words and glyphs")

@@ -125,6 +125,17 @@ async def test_a_killed_shim_takes_its_program_with_it(base: Path) -> None:
     assert [path.name for path in base.iterdir()] == ["logs"]
 
 
+async def test_a_shim_that_ends_while_it_is_adopted_is_gone(base: Path) -> None:
+    client = await ShimClient.launch(spec(base, *server("--port", str(free_port()))))
+    os.kill(client.record.shim_pid, signal.SIGSTOP)
+    adoption = asyncio.ensure_future(ShimClient.adopt(base / "r-1.json"))
+    await asyncio.sleep(0.2)
+    assert not adoption.done()
+    os.kill(client.record.shim_pid, signal.SIGKILL)
+    assert await adoption is None
+    await client.closed()
+
+
 async def test_a_killed_shim_takes_its_program_with_it_even_if_nobody_watches(base: Path) -> None:
     client = await ShimClient.launch(spec(base, *server("--ignore-term")))
     await until(lambda: "serving" in log_text(base), "the program serves")
