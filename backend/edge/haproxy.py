@@ -352,13 +352,13 @@ class HaproxyEdge:
     async def _observe_loop(self) -> None:
         while True:
             try:
+                await self._old.retire()
                 await self._observe_once()
             except Unreachable:
                 self._observation = msgspec.structs.replace(self._observation, ts=self._clock.now(), up=False)
                 self._verify = True
             except Exception as error:  # the loop must outlive any answer it cannot read; told once as an event
                 self._events.trouble("edge.trouble", f"The edge could not be observed: {error!r}")
-            await self._old.retire()
             self._poke.clear()
             with contextlib.suppress(TimeoutError):
                 # Not wait_for: before Python 3.12 it swallows a cancellation that meets a set event.

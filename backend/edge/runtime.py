@@ -95,6 +95,8 @@ class HeldRuntime:
         self.pid = pid
         self._reader, self._writer = reader, writer
         self._lock = asyncio.Lock()
+        self._owed = 0
+        """Answers not read yet: a question given up half-way leaves its own."""
 
     @classmethod
     async def open(cls, pid: int, socket_path: Path) -> HeldRuntime:
@@ -114,7 +116,11 @@ class HeldRuntime:
             try:
                 async with asyncio.timeout(_ANSWER_S):
                     self._writer.write(command.encode() + b"\n")
-                    return (await self._reader.readuntil(b"\n> ")).decode("utf-8", "replace")[:-2]
+                    self._owed, answer = self._owed + 1, b""
+                    while self._owed:
+                        answer = await self._reader.readuntil(b"\n> ")
+                        self._owed -= 1
+                    return answer.decode("utf-8", "replace")[:-2]
             except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
                 raise Unreachable("The replaced HAProxy process is gone.") from error
 

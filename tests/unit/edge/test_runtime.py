@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from backend.contract.errors import TrinityError
 from backend.contract.fleet import WorkloadSpec
 from backend.contract.words import SlotState
 from backend.edge import slots
-from backend.edge.runtime import ServerStat, mend_commands, observed_servers, observed_workloads, parse_stat
+from backend.edge.runtime import (
+    HeldRuntime,
+    ServerStat,
+    mend_commands,
+    observed_servers,
+    observed_workloads,
+    parse_stat,
+)
 from backend.edge.slots import SlotTable
 
 TABLE = slots.declare(SlotTable(), [WorkloadSpec(name="llm", command=("x",), max_replicas=2)])
@@ -83,3 +93,22 @@ def test_observation_joins_both_layers() -> None:
 def test_answer_that_is_no_statistics_is_an_error() -> None:
     with pytest.raises(TrinityError):
         parse_stat("Permission denied\n")
+
+
+async def test_a_question_given_up_does_not_answer_the_next(tmp_path: Path) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := (await reader.readline()).decode().strip():
+            if line != "prompt":
+                await asyncio.sleep(0.1)
+            writer.write(f"answer to {line}\n\n> ".encode())
+        writer.close()
+
+    socket_path = tmp_path / "admin"
+    async with await asyncio.start_unix_server(serve, str(socket_path)):
+        held = await HeldRuntime.open(1, socket_path)
+        given_up = asyncio.ensure_future(held.ask("one"))
+        await asyncio.sleep(0.02)
+        given_up.cancel()
+        assert await held.ask("two") == "answer to two\n\n"
+        assert await held.ask("three") == "answer to three\n\n"
+        held.close()
