@@ -106,7 +106,8 @@ class Edge(Protocol):
         ...
 
     async def mark_down(self, workload: str, replica: str) -> None:
-        """Stop choosing it now and let its requests without a first byte be retried elsewhere (it died)."""
+        """Stop choosing it now, until `fill` or the edge's own check finds it well again; its requests without a first
+        byte are retried elsewhere (it died)."""
         ...
 
     async def eject(self, workload: str, replica: str) -> None:

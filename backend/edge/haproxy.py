@@ -74,6 +74,8 @@ class HaproxyEdge:
         self._verify = True
         self._pid_seen: int | None = None
         self._settle = True
+        self._down: set[tuple[str, str]] = set()
+        """Workload and replica of the slots marked down, until they are filled again or emptied."""
         self._poke = asyncio.Event()
         self._events = EdgeEvents(sink, clock)
         self._process = HaproxyProcess(
@@ -176,15 +178,20 @@ class HaproxyEdge:
                 maxconn=maxconn,
             )
             before = self._memory.table.find(workload, replica)
-            if before == made and not self._verify:
+            down = (workload, replica) in self._down
+            if before == made and not (down or self._verify):
                 return made
             ejected = before is not None and before.state is SlotState.MAINT
-            if before is not None and not ejected and msgspec.structs.replace(before, state=made.state) == made:
+            if down and before is not None and not ejected:
+                # HAProxy's own check may have found it before us: what it serves already must not be cut.
+                await self._change(table, (*move_commands(made), *state_commands(made)))
+            elif before is not None and not ejected and msgspec.structs.replace(before, state=made.state) == made:
                 await self._change(table, state_commands(made))
             elif before is not None and before.state is SlotState.READY:
                 await self._change(table, move_commands(made))
             else:
                 await self._change(table, fill_commands(made, self._store.files.slots_map))
+            self._down.discard((workload, replica))
             self._events.slot(workload, replica, made.slot, "ready")
             return made
 
@@ -211,6 +218,7 @@ class HaproxyEdge:
         assignment = self._memory.table.find(workload, replica)
         if assignment is None:
             return
+        self._down.add((workload, replica))
         commands = down_commands(workload, assignment.slot)
         with contextlib.suppress(Unreachable):  # a dead HAProxy chooses nobody, and its successor checks first
             await self._api.tell(*commands)
@@ -243,6 +251,7 @@ class HaproxyEdge:
             assignment = self._memory.table.find(workload, replica)
             if assignment is None:
                 return
+            self._down.discard((workload, replica))
             commands = clear_commands(workload, assignment.slot, self._store.files.slots_map)
             await self._change(slots.clear(self._memory.table, workload, replica), commands)
             self._events.slot(workload, replica, assignment.slot, "empty")

@@ -212,9 +212,6 @@ class Core:
             port, check_port = edge_ports(status)
             if port is None or check_port is None:
                 return
-            if replica in self.down:
-                # its slot says what was true before the death: emptied first, it is Up from the first moment
-                await self.edge.clear(workload, replica)
             await self.edge.fill(
                 workload,
                 replica,

@@ -103,6 +103,7 @@ class FakeEdge:
         self, workload: str, replica: str, *, host: str, port: int, check_port: int, maxconn: int
     ) -> SlotAssignment:
         self._called("fill", replica)
+        self.unhealthy.discard(replica)
         spec = self.declared.get(workload)
         if spec is None:
             raise Refused(f"The edge has no backend for {workload}.")

@@ -348,3 +348,25 @@ async def test_full_queue_turns_away_at_once_and_ejects_nobody() -> None:
         assert all(s.up for s in b.edge.observe().servers)
         await until(lambda: len(b.sink.requests()) == 12, what="rows")
         assert {r.outcome for r in b.sink.requests()} == {"ok", "shed"}
+
+
+async def test_filling_a_slot_that_was_marked_down_makes_it_up_and_cuts_nothing() -> None:
+    async with bench() as b, client() as http:
+        await b.up(1)
+
+        async def status() -> str:
+            stats = await b.edge._api.stats()
+            return next(s.status for s in stats if (s.proxy, s.server) == ("llm:0", "s"))
+
+        await b.edge.mark_down("llm", "llm-0")
+        await b.fill("llm-0")
+        assert (await status()).startswith("UP"), "at once: HAProxy's own check was not waited for"
+        await b.edge.mark_down("llm", "llm-0")
+        while not (await status()).startswith("UP"):
+            await asyncio.sleep(0.01)
+        running = asyncio.create_task(http.post(b.url, json={"first_s": 0.6}))
+        await until(lambda: any(s.in_flight for s in b.edge.observe().servers), what="in flight")
+        await b.fill("llm-0")
+        assert (await running).status_code == 200
+        await until(lambda: bool(b.sink.requests()), what="row")
+        assert b.sink.requests()[0].retries == 0

@@ -135,6 +135,7 @@ async def test_a_death_reaches_the_edge_at_once_and_the_replica_is_filled_again(
         await world.until(lambda: "llm-0" in reconciler.serving("llm"))
         assert world.edge.calls[-1] == ("fill", "llm-0")
         assert world.edge.chosen("llm-0"), "it need not wait for the edge's own check"
+        assert ("clear", "llm-0") not in world.edge.calls, "the edge's own check may have been first: nothing is cut"
         assert world.names() == ["llm-0", "llm-1"]
         assert world.edge.calls.count(("mark_down", "llm-0")) == 1
 
