@@ -37,7 +37,7 @@ def test_core_drill_passes_and_its_report_can_be_recomputed(whole: RealFleet, dr
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("name", ["watchdog-off", "kill-cap-off", "undo-noop", "fault-noop:replica-latency"])
+@pytest.mark.parametrize("name", ["watchdog-off", "kill-cap-off", "edge-respawn-off", "fault-noop:replica-latency"])
 def test_known_bad_build_turns_its_drill_red(name: str, tmp_path: Path) -> None:
     mutant, log = MUTANTS[name], tmp_path / "mutant.log"
     with RealFleet(yaml=None, **mutants.environment(name, log)) as fleet:

@@ -10,10 +10,10 @@ from tests.e2e.harness import RealFleet
 pytestmark = pytest.mark.alone
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_overload_is_refused_honestly_and_ejects_nobody() -> None:
     with RealFleet() as fleet:
         fleet.state.mkdir()
         (fleet.root / "trinity.yaml").write_text(FLEET.format(queue=4, deadline=300))
         fleet.up()
-        assert run(fleet, seconds=12.0, factor=3.0, tokens=300) == 0
+        assert run(fleet, seconds=120.0, factor=3.0, tokens=0) == 0

@@ -212,6 +212,7 @@ while True:
         assert self.process.stdout is not None
         self.process.stdout.readline()
         self.program = subprocess.Popen(["sleep", "1000"])
+        wait_for(lambda: processes.state(self.program.pid) == "S")  # it has begun: nothing is left to load
         self.undo = Undo(
             id=name, kind="holder", run_id="r", workload="llm", replica=name, pid=self.program.pid,
             mark=processes.start_mark(self.program.pid) or "", written_ts=time.time(), ttl_s=60.0, fault_id=name,

@@ -117,10 +117,10 @@ async def test_rates_are_live_and_totals_exact_over_a_restart(replica: Replica, 
     await until(lambda: engines.reading("llm-0"))
     work = [asyncio.create_task(generate(client, replica.url, 250)) for _ in range(SLOTS)]
     await until(lambda: (engines.per_second(EngineMetric.TOKENS_OUT) or 0) > 0)
+    await until(lambda: (r := engines.reading("llm-0")) is not None and r.running == SLOTS)
     assert not any(one.done() for one in work)  # llama.cpp's own counter still stands at 0.
     reading = engines.reading("llm-0")
     assert reading is not None
-    assert reading.running == SLOTS
     assert 0.0 < reading.values[EngineMetric.KV_USAGE] < 1.0
     used = sum(await asyncio.gather(*work))
     await until(lambda: engines.total(EngineMetric.TOKENS_OUT) == used)
