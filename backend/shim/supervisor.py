@@ -10,6 +10,7 @@ import os
 import selectors
 import signal
 import socket
+import time
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,7 @@ from backend.shim.record import ShimRecord, start_ticks, write_atomic
 from backend.shim.respawn import RespawnDelay, is_quick
 
 _DEFAULT_GRACE_S = 10.0
+_SWEEP_S = 0.005
 _RELOAD_TRIAL_S = 2.0
 """A reloaded program that ends with an error code this soon did not take over: its predecessor stays."""
 
@@ -241,12 +243,16 @@ class Supervisor:
 
     def _end_descendants(self) -> None:
         """End what left its process group or session: as subreaper we are its parent by now."""
-        while leftover := descendants(os.getpid())[1:]:
-            for pid in leftover:
+        while True:
+            for pid in descendants(os.getpid())[1:]:  # the kernel may leave some out while others end
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(-1, 0)
+            try:
+                reaped, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not reaped:
+                time.sleep(_SWEEP_S)
 
     # -- requests
 

@@ -246,7 +246,7 @@ async def test_readiness_is_lost_and_regained_without_a_restart(rig: Rig) -> Non
 
 
 async def test_a_process_that_hangs_is_restarted_by_its_liveness_probe(rig: Rig) -> None:
-    probe = ProbeSpec(path="/pid", period_s=0.1, timeout_s=0.2, failure_threshold=2)
+    probe = ProbeSpec(path="/pid", period_s=0.1, timeout_s=0.5, failure_threshold=2)
     await rig.fleet.create(workload(rig.base, probes=ProbesSpec(readiness=probe, liveness=probe)), "w-1")
     before = await rig.phase(Phase.READY)
     await rig.fleet.kill("w-1", signal=signal.SIGSTOP)
