@@ -167,7 +167,7 @@ _ALL: Final = (
         ABORTED,
         (
             Mutation("backend.edge.haproxy", "HaproxyEdge.mark_down", nothing_async(), asynchronous=True),
-            Mutation("backend.edge.config", "render", looks_rarely),
+            Mutation("backend.edge.config", "_inner", looks_rarely),
         ),
     ),
     Mutant(
