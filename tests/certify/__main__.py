@@ -1,5 +1,6 @@
 """`make certify [SECTIONS=a,b] [ARGS=--fresh]`: run the sections in order, keep going after a failed one, report.
 
+A section `a` takes those named `a/...` with it.
 Exit code 1 when a line is not met or a section broke; 64 for a section there is not.
 """
 
@@ -11,7 +12,9 @@ import sys
 from collections.abc import Mapping
 
 from tests.certify import drill_sections, other_sections, undo_sections
+from tests.certify.drill_runs import core_drills
 from tests.certify.frame import Section, machine, read, run_section, write_report
+from tests.mutants.table import MUTANTS
 
 SECTIONS: Mapping[str, Section] = {
     "fuzz": other_sections.fuzz,
@@ -21,8 +24,10 @@ SECTIONS: Mapping[str, Section] = {
     "abort": undo_sections.abort,
     "failover": drill_sections.failover,
     "engine-hang": drill_sections.engine_hang,
-    "core-drills": drill_sections.core,
-    "mutants": drill_sections.broken_builds,
+    "core-drills": drill_sections.shipped,
+    **{f"core-drills/{name}": functools.partial(drill_sections.core_drill, name) for name in core_drills()},
+    "mutants": drill_sections.covered,
+    **{f"mutants/{name}": functools.partial(drill_sections.broken_build, MUTANTS[name]) for name in MUTANTS},
     "kill-points": undo_sections.kill_points,
     "verify": other_sections.verify,
 }
@@ -33,10 +38,11 @@ def main() -> int:
     parser.add_argument("--sections", default="", help=f"of {', '.join(SECTIONS)}; all without it")
     parser.add_argument("--fresh", action="store_true", help="run sections again that this commit has finished")
     options = parser.parse_args()
-    names = [name for name in options.sections.split(",") if name] or list(SECTIONS)
-    if unknown := [name for name in names if name not in SECTIONS]:
+    wanted = [name for name in options.sections.split(",") if name]
+    if unknown := [name for name in wanted if name not in SECTIONS]:
         print(f"There is no section {unknown[0]}. There are: {', '.join(SECTIONS)}.", file=sys.stderr)
         return 64
+    names = [name for name in SECTIONS if not wanted or name in wanted or name.partition("/")[0] in wanted]
     for line in machine():
         print(line)
     results = [run_section(name, SECTIONS[name], fresh=options.fresh) for name in names]

@@ -93,15 +93,19 @@ def run_section(name: str, section: Section, *, fresh: bool) -> Kept:
         broke=broke,
     )
     WORK.mkdir(parents=True, exist_ok=True)
-    (WORK / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
+    _file(name).write_bytes(msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
     return kept
 
 
 def read(name: str) -> Kept | None:
     try:
-        return msgspec.json.decode((WORK / f"{name}.json").read_bytes(), type=Kept)
+        return msgspec.json.decode(_file(name).read_bytes(), type=Kept)
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
+
+
+def _file(name: str) -> Path:
+    return WORK / f"{name.replace('/', '-')}.json"
 
 
 def keep_run(run_dir: Path) -> Path:
