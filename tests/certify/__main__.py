@@ -24,6 +24,7 @@ SECTIONS: Mapping[str, Section] = {
     "abort": undo_sections.abort,
     "failover": drill_sections.failover,
     "engine-hang": drill_sections.engine_hang,
+    "engine-hang/overload": drill_sections.overload,
     "core-drills": drill_sections.shipped,
     **{f"core-drills/{name}": functools.partial(drill_sections.core_drill, name) for name in core_drills()},
     "mutants": drill_sections.covered,

@@ -81,11 +81,15 @@ def _ms(seconds: float | None) -> str:
 
 
 def engine_hang() -> Iterator[Line]:
-    """Promise 2."""
+    """Promise 2: a stuck engine is found."""
     with real_fleet(yaml=None) as fleet:
         hang = run_drill(fleet, HANG)
         detected = _detections([hang.report] if hang.report else [])
         yield _passed(2, hang, f"ejected after {_ms(max(detected, default=None))}")
+
+
+def overload() -> Iterator[Line]:
+    """Promise 2: busy is not stuck."""
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "tests.certify.overload", "--seconds", f"{OVERLOAD_S:g}"],
