@@ -29,8 +29,8 @@ workloads:
   llm: {{builtin: llm, request_deadline: {deadline}s}}
 """
 DEADLINE_S = 1200
-"""More than every slot's and every waiting request's longest prompt takes on two cores (measured: 340 s for the slots
-alone), so that what is admitted can end: admission is asked here, not how late a deadline strikes."""
+"""Long enough that what is admitted can end on two cores (with 300 s, the first to fill the slots met their deadline):
+admission is asked here, not how late a deadline strikes."""
 FALSE_EJECTIONS = ("edge.ejected", "replica.died", "edge.marked-down", "edge.drained")
 
 
