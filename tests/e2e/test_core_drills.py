@@ -16,7 +16,7 @@ from tests.e2e.harness import RealFleet, real_fleet
 from tests.mutants.table import MUTANTS
 
 pytestmark = pytest.mark.alone
-SMALL = ("--confidence", "0.9")
+SMALL = ("--confidence", "0.97")
 
 
 @pytest.fixture(scope="module")

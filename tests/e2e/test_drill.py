@@ -1,4 +1,4 @@
-"""Shipped drills, end to end: one passes on a good fleet, one fails on a bad one, and a fault is undone."""
+"""A shipped drill, end to end: it passes on a good fleet, fails on a bad one, and undoes its fault."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.e2e.harness import RealFleet, real_fleet, wait_for
 pytestmark = pytest.mark.alone
 
 DRILL = "llm-replica-kill"
-SMALL = ("--confidence", "0.7")
-"""Samples of 9 requests: what is asked here is whether it passes, not how much that proves."""
+SMALL = ("--confidence", "0.9")
+"""Samples of 29 requests: what is asked here is whether it passes, not how much that proves."""
 NO_RETRIES = """\
 trinity: 1
 edge: {retries: false}
 workloads:
-  embedding: {builtin: embedding}
+  llm: {builtin: llm}
 """
 
 
@@ -79,7 +79,6 @@ def test_drill_fails_when_the_edge_does_not_retry(tmp_path: Path) -> None:
     file = tmp_path / "no-retries.yaml"
     file.write_text(NO_RETRIES)
     with real_fleet("--file", str(file)) as fleet:
-        run = ("drill", "run", "embedding-failover", "--confidence", "0.97")
-        done = fleet.trinity(*run, check=False, timeout_s=300.0)
+        done = fleet.trinity("drill", "run", DRILL, *SMALL, check=False, timeout_s=300.0)
         assert done.returncode == 1, done.stdout + done.stderr
         assert "failed" in done.stdout

@@ -19,9 +19,9 @@ from tests.e2e.harness import RealFleet, wait_for
 
 pytestmark = pytest.mark.alone
 
-ROUNDS = int(os.environ.get("TRINITY_KILL_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("TRINITY_KILL_ROUNDS", "5"))
 RATE = 7.0
-REQUESTS = int(os.environ.get("TRINITY_KILL_REQUESTS", "150"))
+REQUESTS = 300
 SPACING_S = max(7.0, (REQUESTS / RATE + 5.0) / ROUNDS)
 READY_AGAIN_S = 3.0
 
