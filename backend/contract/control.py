@@ -264,14 +264,28 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Rows lost since the daemon started; anything but 0 is shown."""
 
 
+class SnapshotDelta(msgspec.Struct, frozen=True, kw_only=True):
+    """The way from the snapshot `base_seq` to the next: its head, and the replicas that differ."""
+
+    base_seq: int
+    head: Snapshot
+    """The new snapshot without its replicas."""
+    changed: tuple[ReplicaView, ...] = ()
+    """Replicas that are new or differ; new ones stand after all others, in this order."""
+    gone: tuple[str, ...] = ()
+    """Names of replicas that are no more."""
+
+
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """One line of GET /v1/stream (NDJSON). `seq` rises by one per frame sent to this subscriber.
 
-    Slow subscribers get the newest snapshot and all events (up to 1,000; `missed_events` counts the rest).
+    Slow subscribers get the newest snapshot and all events (up to 1,000; `missed_events` counts the rest). A
+    subscriber that asked for deltas (`?deltas=1`) gets `delta` instead of `snapshot` wherever that says it all.
     """
 
     seq: int
     snapshot: Snapshot | None = None
+    delta: SnapshotDelta | None = None
     events: tuple[EventRow, ...] = ()
     actions: tuple[ActionRow, ...] = ()
     missed_events: int = 0

@@ -19,6 +19,8 @@ from backend.contract.control import (
     Snapshot,
     VersionInfo,
 )
+from backend.contract.log_chunks import LogChunk
+from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, EventRow, LogRow, RequestRow, SampleRow, Scalar
 
 LedgerRow = RequestRow | EventRow | ActionRow | SampleRow
@@ -94,3 +96,25 @@ class FleetSource(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+class PastSource(Protocol):
+    """A source that also knows the past."""
+
+    async def extent(self) -> RecordExtent:
+        """How far back it reaches, and until when."""
+        ...
+
+    async def moment(self, ts: float, *, window_s: int = 900) -> Moment:
+        """The fleet at an instant (brought within the extent). Raises UsageError where nothing is recorded."""
+        ...
+
+
+class ChunkSource(Protocol):
+    """A source that hands out log bytes as they are stored."""
+
+    def log_chunks(self, replicas: list[str] | None, *, lines: int = 2000) -> AsyncIterator[list[LogChunk]]:
+        """The newest `lines` lines of each of those replicas (all for None), then what is written, for ever.
+
+        An empty batch means that nothing came for a while. Replicas that appear later are followed too."""
+        ...

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
+import inspect
 import logging
 import os
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.console import RenderableType
 from textual import events, on
@@ -16,15 +16,18 @@ from textual.screen import Screen
 
 from backend.contract.clock import Clock, SystemClock
 from backend.contract.control import ReplicaView, Snapshot
-from backend.contract.errors import TrinityError, Unreachable
+from backend.contract.rows import EventRow
 from console.render import ability
 from console.render.theme import COLORLESS_THEME, DEFAULT_THEME, load_themes
 from console.state.source import FleetSource
 from console.state.store import FleetState
+from console.tui import parts
 from console.tui.banner import DrillBanner
 from console.tui.colors import Colors, textual_theme
 from console.tui.differ import FrameGovernor
 from console.tui.keys import bindings
+from console.tui.link import FleetLink, Shown
+from console.tui.navigator import Navigator
 from console.tui.panels import FleetLine
 from console.tui.strip import Strip
 from console.tui.verbs import Verbs
@@ -35,8 +38,6 @@ from console.tui.vtable import VTable
 
 log = logging.getLogger("trinity.console")
 
-HISTORY_S = 330
-FIRST_RETRY_S, LAST_RETRY_S = 0.2, 3.0
 STALE_STEP_S = 5.0
 
 
@@ -76,13 +77,16 @@ class TrinityApp(App[int]):
     ) -> None:
         # Textual then takes its filter that removes colours, not the one that makes them grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
-        self.source = source
+        self.links = [FleetLink(source, first_snapshot)]
+        self.link = self.links[0]
+        """The fleet that is chosen."""
+        self.shown: Shown = self.link
+        """What is on screen: the chosen fleet, or an instant of its past."""
         self.read_only = read_only
         self.interval_s = interval_s
         self.clock: Clock = clock or SystemClock()
         self.bell_on = bell
         self.actor = f"console:{user or _user()}"
-        self.state = FleetState(first_snapshot)
         self.themes = load_themes()
         wanted = COLORLESS_THEME if self.no_color else theme or DEFAULT_THEME
         self.theme_spec = self.themes.get(wanted) or self.themes[DEFAULT_THEME]
@@ -94,13 +98,37 @@ class TrinityApp(App[int]):
         for spec in self.themes.values():
             self.register_theme(textual_theme(spec))
         self.theme = self.theme_spec.name
+        self._parts: dict[str, Any] = {}
         self.verbs = Verbs(self)
+        self.navigator = Navigator(self)
+        self._parts |= {"verbs": self.verbs, "go": self.navigator}
         self.view_name = "overview"
         self.views: dict[str, View] = {}
-        self._trail: list[str] = []
         self._unknown_theme = theme if theme and theme not in self.themes else ""
         self.crash: BaseException | None = None
         self.frames = FrameGovernor(self)
+
+    @property
+    def state(self) -> FleetState:
+        """What the panels read."""
+        return self.shown.state
+
+    @property
+    def source(self) -> FleetSource:
+        """Where rows come from and verbs go to."""
+        return self.shown.source
+
+    def part(self, name: str) -> Any:
+        """A part of the console by name, made when first used."""
+        if name not in self._parts:
+            self._parts[name] = parts.build(name, self)
+        return self._parts[name]
+
+    async def action_on(self, part: str, method: str, *arguments: object) -> None:
+        """What keys and commands do: a part's method."""
+        result = getattr(self.part(part), method)(*arguments)
+        if inspect.isawaitable(result):
+            await result
 
     # -- the screen ------------------------------------------------------------------------------------------
 
@@ -120,7 +148,7 @@ class TrinityApp(App[int]):
     def _begin(self) -> None:
         """After the first paint: attach to the fleet."""
         self.views[self.view_name].activate()
-        self.run_worker(self._attend(), exit_on_error=False, name="stream")
+        self.attend(self.link)
         self.set_interval(STALE_STEP_S, self._age)
         if self._unknown_theme:
             self.say(f"There is no theme {self._unknown_theme!r}; choose one of {', '.join(self.themes)}.", "warn")
@@ -150,47 +178,34 @@ class TrinityApp(App[int]):
         if self.state.link != "live":
             self.refresh_panels()
 
-    # -- the stream ------------------------------------------------------------------------------------------
+    # -- the fleets ------------------------------------------------------------------------------------------
 
-    async def _attend(self) -> None:
-        """Follow the fleet for ever; what was seen stays on screen while it is gone."""
-        retry = FIRST_RETRY_S
-        while True:
-            try:
-                self.run_worker(self._load_history(), exit_on_error=False, group="history", exclusive=True)
-                async for frame in self.source.stream(self.interval_s):
-                    retry = FIRST_RETRY_S
-                    alarms = self.state.apply(frame)
-                    if alarms and self.bell_on:
-                        self.bell()
-                    self.refresh_panels()
-                raise Unreachable("The daemon closed the stream.")
-            except (TrinityError, OSError) as error:
-                self.state.lost(str(error))
-                self.refresh_panels()
-            await asyncio.sleep(retry)
-            retry = min(LAST_RETRY_S, retry * 1.7)
+    def attend(self, link: FleetLink) -> None:
+        """Follow a fleet from now on."""
+        self.run_worker(link.attend(self, self.interval_s, self._told), exit_on_error=False, name="stream")
 
-    async def _load_history(self) -> None:
-        """Charts and feeds begin with what the ledger holds."""
-        try:
-            points = await self.source.series(HISTORY_S)
-            events_ = await self.source.rows("events", limit=500)
-            actions = await self.source.rows("actions", limit=200)
-        except (TrinityError, OSError) as error:
-            log.info("no history yet: %s", error)
-            return
-        self.state.load_history(points, events_, actions)  # type: ignore[arg-type] # the tables asked for
+    def _told(self, link: FleetLink, alarms: list[EventRow]) -> None:
+        if alarms and self.bell_on:
+            self.bell()
+        self.refresh_panels()
+
+    def look_at(self, shown: Shown) -> None:
+        """Show another fleet, or another instant: the same views, filled anew."""
+        self.shown = shown
+        for view in self.views.values():
+            view.forget()
+        self.view.activate()
         self.refresh_panels()
 
     # -- getting around --------------------------------------------------------------------------------------
 
-    async def action_view(self, name: str, *, back: bool = False) -> None:
-        """Show a view; it is built the first time."""
+    async def action_view(self, name: str) -> None:
+        await self.navigator.go(name)
+
+    async def show_view(self, name: str) -> None:
+        """Put a view on screen; it is built the first time. The trail is the navigator's."""
         if name == self.view_name:
             return
-        if not back:
-            self._trail = [*self._trail[-20:], self.view_name]
         before = self.view
         if name not in self.views:
             self.views[name] = catalogue.build(name)
@@ -207,18 +222,7 @@ class TrinityApp(App[int]):
         self.query_one(Strip).sync()
 
     async def action_back(self) -> None:
-        table = self.view.table()
-        if self.view.back():
-            return
-        if self.view.filter_text():
-            self.view.set_filter("")
-        elif table is not None and table.model.marks:
-            table.model.marks.clear()
-            table.sync()
-        elif self._trail:
-            await self.action_view(self._trail.pop(), back=True)
-        elif self.view_name != "overview":
-            await self.action_view("overview", back=True)
+        await self.navigator.escape()
 
     def action_pane(self, step: int) -> None:
         move = getattr(self.view, "next_pane", None)
@@ -291,7 +295,7 @@ class TrinityApp(App[int]):
 
     async def show_report(self, run_id: str, *, instead: bool = False) -> None:
         """A run's report; `instead` of the present view, which esc does not go back to."""
-        await self.action_view("drill-report", back=instead)
+        await (self.navigator.replace if instead else self.navigator.go)("drill-report")
         from console.tui.views.drill_report import DrillReportView
 
         if isinstance(self.view, DrillReportView):

@@ -51,6 +51,9 @@ class View(Widget):
     def deactivate(self) -> None:
         """It is hidden now."""
 
+    def forget(self) -> None:
+        """Another fleet or another instant is shown from now on: drop what was fetched. `activate` may follow."""
+
     def table(self) -> VTable[Any] | None:
         """The table that filter, sort and marks act on."""
         return None

@@ -1,0 +1,41 @@
+"""What changed from one snapshot to the next, and how to put it back together. Pure.
+
+The stream sends it instead of all replicas each second, the recorder stores it, replay reads it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from backend.contract.control import ReplicaView, Snapshot, SnapshotDelta
+
+
+def make_delta(base: Snapshot, new: Snapshot) -> SnapshotDelta | None:
+    """What leads from `base` to `new`; None where only the whole of `new` says it (replicas in another order)."""
+    known = {view.status.name: view for view in base.replicas}
+    changed = tuple(view for view in new.replicas if _differs(known.get(view.status.name), view))
+    names = {view.status.name for view in new.replicas}
+    gone = tuple(name for name in known if name not in names)
+    delta = SnapshotDelta(base_seq=base.seq, head=msgspec.structs.replace(new, replicas=()), changed=changed, gone=gone)
+    kept = [name for name in known if name in names]
+    added = [view.status.name for view in changed if view.status.name not in known]
+    return delta if kept + added == [view.status.name for view in new.replicas] else None
+
+
+def apply_delta(base: Snapshot, delta: SnapshotDelta) -> Snapshot:
+    """The snapshot after `base`. Replicas that did not change are the same objects as before.
+
+    Raises ValueError where `base` is not the one that the delta was made from."""
+    if base.seq != delta.base_seq:
+        raise ValueError(f"the delta is for snapshot {delta.base_seq}, not {base.seq}")
+    if not delta.changed and not delta.gone:
+        return msgspec.structs.replace(delta.head, replicas=base.replicas)
+    views = {view.status.name: view for view in base.replicas}
+    for name in delta.gone:
+        views.pop(name, None)
+    views.update((view.status.name, view) for view in delta.changed)
+    return msgspec.structs.replace(delta.head, replicas=tuple(views.values()))
+
+
+def _differs(old: ReplicaView | None, new: ReplicaView) -> bool:
+    return old is not new and old != new

@@ -1,0 +1,61 @@
+"""Where one is and was: the views' trail, back and forward. Owns the trail; views are built by the catalogue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from console.tui.app import TrinityApp
+
+KEPT: Final = 20
+
+
+class Navigator:
+    """`go` shows a view; `back` undoes filter, marks and then the last step; `forward` goes where `back` came from."""
+
+    def __init__(self, app: TrinityApp) -> None:
+        self.app = app
+        self.behind: list[str] = []
+        """Views one came from, oldest first."""
+        self.ahead: list[str] = []
+        """Views one went back from, the nearest last."""
+
+    async def go(self, name: str) -> None:
+        """Show a view; what lay ahead is forgotten."""
+        if name != self.app.view_name:
+            self.behind = [*self.behind[1 - KEPT :], self.app.view_name]
+            self.ahead.clear()
+            await self.app.show_view(name)
+
+    async def replace(self, name: str) -> None:
+        """Show a view instead of the present one: `esc` goes to where that one was entered from."""
+        await self.app.show_view(name)
+
+    async def escape(self) -> None:
+        """`esc`: what the view itself can go back from, its filter, its marks, then the way one came."""
+        view = self.app.view
+        table = view.table()
+        if view.back():
+            return
+        if view.filter_text():
+            view.set_filter("")
+        elif table is not None and table.model.marks:
+            table.model.marks.clear()
+            table.sync()
+        else:
+            await self.back()
+
+    async def back(self) -> None:
+        """One step back along the way one came; the overview at its end."""
+        if self.behind:
+            self.ahead.append(self.app.view_name)
+            await self.app.show_view(self.behind.pop())
+        elif self.app.view_name != "overview":
+            self.ahead.append(self.app.view_name)
+            await self.app.show_view("overview")
+
+    async def forward(self) -> None:
+        """Where `back` came from."""
+        if self.ahead:
+            self.behind.append(self.app.view_name)
+            await self.app.show_view(self.ahead.pop())

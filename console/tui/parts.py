@@ -1,0 +1,25 @@
+"""Which part of the console stands behind which name; each module is loaded when its part is first used.
+
+A part is an object made from the app whose methods are what keys and commands do: `on('verbs', 'restart')`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from console.tui.app import TrinityApp
+
+
+def build(name: str, app: TrinityApp) -> Any:
+    """A new part. Raises KeyError for a name that no part has."""
+    match name:
+        case "verbs":
+            from console.tui.verbs import Verbs
+
+            return Verbs(app)
+        case "go":
+            from console.tui.navigator import Navigator
+
+            return Navigator(app)
+    raise KeyError(name)
