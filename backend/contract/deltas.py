@@ -11,12 +11,15 @@ from backend.contract.control import ReplicaView, Snapshot, SnapshotDelta
 
 
 def make_delta(base: Snapshot, new: Snapshot) -> SnapshotDelta | None:
-    """What leads from `base` to `new`; None where only the whole of `new` says it (replicas in another order)."""
+    """What leads from `base` to `new`; None where only the whole of `new` says it (replicas in another order, or two
+    of one name)."""
     known = {view.status.name: view for view in base.replicas}
     changed = tuple(view for view in new.replicas if _differs(known.get(view.status.name), view))
     names = {view.status.name for view in new.replicas}
     gone = tuple(name for name in known if name not in names)
     delta = SnapshotDelta(base_seq=base.seq, head=msgspec.structs.replace(new, replicas=()), changed=changed, gone=gone)
+    if len(known) < len(base.replicas) or len(names) < len(new.replicas):
+        return None
     kept = [name for name in known if name in names]
     added = [view.status.name for view in changed if view.status.name not in known]
     return delta if kept + added == [view.status.name for view in new.replicas] else None
@@ -35,6 +38,14 @@ def apply_delta(base: Snapshot, delta: SnapshotDelta) -> Snapshot:
         views.pop(name, None)
     views.update((view.status.name, view) for view in delta.changed)
     return msgspec.structs.replace(delta.head, replicas=tuple(views.values()))
+
+
+def keep_unchanged(base: Snapshot, new: Snapshot) -> Snapshot:
+    """`new`, with the objects of `base` for the replicas that did not change: whoever keeps something by identity
+    (rows of a table, the next delta) sees at once what stayed."""
+    known = {view.status.name: view for view in base.replicas}
+    views = tuple(old if (old := known.get(view.status.name)) == view else view for view in new.replicas)
+    return msgspec.structs.replace(new, replicas=views)
 
 
 def _differs(old: ReplicaView | None, new: ReplicaView) -> bool:

@@ -23,7 +23,8 @@ from backend.contract.control import (
     VersionInfo,
 )
 from backend.contract.errors import InternalError, Unreachable, from_wire
-from backend.contract.rows import TABLES, ActionRow, LogRow, RequestRow, Scalar
+from backend.contract.rows import TABLES, ActionRow, EventRow, LogRow, RequestRow, Scalar
+from backend.control_client.folding import FrameFolder
 from backend.lean import absent
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_OVERLAP_S = 60.0
 _NO_DAEMON = "Start it with `trinity up`."
 
 
@@ -95,12 +97,25 @@ class ControlClient:
                 yield _decoded(line, list[LogRow], "/v1/logs/follow")
 
     async def stream(self, interval_s: float = 1.0) -> AsyncGenerator[Frame, None]:
-        """Frames until the daemon goes away, which raises Unreachable."""
-        url = f"/v1/stream?interval_s={interval_s}"
-        async with aclosing(self._lines(url, read_timeout_s=5 * interval_s + 5)) as lines:
-            async for line in lines:
-                yield _decoded(line, Frame, "/v1/stream")
-        raise Unreachable("The daemon ended the stream.", _NO_DAEMON)
+        """Frames until the daemon goes away, which raises Unreachable. Their snapshots are whole; replicas that did
+        not change since the frame before are the same objects."""
+        folder = FrameFolder()
+        url = f"/v1/stream?interval_s={interval_s}&deltas=1"
+        while True:
+            lost_place = folder.snapshot
+            async with aclosing(self._lines(url, read_timeout_s=5 * interval_s + 5)) as lines:
+                async for line in lines:
+                    earlier: list[EventRow] = []
+                    if lost_place is not None:  # we begin anew: what happened meanwhile
+                        earlier = await self.rows("events", since_ts=lost_place.ts - _OVERLAP_S)
+                        lost_place = None
+                    try:
+                        frame = folder.fold(_decoded(line, Frame, "/v1/stream"), earlier)
+                    except ValueError:
+                        break
+                    yield frame
+                else:
+                    raise Unreachable("The daemon ended the stream.", _NO_DAEMON)
 
     async def preview(self, request: ActionRequest) -> ActionPreview:
         """What the action would do; nothing is done."""

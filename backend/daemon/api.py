@@ -3,7 +3,7 @@
 | route | what |
 |---|---|
 | GET /v1/version, /v1/snapshot, /v1/series?seconds= | who runs here; the fleet now; its last seconds |
-| GET /v1/stream?interval_s= | NDJSON of Frames, sooner than the interval when something happened |
+| GET /v1/stream?interval_s=&deltas= | NDJSON of Frames, sooner than the interval when something happened |
 | GET /v1/rows/{table}?since_ts=&until_ts=&limit=&where= | newest rows of a ledger table |
 | GET /v1/logs?replicas=&since_ts=&until_ts=&limit=, /v1/logs/follow | lines of the replicas |
 | GET /v1/replicas/{name} | everything known of one replica |
@@ -59,7 +59,7 @@ class ControlSurface(Protocol):
     def version(self) -> VersionInfo: ...
     def snapshot(self) -> Snapshot: ...
     def series(self, seconds: int) -> Sequence[SeriesPoint]: ...
-    def frames(self, interval_s: float) -> AsyncIterator[Frame]: ...
+    def frames(self, interval_s: float, *, deltas: bool) -> AsyncIterator[Frame]: ...
     def rows(
         self, table: str, since_ts: float, until_ts: float | None, limit: int, where: dict[str, Scalar] | None
     ) -> Sequence[Row]: ...
@@ -184,7 +184,8 @@ class _Handlers:
 
     async def stream(self, request: Request) -> Response:
         interval = min(60.0, max(0.1, _number(request, "interval_s", 1.0)))
-        return StreamingResponse(_ndjson(self._surface.frames(interval)), media_type="application/x-ndjson")
+        frames = self._surface.frames(interval, deltas=request.query_params.get("deltas", "0") == "1")
+        return StreamingResponse(_ndjson(frames), media_type="application/x-ndjson")
 
     async def rows(self, request: Request) -> Response:
         limit = _limit(request, 1000)

@@ -23,6 +23,7 @@ from backend.config.paths import StatePaths
 from backend.config.resolve import FleetConfig, resolve
 from backend.contract.clock import Clock
 from backend.contract.control import ActionRequest, Quantiles, Snapshot
+from backend.contract.deltas import keep_unchanged
 from backend.contract.errors import TrinityError
 from backend.contract.fleet import WorkloadSpec
 from backend.contract.rows import EventRow, RequestRow, Row
@@ -85,6 +86,8 @@ class Parts:
         self.autoscalers: dict[str, Autoscaler] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._snapshot: Snapshot | None = None
+        self._shown: Snapshot | None = None
+        """The newest one that was made: what did not change since keeps its objects."""
         self._snapshot_mono = 0.0
         self._seq = 0
 
@@ -288,7 +291,11 @@ class Parts:
         now = self.clock.mono()
         if self._snapshot is None or now - self._snapshot_mono > _SNAPSHOT_AGE_S:
             self._seq += 1
-            self._snapshot, self._snapshot_mono = build_snapshot(self._seq, self._known()), now
+            fresh = build_snapshot(self._seq, self._known())
+            if self._shown is not None:
+                fresh = keep_unchanged(self._shown, fresh)
+            self._snapshot = self._shown = fresh
+            self._snapshot_mono = now
             self.was_ready = self.was_ready or self._snapshot.health == "ok"
         return self._snapshot
 

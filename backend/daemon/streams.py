@@ -1,7 +1,8 @@
 """Streams to consoles: each subscriber gets the newest snapshot and every event, at its own pace.
 
 A slow subscriber costs one pending frame: snapshots are made when it is ready to take one, events wait in a
-bounded queue and what does not fit is counted. Owns no snapshot logic.
+bounded queue and what does not fit is counted. Who asked for deltas gets what changed since the snapshot that it was
+sent last. Owns no snapshot logic.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 from backend.contract.control import Frame, Snapshot
+from backend.contract.deltas import make_delta
 from backend.contract.rows import ActionRow, EventRow, Row
 
 _MAX_WAITING = 1000
@@ -19,9 +21,11 @@ _GATHER_S = 0.05
 
 
 class Subscriber:
-    """One open stream."""
+    """One open stream. With `deltas` it is sent differences after its first snapshot."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, deltas: bool = False) -> None:
+        self._deltas = deltas
+        self._sent: Snapshot | None = None
         self.wake = asyncio.Event()
         self.events: deque[EventRow] = deque()
         self.actions: deque[ActionRow] = deque()
@@ -43,9 +47,12 @@ class Subscriber:
         self.wake.set()
 
     def take(self, seq: int, snapshot: Snapshot) -> Frame:
+        delta = make_delta(self._sent, snapshot) if self._sent is not None else None
+        self._sent = snapshot if self._deltas else None
         frame = Frame(
             seq=seq,
-            snapshot=snapshot,
+            snapshot=snapshot if delta is None else None,
+            delta=delta,
             events=tuple(self.events),
             actions=tuple(self.actions),
             missed_events=self.missed,
@@ -84,9 +91,9 @@ class Hub:
         self._closed = True
         self.nudge()
 
-    async def frames(self, interval_s: float) -> AsyncIterator[Frame]:
+    async def frames(self, interval_s: float, *, deltas: bool = False) -> AsyncIterator[Frame]:
         """Frames at most `interval_s` apart, sooner when something happened, until close()."""
-        subscriber = Subscriber()
+        subscriber = Subscriber(deltas=deltas)
         self._subscribers.add(subscriber)
         seq = 0
         try:

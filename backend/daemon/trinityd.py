@@ -139,8 +139,8 @@ class Trinityd:
     def series(self, seconds: int) -> Sequence[SeriesPoint]:
         return self.parts.meters.series.points(max(1, seconds))
 
-    def frames(self, interval_s: float) -> AsyncIterator[Frame]:
-        return self.parts.hub.frames(interval_s)
+    def frames(self, interval_s: float, *, deltas: bool) -> AsyncIterator[Frame]:
+        return self.parts.hub.frames(interval_s, deltas=deltas)
 
     def rows(
         self, table: str, since_ts: float, until_ts: float | None, limit: int, where: dict[str, Scalar] | None

@@ -41,8 +41,8 @@ class Surface:
         self._note("series", seconds)
         return []
 
-    async def frames(self, interval_s: float) -> AsyncIterator[Frame]:
-        self.asked.append(("frames", interval_s))
+    async def frames(self, interval_s: float, *, deltas: bool) -> AsyncIterator[Frame]:
+        self.asked.append(("frames", interval_s, deltas))
         yield Frame(seq=1, events=(event(1),))
         yield Frame(seq=2)
 
@@ -205,10 +205,15 @@ async def test_streams_are_a_json_document_a_line_and_an_empty_batch_is_a_line()
     surface = Surface()
     async with client(surface) as http:
         frames = (await http.get("/v1/stream?interval_s=0.001")).content.splitlines()
+        await http.get("/v1/stream?deltas=1")
         beat = (await http.get("/v1/logs/follow?replicas=a&since_ts=4")).content
     assert [msgspec.json.decode(line, type=Frame).seq for line in frames] == [1, 2]
     assert beat == b"[]\n"
-    assert surface.asked == [("frames", 0.1), ("follow", ["a"], 4.0)], "an interval below 0.1 s is not given"
+    assert surface.asked == [
+        ("frames", 0.1, False),  # an interval below 0.1 s is not given
+        ("frames", 1.0, True),
+        ("follow", ["a"], 4.0),
+    ]
 
 
 async def test_what_is_not_there_is_404_and_a_wrong_method_405() -> None:

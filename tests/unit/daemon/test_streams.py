@@ -6,9 +6,10 @@ import asyncio
 from contextlib import aclosing
 
 from backend.contract.control import Frame
+from backend.contract.deltas import apply_delta
 from backend.contract.rows import LogRow
 from backend.daemon.streams import Hub
-from tests.unit.console.sample import action, event, snapshot
+from tests.unit.console.sample import action, event, replica, snapshot
 
 
 class Counting:
@@ -109,3 +110,27 @@ async def test_other_rows_wake_nobody() -> None:
         assert not done
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_who_asks_for_deltas_gets_one_whole_snapshot_and_then_what_changed_since() -> None:
+    shown = snapshot(seq=1)
+    hub = Hub(lambda: shown)
+    async with (
+        aclosing(hub.frames(60.0, deltas=True)) as frames,  # type: ignore[type-var]
+        aclosing(hub.frames(60.0)) as whole,  # type: ignore[type-var]
+    ):
+        first = await anext(frames)
+        assert (first.snapshot, first.delta) == (shown, None)
+        await anext(whole)
+        before, shown = shown, snapshot(seq=2, replicas=(shown.replicas[0], replica("llm-1", restarts=1)))
+        hub.nudge()
+        second = await asyncio.wait_for(anext(frames), 1.0)
+        assert second.snapshot is None
+        assert second.delta is not None
+        assert [view.status.name for view in second.delta.changed] == ["llm-1"]
+        assert apply_delta(before, second.delta) == shown
+        assert (await asyncio.wait_for(anext(whole), 1.0)).snapshot == shown, "the other one did not ask for it"
+        shown = snapshot(seq=3, replicas=tuple(reversed(shown.replicas)))
+        hub.nudge()
+        third = await asyncio.wait_for(anext(frames), 1.0)
+        assert (third.snapshot, third.delta) == (shown, None), "another order is told whole"
