@@ -71,6 +71,8 @@ class SimWorld:
     tokens_per_s: float = 0.0
     errors_per_s: float = 0.0
     drills: SimDrills = field(init=False)
+    touched: dict[str, SimReplica | None] = field(default_factory=dict)
+    """Replicas that are not as they were when last recorded; null for one that is gone."""
     _random: random.Random = field(init=False)
     _seq: int = 0
     _pids: int = 4100
@@ -84,6 +86,11 @@ class SimWorld:
     def drill(self) -> DrillView | None:
         """The present or last run."""
         return self.drills.view
+
+    @property
+    def drills_blocked(self) -> str:
+        """Who stopped all drills; empty when they may start."""
+        return self.drills.blocked
 
     # -- building --------------------------------------------------------------------------------------------
 
@@ -108,6 +115,7 @@ class SimWorld:
             phase_since=self.now,
         )
         self.replicas.append(one)
+        self.touched[name] = one
         return one
 
     def find(self, name: str) -> SimReplica | None:
@@ -150,10 +158,12 @@ class SimWorld:
             self._turn(one, Phase.TERMINATING, "stopping")
         elif one.phase == Phase.TERMINATING and since >= 1:
             self.replicas.remove(one)
+            self.touched[one.name] = None
             self.event("replica.removed", Severity.INFO, one.name, "stopped and removed")
 
     def _turn(self, one: SimReplica, phase: Phase, reason: str) -> None:
         one.phase, one.reason, one.phase_since = phase, reason, self.now
+        self.touched[one.name] = one
         self._log(one, "info", reason or f"phase is {phase}")
 
     def _converge(self, workload: str) -> None:
@@ -243,6 +253,8 @@ class SimWorld:
         one.in_flight = min(SLOTS, round(share * 1.4)) if up else 0
         one.waiting = max(0, served - SLOTS) if up else 0
         goal = min(198.0, 1.0 + 95 * share) if up else 0.0 if one.phase == Phase.FAILED else 60.0
+        if served or one.cpu != goal:
+            self.touched[one.name] = one
         one.cpu = goal if abs(goal - one.cpu) < 1 else one.cpu + (goal - one.cpu) * 0.6
         one.memory = one.memory if served == 0 else min(420e6, one.memory + self._random.uniform(-2e5, 3e5))
         one.tokens_per_s = served * 60.0
@@ -343,8 +355,13 @@ class SimWorld:
 
     def quantiles(self, replicas: list[SimReplica]) -> Quantiles:
         """Exact, over the streamed answers of the last 60 s."""
-        values = sorted(ttft for one in replicas for ts, ttft in one.recent if ts >= self.now - WINDOW_S)
-        if not values:
-            return Quantiles()
-        at = [values[min(len(values) - 1, math.ceil(q * len(values)) - 1)] for q in (0.5, 0.95, 0.99)]
-        return Quantiles(count=len(values), p50_s=at[0], p95_s=at[1], p99_s=at[2])
+        return quantiles_at(replicas, self.now)
+
+
+def quantiles_at(replicas: list[SimReplica], now: float) -> Quantiles:
+    """Exact, over the streamed answers of the 60 s before `now`."""
+    values = sorted(ttft for one in replicas for ts, ttft in one.recent if ts >= now - WINDOW_S)
+    if not values:
+        return Quantiles()
+    at = [values[min(len(values) - 1, math.ceil(q * len(values)) - 1)] for q in (0.5, 0.95, 0.99)]
+    return Quantiles(count=len(values), p50_s=at[0], p95_s=at[1], p99_s=at[2])

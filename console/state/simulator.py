@@ -31,14 +31,17 @@ from backend.contract.control import (
 from backend.contract.edge import EdgeServer
 from backend.contract.errors import Refused, Unreachable, UsageError
 from backend.contract.fleet import ProbeStatus, ReplicaStatus
+from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, LogRow, Scalar
 from backend.contract.words import Phase, Severity, SlotState
+from console.state.sim_past import PastWorld, SimPast, actions_until, events_until
 from console.state.sim_verbs import SimVerbs
 from console.state.sim_world import SLOTS, SimReplica, SimWorld
 from console.state.source import LedgerRow
 
 HISTORY_S: Final = 900
 VERSION: Final = "simulated"
+Scene = SimWorld | PastWorld
 
 
 class SimulatorSource:
@@ -57,9 +60,9 @@ class SimulatorSource:
         self._started = start
         self._seq = 0
         self._points: list[SeriesPoint] = []
-        for second in range(warm_s):
-            self.world.advance(start - warm_s + second + 1)
-            self._points.append(self._point())
+        self.past = SimPast()
+        for _ in range(warm_s):
+            self._live_a_second()
         if warm_s:
             self.world.event("fleet.started", Severity.INFO, "local", "the fleet is up")
 
@@ -175,9 +178,32 @@ class SimulatorSource:
         one = self.world.find(replica)
         if one is None:
             raise UsageError(f"There is no replica {replica}.", "See `trinity ps`.")
-        built = msgspec.to_builtins(self._view(one))
+        built = msgspec.to_builtins(_view(one, self.world))
         assert isinstance(built, dict)
         return built
+
+    # -- the past --------------------------------------------------------------------------------------------
+
+    async def extent(self) -> RecordExtent:
+        self._check()
+        self._advance()
+        return self.past.extent()
+
+    async def moment(self, ts: float, *, window_s: int = 900) -> Moment:
+        self._check()
+        self._advance()
+        extent = self.past.extent()
+        if extent.first_ts is None or extent.last_ts is None:
+            raise UsageError("Nothing is recorded yet.", "Wait a second.")
+        ts = max(extent.first_ts, min(extent.last_ts, ts))
+        world, points = self.past.at(ts)
+        return Moment(
+            ts=ts,
+            snapshot=self._snapshot(world, points[-1]),
+            points=tuple(point for point in points if point.ts > ts - window_s),
+            events=events_until(self.world.events, ts),
+            actions=actions_until(self.world.actions, ts),
+        )
 
     # -- acting ----------------------------------------------------------------------------------------------
 
@@ -190,7 +216,9 @@ class SimulatorSource:
         preview = self.verbs.preview(request)
         if not preview.allowed:
             raise Refused(preview.refusal)
-        return self.verbs.perform(request, preview)
+        row = self.verbs.perform(request, preview)
+        self.past.record(self.world, self._point())
+        return row
 
     async def aclose(self) -> None:
         self.closed = True
@@ -202,11 +230,17 @@ class SimulatorSource:
             raise Unreachable("The simulated daemon does not answer.", "It comes back when the test says so.")
 
     def _advance(self) -> None:
-        before = self.world.now
-        self.world.advance(self.clock.now())
-        if self.world.now > before:
-            self._points.append(self._point())
-            del self._points[:-HISTORY_S]
+        if self.world.touched:
+            self.past.record(self.world, self._point())
+        now = self.clock.now()
+        while self.world.now + 1.0 <= now:
+            self._live_a_second()
+        del self._points[:-HISTORY_S]
+
+    def _live_a_second(self) -> None:
+        self.world.advance(self.world.now + 1.0)
+        self._points.append(self._point())
+        self.past.record(self.world, self._points[-1])
 
     def _point(self) -> SeriesPoint:
         world = self.world
@@ -225,8 +259,10 @@ class SimulatorSource:
             memory_percent=41.0,
         )
 
-    def _snapshot(self) -> Snapshot:
-        world = self.world
+    def _snapshot(self, world: Scene | None = None, point: SeriesPoint | None = None) -> Snapshot:
+        """The present, or a past instant."""
+        world = world or self.world
+        point = point or (self._points[-1] if self._points else self._point())
         ready = sum(one.phase == Phase.READY for one in world.replicas)
         wanted = sum(world.wanted.values())
         down = [one.name for one in world.replicas if one.phase not in (Phase.READY, Phase.TERMINATING)]
@@ -237,13 +273,13 @@ class SimulatorSource:
             version=VERSION,
             health="ok" if ready >= wanted else "degraded" if ready else "down",
             health_reason=f"{', '.join(down[:3])} not ready" if down else "",
-            replicas=tuple(self._view(one) for one in world.replicas),
-            workloads=tuple(self._workload(name) for name in world.wanted),
-            point=self._points[-1] if self._points else self._point(),
-            scaling=(self._scaling("llm"),),
+            replicas=tuple(_view(one, world) for one in world.replicas),
+            workloads=tuple(_workload(name, world) for name in world.wanted),
+            point=point,
+            scaling=(_scaling("llm", world, point),),
             load=world.load if world.load.running else LoadView(),
             drill=world.drill,
-            drills_blocked=world.drills.blocked,
+            drills_blocked=world.drills_blocked,
             edge_up=True,
             public_url="http://127.0.0.1:8080",
             stats_url="http://127.0.0.1:8404",
@@ -251,101 +287,102 @@ class SimulatorSource:
             loop_lag_p99_s=0.002,
         )
 
-    def _workload(self, name: str) -> WorkloadView:
-        world = self.world
-        members = world.of(name)
-        return WorkloadView(
+
+def _workload(name: str, world: Scene) -> WorkloadView:
+    members = world.of(name)
+    return WorkloadView(
+        name=name,
+        wanted=world.wanted[name],
+        ready=sum(one.phase == Phase.READY for one in members),
+        total=len(members),
+        slots=SLOTS * sum(one.phase == Phase.READY for one in members),
+        routes=("/v1",),
+        queued=world.queued,
+        in_flight=sum(one.in_flight for one in members),
+        maintenance=name in world.maintenance,
+        autoscale=world.autoscale,
+    )
+
+
+def _scaling(name: str, world: Scene, point: SeriesPoint) -> ScalingView:
+    ttft = world.quantiles(world.of(name)).p99_s
+    inputs: dict[str, Scalar] = {
+        "cpu_percent": round(point.cpu_percent, 1),
+        "cpu_target": 70,
+        "queue_depth": world.queued,
+        "queue_target": 50,
+        "ttft_p99_ms": None if ttft is None else round(ttft * 1000),
+        "ttft_target_ms": 100,
+    }
+    return ScalingView(
+        workload=name,
+        policy="threshold",
+        enabled=world.autoscale,
+        current=world.wanted[name],
+        minimum=1,
+        maximum=4,
+        maximum_note="memory holds 4",
+        last_decision=_decision(inputs, world.autoscale),
+        last_decision_ts=world.now - 20,
+        inputs=inputs,
+    )
+
+
+def _view(one: SimReplica, world: Scene) -> ReplicaView:
+    up = one.phase == Phase.READY and not one.draining
+    state = SlotState.DRAIN if one.phase == Phase.DRAINING else SlotState.READY
+    probes = tuple(
+        ProbeStatus(
             name=name,
-            wanted=world.wanted[name],
-            ready=sum(one.phase == Phase.READY for one in members),
-            total=len(members),
-            slots=SLOTS * sum(one.phase == Phase.READY for one in members),
-            routes=("/v1",),
-            queued=world.queued,
-            in_flight=sum(one.in_flight for one in members),
-            maintenance=name in world.maintenance,
-            autoscale=world.autoscale,
+            ok=one.phase in (Phase.READY, Phase.DRAINING),
+            detail="200 OK" if up else one.reason,
+            last_ts=world.now,
+            latency_s=0.0012,
         )
-
-    def _scaling(self, name: str) -> ScalingView:
-        world = self.world
-        ttft = world.quantiles(world.of(name)).p99_s
-        inputs: dict[str, Scalar] = {
-            "cpu_percent": round(self._points[-1].cpu_percent, 1) if self._points else 0.0,
-            "cpu_target": 70,
-            "queue_depth": world.queued,
-            "queue_target": 50,
-            "ttft_p99_ms": None if ttft is None else round(ttft * 1000),
-            "ttft_target_ms": 100,
-        }
-        return ScalingView(
-            workload=name,
-            policy="threshold",
-            enabled=world.autoscale,
-            current=world.wanted[name],
-            minimum=1,
-            maximum=4,
-            maximum_note="memory holds 4",
-            last_decision=_decision(inputs, world.autoscale),
-            last_decision_ts=world.now - 20,
-            inputs=inputs,
-        )
-
-    def _view(self, one: SimReplica) -> ReplicaView:
-        up = one.phase == Phase.READY and not one.draining
-        state = SlotState.DRAIN if one.phase == Phase.DRAINING else SlotState.READY
-        probes = tuple(
-            ProbeStatus(
-                name=name,
-                ok=one.phase in (Phase.READY, Phase.DRAINING),
-                detail="200 OK" if up else one.reason,
-                last_ts=self.world.now,
-                latency_s=0.0012,
-            )
-            for name in ("startup", "readiness", "liveness")
-        )
-        status = ReplicaStatus(
-            name=one.name,
-            fleet="local",
-            workload=one.workload,
-            phase=one.phase,
-            revision="5f2c9a",
-            reason=one.reason,
-            restarts=one.restarts,
-            created_ts=one.created_ts,
-            started_ts=one.started_ts,
-            pid=one.pid,
-            shim_pid=one.pid - 1,
-            port=18000 + one.pid % 1000,
-            health_port=19000 + one.pid % 1000,
-            cpu_percent=round(one.cpu),
-            memory_bytes=int(one.memory),
-            memory_limit_bytes=512 * 1024 * 1024,
-            last_exit=one.last_exit,
-            probes=probes,
-        )
-        edge = EdgeServer(
-            workload=one.workload,
-            slot=0,
-            replica=one.name,
-            state=state,
-            up=up,
-            status="UP" if up else "DRAIN" if state == SlotState.DRAIN else "DOWN",
-            in_flight=one.in_flight,
-            queued=one.waiting,
-            sessions_total=one.sessions,
-            retries_total=0,
-            errors_total=0,
-        )
-        return ReplicaView(
-            status=status,
-            edge=edge if one.phase != Phase.PENDING else None,
-            ttft=self.world.quantiles([one]),
-            requests_per_s=len(one.recent) / 60,
-            tokens_per_s=one.tokens_per_s,
-            engine_running=one.in_flight,
-            engine_waiting=one.waiting,
-        )
+        for name in ("startup", "readiness", "liveness")
+    )
+    status = ReplicaStatus(
+        name=one.name,
+        fleet="local",
+        workload=one.workload,
+        phase=one.phase,
+        revision="5f2c9a",
+        reason=one.reason,
+        restarts=one.restarts,
+        created_ts=one.created_ts,
+        started_ts=one.started_ts,
+        pid=one.pid,
+        shim_pid=one.pid - 1,
+        port=18000 + one.pid % 1000,
+        health_port=19000 + one.pid % 1000,
+        cpu_percent=round(one.cpu),
+        memory_bytes=int(one.memory),
+        memory_limit_bytes=512 * 1024 * 1024,
+        last_exit=one.last_exit,
+        probes=probes,
+    )
+    edge = EdgeServer(
+        workload=one.workload,
+        slot=0,
+        replica=one.name,
+        state=state,
+        up=up,
+        status="UP" if up else "DRAIN" if state == SlotState.DRAIN else "DOWN",
+        in_flight=one.in_flight,
+        queued=one.waiting,
+        sessions_total=one.sessions,
+        retries_total=0,
+        errors_total=0,
+    )
+    return ReplicaView(
+        status=status,
+        edge=edge if one.phase != Phase.PENDING else None,
+        ttft=world.quantiles([one]),
+        requests_per_s=len(one.recent) / 60,
+        tokens_per_s=one.tokens_per_s,
+        engine_running=one.in_flight,
+        engine_waiting=one.waiting,
+    )
 
 
 def _decision(inputs: dict[str, Scalar], enabled: bool) -> str:
