@@ -8,14 +8,18 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from backend.commands.parameters import Count, Directory
 from backend.contract import exit_codes
 from backend.contract.errors import TrinityError
+
+if TYPE_CHECKING:
+    from console.state.source import FleetSource
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "up": ("backend.commands.fleet", "up", "Start the fleet and wait until all is Ready."),
@@ -42,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "query": ("backend.commands.query", "query", "SQL over the ledger."),
     "doctor": ("backend.commands.doctor", "doctor", "Check this machine and fleet, and how to mend each."),
     "support-bundle": ("backend.commands.bundle", "support_bundle", "Everything a bug report needs, redacted."),
+    "themes": ("console.commands.themes", "themes", "Themes: list, print one, check a file."),
     "completion": ("backend.commands.completion", "completion", "Shell completion script."),
     "version": ("backend.commands.fleet", "version", "Versions of program and daemon."),
 }
@@ -105,6 +110,7 @@ class CommandTable(click.Group):
 @click.option("--read-only", is_flag=True, help="Look, do not touch.")
 @click.option("--theme", help="Theme to begin with (see the palette, `:`).")
 @click.option("--simulate", type=Count(1, 20_000), help="Show a simulated fleet of N replicas.")
+@click.option("--plain", is_flag=True, help="No screen: a line for each change (TERM=dumb does the same).")
 @click.pass_context
 def trinity(
     ctx: click.Context,
@@ -115,12 +121,13 @@ def trinity(
     read_only: bool,
     theme: str | None,
     simulate: int | None,
+    plain: bool,
 ) -> None:
     """Operate LLM inference fleets from a terminal. Without a command: start the fleet if need be, open the console."""
     if ctx.invoked_subcommand is not None:
         _pass_on(ctx.invoked_subcommand, ctx)
         return
-    raise SystemExit(_open_console(state, fleet, file, auto_port, read_only, theme, simulate))
+    raise SystemExit(_open_console(state, fleet, file, auto_port, read_only, theme, simulate, plain))
 
 
 def _pass_on(command: str, ctx: click.Context) -> None:
@@ -144,14 +151,26 @@ def _open_console(
     read_only: bool,
     theme: str | None,
     simulate: int | None,
+    plain: bool,
 ) -> int:
     """The screen first; the daemon is started behind it."""
-    from console.tui.run import run_console
+    from console.render.ability import is_dumb
+
+    if plain or (is_dumb(os.environ) and sys.stdout.isatty()):
+        from console.plain import run_plain
+
+        def show(factory: Callable[[], FleetSource]) -> int:
+            return run_plain(factory)
+    else:
+        from console.tui.run import run_console
+
+        def show(factory: Callable[[], FleetSource]) -> int:
+            return run_console(factory, read_only=read_only, theme=theme)
 
     if simulate is not None:
         from console.state.simulator import SimulatorSource
 
-        return run_console(lambda: SimulatorSource(replicas=simulate), read_only=read_only, theme=theme)
+        return show(lambda: SimulatorSource(replicas=simulate))
     from backend.commands.place import Place, file_to_start_from
     from backend.control_client import ControlClient
     from backend.daemon_start import ensure_daemon
@@ -163,7 +182,7 @@ def _open_console(
         ensure_daemon(place.paths, file=chosen, auto_port=auto_port)
         return ControlClient(place.paths.control_socket)
 
-    return run_console(source, read_only=read_only, theme=theme)
+    return show(source)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,22 +1,27 @@
-"""Themes as data: semantic colours and shapes read from TOML. Knows no widget; owns contrast.
+"""Themes as data: semantic colours and shapes read from TOML. Knows no widget; owns contrast and what a file may say.
 
-Themes ship in the wheel beside this package (`console/themes`) and stand in `themes/` of a source tree.
+Which files there are is console.render.theme_shelf's business.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from backend.contract.errors import FileError, UsageError
+from backend.contract.errors import FileError
 
 DEFAULT_THEME: Final = "minimalist"
 COLORLESS_THEME: Final = "ansi-16"
 TEXT_ROLES: Final = ("text", "muted", "faint", "accent", "ok", "warn", "error")
 SURFACES: Final = ("background", "panel", "cursor", "mark")
+_COMPARE: Final = "Compare it with a shipped one: `trinity themes minimalist`."
+_HEX_COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}")
+_ANSI_COLORS: Final = re.compile(
+    r"default|dim|reverse|underline|(?:bright_)?(?:black|red|green|yellow|blue|magenta|cyan|white)"
+)
 
 
 class Colors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,25 +71,22 @@ class ThemeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def parse_theme(text: str, source: str) -> ThemeSpec:
     """Read a theme file's text. Raises FileError that names `source`."""
     try:
-        return msgspec.convert(tomllib.loads(text), ThemeSpec)
+        spec = msgspec.convert(tomllib.loads(text), ThemeSpec)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise FileError(source, f"not a theme: {error}.", "Compare it with themes/minimalist.toml.") from error
+        raise FileError(source, f"not a theme: {error}.", _COMPARE) from error
+    wrong = _wrong_colors(spec)
+    if wrong:
+        raise FileError(source, f"not a theme: {', '.join(wrong)}.", _COMPARE)
+    return spec
 
 
-def theme_folder() -> Path:
-    """Where the themes are: package data of an installed wheel, else the source tree's folder."""
-    console = Path(__file__).resolve().parent.parent
-    packaged = console / "themes"
-    return packaged if packaged.is_dir() else console.parent / "themes"
-
-
-def load_themes(folder: Path | None = None) -> dict[str, ThemeSpec]:
-    """Every theme of a folder by name, in order of name."""
-    place = folder or theme_folder()
-    found = [parse_theme(path.read_text(encoding="utf-8"), path.name) for path in sorted(place.glob("*.toml"))]
-    if not found:
-        raise UsageError(f"No themes in {place}.", "Install Trinity again, or run it from its source tree.")
-    return {theme.name: theme for theme in found}
+def _wrong_colors(spec: ThemeSpec) -> list[str]:
+    """`cursor = "blue"` for each value that its kind of theme does not know."""
+    values: dict[str, str] = {role: getattr(spec.colors, role) for role in (*TEXT_ROLES, *SURFACES, "rule")}
+    values |= {f"series {number}": value for number, value in enumerate(spec.colors.series, 1)}
+    known = _ANSI_COLORS.fullmatch if spec.ansi else _HEX_COLOR.fullmatch
+    wrong = [f'{role} = "{value}"' for role, value in values.items() if not known(value)]
+    return [*wrong, "a color is a terminal's color name here" if spec.ansi else "a color is #rrggbb"] if wrong else []
 
 
 def luminance(color: str) -> float:

@@ -18,7 +18,8 @@ from backend.contract.clock import Clock, SystemClock
 from backend.contract.control import ReplicaView, Snapshot
 from backend.contract.rows import EventRow
 from console.render import ability
-from console.render.theme import COLORLESS_THEME, DEFAULT_THEME, load_themes
+from console.render.theme import ThemeSpec
+from console.render.theme_shelf import ThemeShelf
 from console.state.source import FleetSource
 from console.state.store import FleetState
 from console.tui import parts
@@ -30,6 +31,7 @@ from console.tui.link import FleetLink, Shown
 from console.tui.navigator import Navigator
 from console.tui.panels import FleetLine
 from console.tui.strip import Strip
+from console.tui.theming import Theming
 from console.tui.verbs import Verbs
 from console.tui.views import catalogue
 from console.tui.views.base import View
@@ -74,6 +76,7 @@ class TrinityApp(App[int]):
         clock: Clock | None = None,
         bell: bool = True,
         user: str | None = None,
+        shelf: ThemeShelf | None = None,
     ) -> None:
         # Textual then takes its filter that removes colours, not the one that makes them grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
@@ -87,16 +90,12 @@ class TrinityApp(App[int]):
         self.clock: Clock = clock or SystemClock()
         self.bell_on = bell
         self.actor = f"console:{user or _user()}"
-        self.themes = load_themes()
-        wanted = COLORLESS_THEME if self.no_color else theme or DEFAULT_THEME
-        self.theme_spec = self.themes.get(wanted) or self.themes[DEFAULT_THEME]
-        self.ink = Colors(self.theme_spec)
+        self.theming = Theming(self, theme, shelf)
         self.dots = ability.dots(os.environ)
         self.stand_ins = ability.ASCII if ability.is_ascii(os.environ) else None
         """Glyph to ASCII where the terminal knows no other."""
         self.set_class(self.stand_ins is not None, "-ascii")
-        for spec in self.themes.values():
-            self.register_theme(textual_theme(spec))
+        self.register_theme(textual_theme(self.theme_spec))
         self.theme = self.theme_spec.name
         self._parts: dict[str, Any] = {}
         self.verbs = Verbs(self)
@@ -104,9 +103,18 @@ class TrinityApp(App[int]):
         self._parts |= {"verbs": self.verbs, "go": self.navigator}
         self.view_name = "overview"
         self.views: dict[str, View] = {}
-        self._unknown_theme = theme if theme and theme not in self.themes else ""
         self.crash: BaseException | None = None
         self.frames = FrameGovernor(self)
+
+    @property
+    def theme_spec(self) -> ThemeSpec:
+        """The theme on screen."""
+        return self.theming.spec
+
+    @property
+    def ink(self) -> Colors:
+        """Its styles."""
+        return self.theming.ink
 
     @property
     def state(self) -> FleetState:
@@ -150,8 +158,7 @@ class TrinityApp(App[int]):
         self.views[self.view_name].activate()
         self.attend(self.link)
         self.set_interval(STALE_STEP_S, self._age)
-        if self._unknown_theme:
-            self.say(f"There is no theme {self._unknown_theme!r}; choose one of {', '.join(self.themes)}.", "warn")
+        self.theming.begin()
 
     @property
     def view(self) -> View:
@@ -245,21 +252,7 @@ class TrinityApp(App[int]):
         self.action_redraw()
 
     def action_theme(self) -> None:
-        names = list(self.themes)
-        self.use_theme(names[(names.index(self.theme_spec.name) + 1) % len(names)])
-
-    def use_theme(self, name: str) -> None:
-        """Switch live."""
-        if self.no_color:
-            self.say("NO_COLOR is set: every theme is without colour.", "warn")
-            return
-        self.theme_spec = self.themes[name]
-        self.ink = Colors(self.theme_spec)
-        self.theme = name
-        for screen in self.screen_stack:
-            for canvas in screen.query("Canvas"):
-                canvas.forget()  # type: ignore[attr-defined] # the query is for canvases
-        self.say(f"Theme: {self.theme_spec.title}")
+        self.theming.next()
 
     # -- what the keys do ------------------------------------------------------------------------------------
 
@@ -357,7 +350,7 @@ class TrinityApp(App[int]):
             await self.run_action(chosen)
 
     def action_use_theme(self, name: str) -> None:
-        self.use_theme(name)
+        self.theming.use(name)
 
     def action_mute(self) -> None:
         self.bell_on = not self.bell_on

@@ -18,7 +18,7 @@ def commands(app: TrinityApp) -> list[Choice]:
         for key in KEYS
         if key.id not in ("go.palette", "go.next", "go.before")
     ]
-    found += [Choice(f"use_theme('{spec.name}')", f"Theme: {spec.title}") for spec in app.themes.values()]
+    found += [Choice(f"use_theme('{spec.name}')", f"Theme: {spec.title}") for spec in app.theming.shelf.all().values()]
     found.append(Choice("mute", "Mute the bell" if app.bell_on else "Let the bell ring again"))
     found += [
         Choice(f"go_to('{view.status.name}')", f"Go to {view.status.name}", f"{view.status.phase}")

@@ -15,7 +15,7 @@ from typing import TextIO
 from backend.contract import exit_codes
 from backend.contract.control import Snapshot
 from backend.contract.errors import TrinityError, UsageError
-from console.render.theme import DEFAULT_THEME, load_themes
+from console.render.theme_shelf import ThemeShelf, first_theme
 from console.state.late_source import LateSource
 from console.state.source import FleetSource
 from console.tui.first_light import first_frame
@@ -76,8 +76,7 @@ def run_console(
 
 def _paint_first(theme: str | None, snapshot: Snapshot | None) -> None:
     """Before the screen library is loaded, which takes longer than anything else here."""
-    themes = load_themes()
-    spec = themes.get(theme or DEFAULT_THEME) or themes[DEFAULT_THEME]
+    spec = ThemeShelf().or_default(first_theme(theme))
     columns, rows = shutil.get_terminal_size()
     frame = first_frame((columns, rows), spec, os.environ, time.time(), snapshot)
     os.write(2 if os.isatty(2) else 1, frame.encode())

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pyte
 import pytest
 
-from console.render.theme import load_themes
+from console.render.theme_shelf import ThemeShelf
 from console.tui.first_light import first_frame
 
 from .sample import snapshot
 
-THEMES = load_themes()
+THEMES = ThemeShelf().all()
 
 
 def shown(size: tuple[int, int], **parts) -> pyte.Screen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from textual.pilot import Pilot
 
 from backend.contract.words import Phase, Severity, Verb
 from console.render.layout import PANES
+from console.render.theme_shelf import ThemeShelf, shipped_folder
 from console.state.simulator import SimulatorSource
 from console.tui.app import TrinityApp
 from console.tui.dialogs import AskDialog, ConfirmDialog, PickDialog
@@ -270,12 +272,12 @@ async def test_palette_runs_commands_and_goes_to_replicas() -> None:
 async def test_themes_cycle_and_every_one_draws() -> None:
     async with console() as screen:
         seen = set()
-        for _ in screen.app.themes:
+        for _ in screen.app.theming.shelf.names():
             await screen.press("T")
             await screen.pilot.pause(0.05)
             seen.add(screen.app.theme_spec.name)
             assert "llm-0" in screen.text
-        assert seen == set(screen.app.themes)
+        assert seen == set(screen.app.theming.shelf.names())
 
 
 async def test_tab_walks_the_panes_of_a_small_terminal() -> None:
@@ -435,3 +437,18 @@ async def test_debug_events_are_shown_on_demand() -> None:
         assert "slot 7 is empty" not in screen.text
         await screen.press("v")
         await screen.shows("slot 7 is empty")
+
+
+async def test_an_edited_theme_is_shown_at_once_and_a_broken_one_leaves_the_last_good(tmp_path: Path) -> None:
+    text = (shipped_folder() / "minimalist.toml").read_text().replace('name = "minimalist"', 'name = "mine"')
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    async with console(theme="mine", shelf=ThemeShelf(own=tmp_path)) as screen:
+        theming = screen.app.theming
+        assert theming.spec.name == "mine"
+        path.write_text(text.replace('accent = "#8ab4f8"', 'accent = "#ffffff"'))
+        await screen.until(lambda: theming.spec.colors.accent == "#ffffff", "the saved file is shown")
+        assert theming.ink.style("accent").color.name == "#ffffff"
+        path.write_text("torn = ")
+        await screen.until(lambda: "mine.toml" in screen.message, "the strip says what is wrong")
+        assert theming.spec.colors.accent == "#ffffff"

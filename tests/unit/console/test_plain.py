@@ -1,0 +1,68 @@
+"""The plain mode as a program: lines for changes, ends on signals, on a closed pipe, and for TERM=dumb."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+from tests.e2e.console_pty import Console
+
+PROGRAM = "from console.cli import main; main({arguments})"
+
+
+def started(*arguments: str, **env: str) -> subprocess.Popen[str]:
+    code = PROGRAM.format(arguments=list(arguments))
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **env},
+    )
+
+
+def test_plain_tells_how_things_stand_and_ends_on_a_signal() -> None:
+    program = started("--plain", "--simulate", "3")
+    assert program.stdout is not None
+    assert "Fleet local is ok." in program.stdout.readline()
+    program.send_signal(signal.SIGINT)
+    rest, errors = program.communicate(timeout=20)
+    assert program.returncode == 130
+    assert errors == ""
+    assert "\x1b" not in rest
+
+
+def test_plain_ends_quietly_when_nobody_reads_any_more() -> None:
+    code = (
+        "import sys; from console.plain import run_plain; from console.state.simulator import SimulatorSource\n"
+        "source = SimulatorSource(replicas=2)\n"
+        "def factory():\n"
+        "    source.world.kill('llm-1', by='test'); return source\n"
+        "sys.exit(run_plain(factory, interval_s=0.05))"
+    )
+    program = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert program.stdout is not None
+    assert program.stderr is not None
+    program.stdout.readline()
+    program.stdout.close()
+    assert program.wait(timeout=30) == 0
+    assert program.stderr.read() == b""
+    program.stderr.close()
+
+
+def test_a_dumb_terminal_gets_lines_and_enter_tells_how_things_stand() -> None:
+    console = Console(PROGRAM.format(arguments=["--simulate", "2"]), size=(80, 24), env={"TERM": "dumb"})
+    try:
+        console.until(lambda: console.raw.count(b"Workload llm: 2 of 2 ready") == 1, "how things stand")
+        console.press("\n")
+        console.until(lambda: console.raw.count(b"Workload llm: 2 of 2 ready") == 2, "again on enter")
+        assert b"\x1b" not in console.raw
+        console.process.send_signal(signal.SIGINT)
+        assert console.wait() == 130
+    finally:
+        console.close()
