@@ -72,6 +72,16 @@ class StatePaths(msgspec.Struct, frozen=True):
     def edge_dir(self) -> Path:
         return self.state_dir / "edge"
 
+    @property
+    def recording_dir(self) -> Path:
+        """Segments of the flight recorder."""
+        return self.state_dir / "recording"
+
+    @property
+    def recordings_dir(self) -> Path:
+        """Recordings of others, put here by `trinity record import`."""
+        return self.state_dir / "recordings"
+
     def replica_log_dir(self, replica: str) -> Path:
         return self.logs_dir / replica
 

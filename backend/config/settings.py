@@ -43,6 +43,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_instances: Count = 10
     cooldown_seconds: Annotated[float, Meta(ge=0.0)] = 60.0
 
+    record_retention_hours: Annotated[float, Meta(ge=0.0)] = 168.0
+    record_disk_mib: Annotated[float, Meta(ge=0.0)] = 1024.0
+    """What the flight recorder keeps: so long, and never more than that."""
+
     log_profile: Profile = "production"
     log_level: str = ""
     log_format: Literal["", "json", "console"] = ""

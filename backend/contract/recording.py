@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from backend.contract.control import SeriesPoint, Snapshot
 from backend.contract.rows import ActionRow, EventRow
+from backend.contract.words import ActionOutcome
 
 
 class RecordExtent(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,3 +34,25 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """The newest before `ts`, oldest first."""
     actions: tuple[ActionRow, ...] = ()
     """As they stood at `ts`: an action that ended later is `running`. Oldest first."""
+
+
+def actions_as_of(rows: Iterable[ActionRow], ts: float) -> tuple[ActionRow, ...]:
+    """The actions begun until `ts` as they stood then, one row each, oldest first. A row of an action's end stands at
+    that end; what ended later was still running."""
+    known: dict[str, ActionRow] = {}
+    for row in rows:
+        if row.ts <= ts:
+            before = known.get(row.id)
+            if before is None or row.outcome != ActionOutcome.RUNNING:
+                known[row.id] = row
+        elif row.duration_s is not None and row.ts - row.duration_s <= ts:
+            began = msgspec.structs.replace(
+                row,
+                ts=row.ts - row.duration_s,
+                outcome=ActionOutcome.RUNNING,
+                result="",
+                undoable=False,
+                duration_s=None,
+            )
+            known.setdefault(row.id, began)
+    return tuple(sorted(known.values(), key=lambda row: row.ts))

@@ -23,6 +23,7 @@ from backend.contract.control import (
     VersionInfo,
 )
 from backend.contract.errors import InternalError, Unreachable, from_wire
+from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import TABLES, ActionRow, EventRow, LogRow, RequestRow, Scalar
 from backend.control_client.folding import FrameFolder
 from backend.lean import absent
@@ -116,6 +117,14 @@ class ControlClient:
                     yield frame
                 else:
                     raise Unreachable("The daemon ended the stream.", _NO_DAEMON)
+
+    async def extent(self) -> RecordExtent:
+        """How far the recorded past reaches."""
+        return await self._get("/v1/past", RecordExtent)
+
+    async def moment(self, ts: float, *, window_s: int = 900) -> Moment:
+        """The fleet as it was at an instant. Raises UsageError where nothing is recorded."""
+        return await self._get(f"/v1/past/{ts!r}?window_s={window_s}", Moment)
 
     async def preview(self, request: ActionRequest) -> ActionPreview:
         """What the action would do; nothing is done."""

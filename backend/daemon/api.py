@@ -4,6 +4,7 @@
 |---|---|
 | GET /v1/version, /v1/snapshot, /v1/series?seconds= | who runs here; the fleet now; its last seconds |
 | GET /v1/stream?interval_s=&deltas= | NDJSON of Frames, sooner than the interval when something happened |
+| GET /v1/past, /v1/past/{ts}?window_s= | how far the recording reaches; the fleet as it was |
 | GET /v1/rows/{table}?since_ts=&until_ts=&limit=&where= | newest rows of a ledger table |
 | GET /v1/logs?replicas=&since_ts=&until_ts=&limit=, /v1/logs/follow | lines of the replicas |
 | GET /v1/replicas/{name} | everything known of one replica |
@@ -45,6 +46,7 @@ from backend.contract.control import (
     VersionInfo,
 )
 from backend.contract.errors import TrinityError, UsageError
+from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, LogRow, RequestRow, Row, Scalar
 
 _log = get_logger(__name__)
@@ -60,6 +62,8 @@ class ControlSurface(Protocol):
     def snapshot(self) -> Snapshot: ...
     def series(self, seconds: int) -> Sequence[SeriesPoint]: ...
     def frames(self, interval_s: float, *, deltas: bool) -> AsyncIterator[Frame]: ...
+    async def extent(self) -> RecordExtent: ...
+    async def moment(self, ts: float, window_s: int) -> Moment: ...
     def rows(
         self, table: str, since_ts: float, until_ts: float | None, limit: int, where: dict[str, Scalar] | None
     ) -> Sequence[Row]: ...
@@ -133,8 +137,10 @@ async def _body(request: Request, kind: type[T]) -> T:
 
 def _number(request: Request, name: str, default: float) -> float:
     text = request.query_params.get(name)
-    if text is None:
-        return default
+    return default if text is None else _finite(name, text)
+
+
+def _finite(name: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -186,6 +192,13 @@ class _Handlers:
         interval = min(60.0, max(0.1, _number(request, "interval_s", 1.0)))
         frames = self._surface.frames(interval, deltas=request.query_params.get("deltas", "0") == "1")
         return StreamingResponse(_ndjson(frames), media_type="application/x-ndjson")
+
+    async def past(self, _: Request) -> Response:
+        return _json(await self._surface.extent())
+
+    async def moment(self, request: Request) -> Response:
+        ts = _finite("ts", request.path_params["ts"])
+        return _json(await self._surface.moment(ts, int(_number(request, "window_s", 900))))
 
     async def rows(self, request: Request) -> Response:
         limit = _limit(request, 1000)
@@ -256,6 +269,8 @@ def control_app(surface: ControlSurface) -> Starlette:
         "/v1/snapshot": on.snapshot,
         "/v1/series": on.series,
         "/v1/stream": on.stream,
+        "/v1/past": on.past,
+        "/v1/past/{ts}": on.moment,
         "/v1/rows/{table}": on.rows,
         "/v1/logs": on.logs,
         "/v1/logs/follow": on.follow,

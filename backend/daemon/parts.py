@@ -34,6 +34,7 @@ from backend.daemon.drill_desk import DaemonDrills
 from backend.daemon.fault_verbs import FaultVerbs
 from backend.daemon.mercy import keep_retry_budget, watch_progress
 from backend.daemon.once_sink import OnceSink
+from backend.daemon.past import Past
 from backend.daemon.scaling_inputs import ScalingInputs
 from backend.daemon.splices import Splices
 from backend.daemon.streams import Hub
@@ -48,6 +49,8 @@ from backend.reconcile.controller import Reconciler
 from backend.reconcile.diff import diff
 from backend.reconcile.leases import Leases
 from backend.reconcile.wanted import WantedStore
+from backend.recording.limits import RecordingLimits
+from backend.recording.recorder import Recorder
 from backend.scaling.controller import Autoscaler
 from backend.scaling.policy import Threshold, ThresholdSettings
 from backend.telemetry.engines import targets_of
@@ -109,6 +112,12 @@ class Parts:
             config.name,
             flush=self.ledger.flush,
         )
+        self.past = Past(paths.recording_dir, self.ledger)
+        settings = config.settings
+        limits = RecordingLimits(
+            retention_s=settings.record_retention_hours * 3600.0, disk_bytes=int(settings.record_disk_mib * 2**20)
+        )
+        self.recorder = Recorder(paths.recording_dir, limits, trouble=self._recorder_trouble)
         self.splices = Splices(paths, self.fleet, self.edge, self.ledger, clock, lambda: self.specs)
         store = WantedStore(paths.wanted_file, self.ledger, clock, fleet=config.name)
         self.leases = Leases()
@@ -151,6 +160,7 @@ class Parts:
         self._run("progress watchdog", watch_progress(self.config, *watch))
         self._run("retry budget", keep_retry_budget(self.config, self.edge, lambda: self.specs, *watch[3:]))
         self._run("log retention", self._retain_logs())
+        self._run("flight recorder", self._record())
 
     async def close(self) -> None:
         """Detach: replicas and edge go on, their next daemon adopts them."""
@@ -181,7 +191,22 @@ class Parts:
         for task in self._loops.values():
             task.cancel()
         await asyncio.gather(*self._loops.values(), return_exceptions=True)
+        await asyncio.to_thread(self.recorder.close)
         self.meters.close()
+
+    async def _record(self) -> None:
+        """A snapshot a second, at the same instants whatever a turn takes."""
+        self.recorder.start()
+        next_mono = self.clock.mono()
+        while True:
+            self.recorder.offer(self.snapshot())
+            next_mono = max(next_mono + self.recorder.limits.period_s, self.clock.mono())
+            await asyncio.sleep(next_mono - self.clock.mono())
+
+    def _recorder_trouble(self, words: str, failing: bool) -> None:
+        """Called from the recorder's thread; the ledger hands the row to the loop."""
+        kind, severity = ("trouble", Severity.ERROR) if failing else ("recovered", Severity.INFO)
+        self.event(f"recorder.{kind}", severity, self.config.name, words)
 
     async def _retain_logs(self) -> None:
         """Hourly: logs of replicas that are gone are kept as long as the ledger's rows."""

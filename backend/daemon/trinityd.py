@@ -28,6 +28,7 @@ from backend.contract.control import (
     VersionInfo,
 )
 from backend.contract.errors import PortTaken, Refused, UsageError
+from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, LogRow, RequestRow, Row, Scalar
 from backend.contract.words import ActionOutcome, Vantage, Verb
 from backend.daemon.api import control_app
@@ -141,6 +142,12 @@ class Trinityd:
 
     def frames(self, interval_s: float, *, deltas: bool) -> AsyncIterator[Frame]:
         return self.parts.hub.frames(interval_s, deltas=deltas)
+
+    async def extent(self) -> RecordExtent:
+        return await self.parts.past.extent()
+
+    async def moment(self, ts: float, window_s: int) -> Moment:
+        return await self.parts.past.moment(ts, window_s)
 
     def rows(
         self, table: str, since_ts: float, until_ts: float | None, limit: int, where: dict[str, Scalar] | None

@@ -15,7 +15,7 @@ from backend.contract.control import (
     Snapshot,
     WorkloadView,
 )
-from backend.contract.edge import EdgeObservation
+from backend.contract.edge import EdgeObservation, EdgeServer
 from backend.contract.fleet import ReplicaStatus, WorkloadSpec
 from backend.contract.words import Phase
 from backend.reconcile.wanted import WantedState
@@ -54,7 +54,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 def build_snapshot(seq: int, known: Known) -> Snapshot:
     """Everything a screen needs, from what is known."""
-    replicas = tuple(_replica(status, known) for status in known.replicas)
+    servers = {server.replica: server for server in reversed(known.edge.servers)}
+    replicas = tuple(_replica(status, known, servers.get(status.name)) for status in known.replicas)
     workloads = tuple(_workload(spec, known, replicas) for spec in known.specs)
     health, reason = fleet_health(workloads, replicas, known)
     return Snapshot(
@@ -81,12 +82,12 @@ def build_snapshot(seq: int, known: Known) -> Snapshot:
     )
 
 
-def _replica(status: ReplicaStatus, known: Known) -> ReplicaView:
+def _replica(status: ReplicaStatus, known: Known, server: EdgeServer | None) -> ReplicaView:
     traffic = known.replica_traffic(status.name)
     reading = known.readings.get(status.name)
     return ReplicaView(
         status=status,
-        edge=next((s for s in known.edge.servers if s.replica == status.name), None),
+        edge=server,
         ttft=traffic.ttft,
         requests_per_s=traffic.requests_per_s,
         tokens_per_s=reading.tokens_out_per_s if reading else None,
