@@ -17,6 +17,7 @@ from backend.contract.control import (
     Snapshot,
     VersionInfo,
 )
+from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, LogRow, Scalar
 from console.state.source import FleetSource, LedgerRow
 
@@ -71,6 +72,12 @@ class LateSource:
     async def follow_logs(self, replicas: list[str] | None, *, since_ts: float = 0.0) -> AsyncIterator[list[LogRow]]:
         async for batch in (await self.inner()).follow_logs(replicas, since_ts=since_ts):
             yield batch
+
+    async def extent(self) -> RecordExtent:
+        return await (await self.inner()).extent()
+
+    async def moment(self, ts: float, *, window_s: int = 900) -> Moment:
+        return await (await self.inner()).moment(ts, window_s=window_s)
 
     async def preview(self, request: ActionRequest) -> ActionPreview:
         return await (await self.inner()).preview(request)

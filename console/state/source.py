@@ -26,8 +26,21 @@ from backend.contract.rows import ActionRow, EventRow, LogRow, RequestRow, Sampl
 LedgerRow = RequestRow | EventRow | ActionRow | SampleRow
 
 
-class FleetSource(Protocol):
-    """A fleet to look at and act on. Every method raises `contract.errors.TrinityError`; `Unreachable` heals."""
+class PastSource(Protocol):
+    """A source that also knows the past."""
+
+    async def extent(self) -> RecordExtent:
+        """How far back it reaches, and until when."""
+        ...
+
+    async def moment(self, ts: float, *, window_s: int = 900) -> Moment:
+        """The fleet at an instant (brought within the extent). Raises UsageError where nothing is recorded."""
+        ...
+
+
+class FleetSource(PastSource, Protocol):
+    """A fleet to look at and act on, and its past. Every method raises `contract.errors.TrinityError`; `Unreachable`
+    heals."""
 
     async def version(self) -> VersionInfo: ...
 
@@ -96,18 +109,6 @@ class FleetSource(Protocol):
         ...
 
     async def aclose(self) -> None: ...
-
-
-class PastSource(Protocol):
-    """A source that also knows the past."""
-
-    async def extent(self) -> RecordExtent:
-        """How far back it reaches, and until when."""
-        ...
-
-    async def moment(self, ts: float, *, window_s: int = 900) -> Moment:
-        """The fleet at an instant (brought within the extent). Raises UsageError where nothing is recorded."""
-        ...
 
 
 class ChunkSource(Protocol):

@@ -14,8 +14,9 @@ import pytest
 
 from backend.contract.control import ErrorInfo, Frame, VersionInfo
 from backend.contract.errors import InternalError, Refused, TrinityError, Unreachable, UsageError
+from backend.contract.recording import Moment, RecordExtent
 from backend.control_client import ControlClient
-from tests.unit.console.sample import event
+from tests.unit.console.sample import event, snapshot
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 VERSION = VersionInfo(version="1", protocol=1, pid=2, started_ts=3.0, state_dir="/s")
@@ -194,3 +195,13 @@ async def test_names_in_paths_are_quoted(path: Path) -> None:
     async with daemon(path, answering(200, b"{}", asked=asked)) as client:
         await client.raw("a b/../c")
     assert b" /v1/replicas/a%20b%2F..%2Fc " in asked[0]
+
+
+async def test_the_past_is_asked_for_to_the_last_digit(path: Path) -> None:
+    asked: list[bytes] = []
+    moment = Moment(ts=1763700000.1234567, snapshot=snapshot())
+    async with daemon(path, answering(200, msgspec.json.encode(moment), asked=asked)) as client:
+        assert await client.moment(moment.ts, window_s=60) == moment
+    async with daemon(path, answering(200, msgspec.json.encode(RecordExtent()), asked=asked)) as client:
+        assert await client.extent() == RecordExtent()
+    assert [head.split()[1] for head in asked] == [b"/v1/past/1763700000.1234567?window_s=60", b"/v1/past"]

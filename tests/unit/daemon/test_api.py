@@ -11,6 +11,7 @@ import pytest
 
 from backend.contract.control import ActionPreview, ActionRequest, ErrorInfo, Frame, LogWindow, VersionInfo
 from backend.contract.errors import InternalError, Refused, TrinityError, Unreachable, UsageError
+from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import LogRow, RequestRow
 from backend.contract.words import Risk, Verb
 from backend.daemon.api import control_app
@@ -45,6 +46,14 @@ class Surface:
         self.asked.append(("frames", interval_s, deltas))
         yield Frame(seq=1, events=(event(1),))
         yield Frame(seq=2)
+
+    async def extent(self) -> RecordExtent:
+        self._note("extent")
+        return RecordExtent(first_ts=1.0, last_ts=2.0)
+
+    async def moment(self, ts: float, window_s: int) -> Moment:
+        self._note("moment", ts, window_s)
+        return Moment(ts=ts, snapshot=snapshot())
 
     def rows(self, *args: Any) -> list[Any]:
         self._note("rows", *args)
@@ -239,3 +248,16 @@ async def test_drills_and_their_runs_are_asked_for_by_name(path: str, asked: tup
     async with client(surface) as http:
         assert (await http.get(path)).status_code == 200
     assert surface.asked == [asked]
+
+
+async def test_the_past_is_asked_for_by_an_instant() -> None:
+    surface = Surface()
+    async with client(surface) as http:
+        extent = await http.get("/v1/past")
+        moment = await http.get("/v1/past/1e3?window_s=60")
+        await http.get("/v1/past/-1.5")
+        wrong = [await http.get(url) for url in ("/v1/past/now", "/v1/past/inf", "/v1/past/1?window_s=x")]
+    assert msgspec.json.decode(extent.content, type=RecordExtent).last_ts == 2.0
+    assert msgspec.json.decode(moment.content, type=Moment) == Moment(ts=1000.0, snapshot=snapshot())
+    assert [answer.status_code for answer in wrong] == [400, 400, 400]
+    assert surface.asked == [("extent",), ("moment", 1000.0, 60), ("moment", -1.5, 900)]
