@@ -25,7 +25,7 @@ from console.state.store import FleetState
 from console.tui import parts
 from console.tui.banner import DrillBanner
 from console.tui.colors import Colors, textual_theme
-from console.tui.differ import FrameGovernor
+from console.tui.governor import FrameGovernor
 from console.tui.keys import bindings
 from console.tui.link import FleetLink, Shown
 from console.tui.navigator import Navigator
@@ -77,6 +77,7 @@ class TrinityApp(App[int]):
         bell: bool = True,
         user: str | None = None,
         shelf: ThemeShelf | None = None,
+        low_bandwidth: bool = False,
     ) -> None:
         # Textual then takes its filter that removes colours, not the one that makes them grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
@@ -104,7 +105,7 @@ class TrinityApp(App[int]):
         self.view_name = "overview"
         self.views: dict[str, View] = {}
         self.crash: BaseException | None = None
-        self.frames = FrameGovernor(self)
+        self.frames = FrameGovernor(self, low_bandwidth=low_bandwidth)
 
     @property
     def theme_spec(self) -> ThemeSpec:

@@ -7,7 +7,11 @@ import select
 import signal
 from typing import Final
 
+from textual import constants
+from textual.driver import Driver
+
 from console.tui.app import TrinityApp
+from console.tui.governor import ConsoleDriver
 from console.tui.hygiene import SIGNALS, Terminal
 
 HANG_UP_CHECK_S: Final = 2.0
@@ -17,6 +21,10 @@ class TerminalApp(TrinityApp):
     """Set `terminal` before it runs."""
 
     terminal: Terminal
+
+    def get_driver_class(self) -> type[Driver]:
+        """The driver that never waits for the link, unless the environment names one."""
+        return super().get_driver_class() if constants.DRIVER else ConsoleDriver
 
     def on_mount(self) -> None:
         loop = asyncio.get_running_loop()
