@@ -7,6 +7,7 @@ running; `take_down` ends them. A failure while opening undoes what this call ha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 from collections.abc import Coroutine
@@ -195,13 +196,17 @@ class Parts:
         self.meters.close()
 
     async def _record(self) -> None:
-        """A snapshot a second, at the same instants whatever a turn takes."""
+        """A snapshot a second, and one at each change of a replica: a death that is mended sooner shows too."""
         self.recorder.start()
-        next_mono = self.clock.mono()
+        changed, limits = asyncio.Event(), self.recorder.limits
+        self.fleet.on_change(lambda _: changed.set())
         while True:
+            changed.clear()
             self.recorder.offer(self.snapshot())
-            next_mono = max(next_mono + self.recorder.limits.period_s, self.clock.mono())
-            await asyncio.sleep(next_mono - self.clock.mono())
+            await asyncio.sleep(limits.gap_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.period_s - limits.gap_s):
+                    await changed.wait()
 
     def _recorder_trouble(self, words: str, failing: bool) -> None:
         """Called from the recorder's thread; the ledger hands the row to the loop."""

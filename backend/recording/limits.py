@@ -9,6 +9,8 @@ class RecordingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one recording. Sizes are bytes, ages and periods are seconds."""
 
     period_s: float = 1.0
+    gap_s: float = 0.15
+    """Between two snapshots at least, however much happens."""
     keyframe_s: float = 60.0
     """A whole snapshot at least this often; what comes between are differences. A seek reads at most this much."""
     segment_s: float = 600.0
