@@ -19,6 +19,7 @@ from backend.contract import exit_codes
 from backend.contract.errors import TrinityError
 
 if TYPE_CHECKING:
+    from backend.contract.control import Snapshot
     from console.state.source import FleetSource
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -159,13 +160,13 @@ def _open_console(
     if plain or (is_dumb(os.environ) and sys.stdout.isatty()):
         from console.plain import run_plain
 
-        def show(factory: Callable[[], FleetSource]) -> int:
+        def show(factory: Callable[[], FleetSource], recording: Path | None = None) -> int:
             return run_plain(factory)
     else:
         from console.tui.run import run_console
 
-        def show(factory: Callable[[], FleetSource]) -> int:
-            return run_console(factory, read_only=read_only, theme=theme)
+        def show(factory: Callable[[], FleetSource], recording: Path | None = None) -> int:
+            return run_console(factory, read_only=read_only, theme=theme, first_snapshot=_last_seen(recording))
 
     if simulate is not None:
         from console.state.simulator import SimulatorSource
@@ -182,7 +183,17 @@ def _open_console(
         ensure_daemon(place.paths, file=chosen, auto_port=auto_port)
         return ControlClient(place.paths.control_socket)
 
-    return show(source)
+    return show(source, place.paths.recording_dir)
+
+
+def _last_seen(recording: Path | None) -> Snapshot | None:
+    """What the flight recorder saw last: the first frame shows it, marked stale, while the daemon is asked."""
+    from backend.recording.reader import Recording
+
+    try:
+        return None if recording is None else Recording(recording).newest()
+    except OSError:
+        return None
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -10,12 +10,16 @@ from collections.abc import Mapping
 from typing import Final
 
 from backend.contract.control import Snapshot
+from console.render.columns import REPLICAS
 from console.render.layout import overview
 from console.render.panels import fleet_line, title
-from console.render.spans import Line, fit_line
+from console.render.spans import Line, fit_line, fit_text, join
 from console.render.theme import ThemeSpec
 from console.state.store import FleetState
+from console.state.table import fit_columns
 
+GUTTER: Final = 2
+GAP: Final = 2
 HEADINGS: Final = {
     "table": "Replicas",
     "ttft": "TTFT",
@@ -30,17 +34,34 @@ HEADINGS: Final = {
 def first_frame(
     size: tuple[int, int], theme: ThemeSpec, environ: Mapping[str, str], now: float, snapshot: Snapshot | None = None
 ) -> str:
-    """What to write to the terminal: alternate screen, fleet line, the panels' titles. `size` is columns, rows."""
+    """What to write to the terminal: alternate screen, fleet line, the panels' titles, the replicas as they were last
+    seen. `size` is columns, rows."""
     width, height = size
     colors = _Colors(theme, environ)
     state = FleetState(snapshot)
     out = ["\x1b[?1049h\x1b[?25l", colors.style("text"), "\x1b[2J\x1b[1;1H"]
     out.append(colors.line(fleet_line(state, width, now), "panel"))
     for name, place in overview(width, height - 2, len(state.replicas), "table").items():
-        out.append(f"\x1b[{place.y + 2};{place.x + 1}H")
-        out.append(colors.line(title(HEADINGS[name], (), place.width, theme.shape), "background"))
+        lines = [title(HEADINGS[name], (), place.width, theme.shape)]
+        if name == "table":
+            lines += _replica_lines(state, place.width, place.height - 1, now)
+        for row, line in enumerate(lines):
+            out.append(f"\x1b[{place.y + 2 + row};{place.x + 1}H" + colors.line(line, "background"))
     out.append(f"\x1b[{height};1H" + colors.line(fit_line((), width), "panel") + "\x1b[0m")
     return "".join(out)
+
+
+def _replica_lines(state: FleetState, width: int, height: int, now: float) -> list[Line]:
+    """The table as it will stand: its header, and the replicas that fit."""
+    if not state.replicas or height < 2:
+        return []
+    fitted = fit_columns(REPLICAS, width - GUTTER, GAP)
+    gap = (" " * GAP, "text")
+    lines = [join([((fit_text(column.title, size, column.align), "muted"),) for column, size in fitted], gap)]
+    for view in state.replicas[: height - 1]:
+        cells = [(*column.cell(view, now), size, column.align) for column, size in fitted]
+        lines.append(join([((fit_text(text, size, align), style),) for text, style, size, align in cells], gap))
+    return [fit_line(((" " * GUTTER, "text"), *line), width) for line in lines]
 
 
 class _Colors:

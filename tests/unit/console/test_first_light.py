@@ -8,7 +8,7 @@ import pytest
 from console.render.theme_shelf import ThemeShelf
 from console.tui.first_light import first_frame
 
-from .sample import snapshot
+from .sample import replica, snapshot
 
 THEMES = ThemeShelf().all()
 
@@ -37,6 +37,13 @@ def test_titles_stand_where_the_app_puts_them():
 
 def test_a_known_snapshot_is_shown_stale():
     assert "STALE 1m" in shown((120, 40), snapshot=snapshot()).display[0]
+
+
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (120, 40), (200, 60), (8, 3)])
+def test_the_replicas_last_seen_are_there(size):
+    screen = shown(size, snapshot=snapshot(replicas=tuple(replica(f"llm-{n}") for n in range(1000))))
+    assert size[0] < 40 or any(line.strip().startswith("llm-0 ") for line in screen.display)
+    assert "llm-999" not in "".join(screen.display)
 
 
 def test_colours_only_where_the_terminal_has_them():
