@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from console.render.charts import Dots
+    from console.render.plotter import Dots
 
 _STAND_INS: Final = {
     "●": "*",

@@ -1,8 +1,8 @@
-"""Where the overview's panels go at each size of terminal. Pure: cells in, rectangles out."""
+"""Where panels go at each size of terminal: overview, running drill, charts. Pure: cells in, rectangles out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -103,6 +103,43 @@ def drill_run(width: int, height: int, pane: str, *, rows: Callable[[str, int, i
     places["timeline"] = Rect(MARGIN, top, inner, height - top - faults - hypotheses)
     places["faults"] = Rect(MARGIN, height - faults - hypotheses, inner, faults)
     places["hypotheses"] = Rect(MARGIN, height - hypotheses, inner, hypotheses)
+    return places
+
+
+def charts_view(width: int, height: int, names: Sequence[str], pane: str) -> dict[str, Rect]:
+    """The charts side by side in columns of one width, a time axis (`axis0`, `axis1`, ...) under each column, one line
+    of words above; the heat map below on a tall terminal. One chart alone where only one fits."""
+    if width <= 0 or height <= 0:
+        return {}
+    if one_pane(width, height):
+        head, axis = (1, 2) if height >= 8 else (0, 1) if height >= 5 else (0, 0)
+        places = {"words": Rect(0, 0, width, head)} if head else {}
+        if pane == "heat":
+            return places | {"heat": Rect(0, head, width, height - head)}
+        places |= {"axis0": Rect(0, height - axis, width, axis)} if axis else {}
+        return places | {pane: Rect(0, head, width, height - head - axis)}
+    inner = width - 2 * MARGIN
+    if pane == "heat":
+        return {"words": Rect(MARGIN, 0, inner, 1), "heat": Rect(MARGIN, 1, inner, height - 1)}
+    heat = height * 3 // 10 if height >= 48 else 0
+    across = 2
+    each = (inner - GAP * (across - 1)) // across
+    lanes = -(-len(names) // across)
+    top = 1
+    room = height - top - 2 - heat
+    places = {"words": Rect(MARGIN, 0, inner, 1)}
+    for column in range(across):
+        x = MARGIN + column * (each + GAP)
+        y = top
+        for lane in range(lanes):
+            tall = room // lanes + (lane < room % lanes)
+            index = lane * across + column
+            if index < len(names):
+                places[names[index]] = Rect(x, y, each, tall)
+            y += tall
+        places[f"axis{column}"] = Rect(x, y, each, 2)
+    if heat:
+        places["heat"] = Rect(MARGIN, height - heat, inner, heat)
     return places
 
 

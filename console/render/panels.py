@@ -1,4 +1,4 @@
-"""The panels of the overview as lines: fleet line, titles, legends, scaling, feed, log lines. Pure."""
+"""The panels of the overview as lines: fleet line, titles, scaling, feed, log lines. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from backend.contract.control import ScalingView, SeriesPoint, Snapshot
+from backend.contract.control import ScalingView, Snapshot
 from backend.contract.rows import ActionRow, EventRow, LogRow
 from backend.contract.words import ActionOutcome, Severity
 from console.render import units
@@ -83,56 +83,6 @@ def _load_words(snapshot: Snapshot) -> Line:
         return EMPTY
     words: Line = (("load ", "muted"), (f"{units.rate(load.rate)}/s", "accent"))
     return (*words, (f" {load.failed} failed", "error b")) if load.failed else words
-
-
-def quantile_legend(points: Sequence[SeriesPoint], width: int = 80) -> Line:
-    """`p50 81 ms  p95 210 ms  p99 380 ms  n 143`, of the newest point; tighter where the panel is narrow."""
-    if not points:
-        return (("no data yet", "faint"),)
-    ttft = points[-1].ttft
-    if ttft.count == 0:
-        return ((f"idle, n 0 in {ttft.window_s:.0f} s", "faint"),)
-    values = (ttft.p50_s, ttft.p95_s, ttft.p99_s)
-    tight = width < 50
-    slow = (ttft.p99_s or 0.0) >= 0.9995
-    words = [units.latency(value) for value in values]
-    if tight:
-        words = [units.NOTHING if v is None else f"{v:.1f}" if slow else f"{v * 1000:.0f}" for v in values]
-    gap = " " if tight else "  "
-    return (
-        ("p50 ", "series1"),
-        (words[0], "text"),
-        (f"{gap}p95 ", "series2"),
-        (words[1], "text"),
-        (f"{gap}p99 ", "series3"),
-        (words[2], "text"),
-        (("s" if slow else "ms") if tight else "", "muted"),
-        (f" n{units.count(ttft.count)}" if tight else f"  n {units.count(ttft.count)}", "faint"),
-    )
-
-
-def queue_legend(points: Sequence[SeriesPoint]) -> Line:
-    if not points:
-        return (("no data yet", "faint"),)
-    newest = points[-1]
-    return (
-        ("waiting ", "series2"),
-        (units.count(newest.queued), "text"),
-        ("  in flight ", "series1"),
-        (units.count(newest.in_flight), "text"),
-    )
-
-
-def rate_legend(points: Sequence[SeriesPoint]) -> Line:
-    if not points:
-        return (("no data yet", "faint"),)
-    newest = points[-1]
-    return (
-        (units.rate(newest.tokens_per_s), "text"),
-        (" tok/s  ", "series4"),
-        (units.rate(newest.requests_per_s), "text"),
-        (" req/s", "muted"),
-    )
 
 
 def scaling_lines(views: Iterable[ScalingView], width: int, now: float) -> list[Line]:

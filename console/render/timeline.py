@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from console.render import units
-from console.render.charts import Dots, Frame, Series, plot, runs, value_labels
+from console.render.charts import Frame, Series, plot
+from console.render.plotter import Dots, runs
+from console.render.scales import value_labels
 from console.render.spans import EMPTY, Line, Span, clean, crop_text, fit_line, text_width
 from console.state.drill_live import LiveFault, LivePhase, LiveRun
 

@@ -27,7 +27,8 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("view.logs", "4,l", "logs", "Logs of the selection", "Views", "4 l"),
     Key("view.journal", "5", "view('journal')", "Events and actions", "Views"),
     Key("view.drills", "6,f", "view('drills')", "Drills: what they prove, plans, results", "Views", "6 f"),
-    Key("view.help", "7,question_mark", "view('help')", "Help", "Views", "7 ?"),
+    Key("view.charts", "7", "view('charts')", "Charts on one time axis", "Views"),
+    Key("view.help", "8,question_mark", "view('help')", "Help", "Views", "8 ?"),
     Key("go.back", "escape", "back", "Back; clears a filter, then marks", "Getting around", "esc"),
     Key("go.palette", "colon", "palette", "Commands", "Getting around", ":"),
     Key("go.filter", "slash", "filter", "Filter what is shown", "Getting around", "/"),
@@ -75,7 +76,13 @@ DRILL_KEYS: Final[tuple[tuple[str, str], ...]] = (
     ("c", "In a report: compare with an earlier run"),
     ("o", "In a report: save it to a file"),
 )
-
+CHART_KEYS: Final[tuple[tuple[str, str], ...]] = (
+    ("← →", "Move the cursor; with shift by a minute"),
+    ("home end", "Left edge, newest second"),
+    ("z Z", "Zoom in, zoom out: a minute to all that is recorded"),
+    ("esc", "Let go of the cursor"),
+    ("enter", "The whole console at the instant under the cursor"),
+)
 
 PANE_KEYS: Final = ("go.next", "go.before")
 """Bound by the views: Textual's screen takes tab before the app sees it."""

@@ -1,4 +1,4 @@
-"""The small panels: fleet line, charts, scaling, feed, log pane. Each paints from the app's state."""
+"""The small panels: fleet line, scaling, feed, log pane. Each paints from the app's state."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 
-from console.render import charts, panels, units
+from console.render import panels, units
 from console.render.spans import EMPTY, Line, fit_line
 from console.state.logs import LogRing
 from console.tui.canvas import Canvas, Panel
-
-WINDOW_S = 300.0
 
 
 class FleetLine(Canvas):
@@ -24,74 +22,6 @@ class FleetLine(Canvas):
 
     def paint(self, width: int, height: int) -> Sequence[Line]:
         return [panels.fleet_line(self.trinity.state, width, self.trinity.clock.now())]
-
-
-class TtftChart(Panel):
-    """p50, p95 and p99 of TTFT over the last minutes, with the newest sample count."""
-
-    heading = "TTFT"
-
-    def info(self) -> Line:
-        return panels.quantile_legend(self.trinity.state.points, self.size.width)
-
-    def body(self, width: int, height: int) -> Sequence[Line]:
-        points = self.trinity.state.points
-        series = [
-            charts.Series("p50", "series1", [(p.ts, p.ttft.p50_s) for p in points]),
-            charts.Series("p95", "series2", [(p.ts, p.ttft.p95_s) for p in points]),
-            charts.Series("p99", "series3", [(p.ts, p.ttft.p99_s) for p in points]),
-        ]
-        return charts.chart(series, self._frame(width, height))
-
-    def _frame(self, width: int, height: int) -> charts.Frame:
-        return charts.Frame(
-            width=width,
-            height=height,
-            now=_right_edge(self),
-            window_s=WINDOW_S,
-            label=lambda value: "0" if value == 0 else units.latency(value),
-            floor=0.05,
-            dots=self.trinity.dots,
-        )
-
-
-class QueueChart(Panel):
-    """Requests waiting at the edge and requests in flight."""
-
-    heading = "Queue"
-
-    def info(self) -> Line:
-        return panels.queue_legend(self.trinity.state.points)
-
-    def body(self, width: int, height: int) -> Sequence[Line]:
-        points = self.trinity.state.points
-        series = [
-            charts.Series("in flight", "series1", [(p.ts, float(p.in_flight)) for p in points]),
-            charts.Series("waiting", "series2", [(p.ts, float(p.queued)) for p in points]),
-        ]
-        frame = charts.Frame(width, height, _right_edge(self), WINDOW_S, units.rate, floor=5.0, dots=self.trinity.dots)
-        return charts.chart(series, frame)
-
-
-class RateChart(Panel):
-    """Output tokens a second."""
-
-    heading = "Throughput"
-
-    def info(self) -> Line:
-        return panels.rate_legend(self.trinity.state.points)
-
-    def body(self, width: int, height: int) -> Sequence[Line]:
-        points = self.trinity.state.points
-        series = [charts.Series("tok/s", "series4", [(p.ts, p.tokens_per_s) for p in points], reduce="mean")]
-        frame = charts.Frame(width, height, _right_edge(self), WINDOW_S, units.rate, floor=10.0, area=True)
-        return charts.chart(series, frame)
-
-
-def _right_edge(panel: Canvas) -> float:
-    """The newest point's time: a stale picture stands still."""
-    points = panel.trinity.state.points
-    return points[-1].ts if points else panel.trinity.clock.now()
 
 
 class ScalingPanel(Panel):

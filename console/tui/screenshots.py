@@ -24,7 +24,8 @@ SHOTS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("fleet", ("2",)),
     ("requests", ("3",)),
     ("journal", ("5",)),
-    ("help", ("7",)),
+    ("charts", ("7",)),
+    ("help", ("8",)),
 )
 """Name, and the keys that lead there from the shot before; `+19` is that many seconds later."""
 NAMES: Final = tuple(shot[0] for shot in SHOTS)

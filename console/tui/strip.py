@@ -18,7 +18,8 @@ VIEWS: Final = (
     ("4", "logs", "Logs"),
     ("5", "journal", "Events"),
     ("6", "drills", "Drills"),
-    ("7", "help", "Help"),
+    ("7", "charts", "Charts"),
+    ("8", "help", "Help"),
 )
 
 

@@ -24,6 +24,10 @@ def build(name: str) -> View:
             from console.tui.views.journal import JournalView
 
             return JournalView()
+        case "charts":
+            from console.tui.views.charts import ChartsView
+
+            return ChartsView()
         case "drills":
             from console.tui.views.drills import DrillsView
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 
 from console.render.spans import EMPTY, Line, fit_line
-from console.tui.keys import DRILL_KEYS, KEYS, LOG_KEYS, TABLE_KEYS
+from console.tui.keys import CHART_KEYS, DRILL_KEYS, KEYS, LOG_KEYS, TABLE_KEYS
 from console.tui.scroll import ScrollPanel
 from console.tui.views.base import View
 
@@ -23,6 +23,7 @@ def help_lines(width: int) -> list[Line]:
         rows = [(key.shown or key.keys.replace(",", " "), key.says) for key in KEYS if key.group == name]
         groups.append((name, rows))
     groups += [("In tables", list(TABLE_KEYS)), ("In logs", list(LOG_KEYS)), ("In drills", list(DRILL_KEYS))]
+    groups += [("In charts", list(CHART_KEYS))]
     blocks = [_block(name, rows) for name, rows in groups]
     columns = max(1, min(3, width // 48))
     each = (width - 3 * (columns - 1)) // columns

@@ -8,14 +8,16 @@ from textual import events, on
 from textual.app import ComposeResult
 
 from backend.contract.control import ReplicaView
+from console.render.chart_list import QUEUE_AND_FLIGHT, TOKENS, TTFT
 from console.render.columns import REPLICAS, replica_haystack
 from console.render.layout import PANES, one_pane, overview
 from console.render.spans import Line
 from console.state.logs import LogRing
 from console.state.table import TableModel
 from console.tui.canvas import Canvas
+from console.tui.chart_panels import ChartPanel, Stage, TimePanel
 from console.tui.log_follow import LogFollower
-from console.tui.panels import Feed, LogPane, QueueChart, RateChart, ScalingPanel, TtftChart
+from console.tui.panels import Feed, LogPane, ScalingPanel
 from console.tui.views.base import View
 from console.tui.vtable import VTable
 
@@ -31,6 +33,7 @@ class OverviewView(View):
         self.model: TableModel[ReplicaView] = TableModel(REPLICAS, lambda view: view.status.name, replica_haystack)
         self.pane = "table"
         self.ring = LogRing()
+        self.stage = Stage()
         self._panels: dict[str, Canvas] = {}
         self._follower: LogFollower | None = None
         self._rows_laid_out = -1
@@ -42,9 +45,9 @@ class OverviewView(View):
         logs = LogPane(self.ring, short=True, id="logs")
         self._panels = {
             "table": table,
-            "ttft": TtftChart(id="ttft"),
-            "queue": QueueChart(id="queue"),
-            "rate": RateChart(id="rate"),
+            "ttft": ChartPanel(TTFT, self.stage, id="ttft"),
+            "queue": ChartPanel(QUEUE_AND_FLIGHT, self.stage, id="queue"),
+            "rate": ChartPanel(TOKENS, self.stage, id="rate"),
             "scaling": ScalingPanel(id="scaling"),
             "feed": Feed(id="feed"),
             "logs": logs,
@@ -105,6 +108,12 @@ class OverviewView(View):
     def show_pane(self, name: str) -> None:
         self.pane = name
         self._arrange()
+
+    @on(TimePanel.Looked)
+    def follow_mouse(self) -> None:
+        """The same instant in every chart."""
+        for name in ("ttft", "queue", "rate"):
+            self._panels[name].sync()
 
     @on(VTable.Moved)
     def follow_selection(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.contract.control import DrillInfo, DrillView, Frame, LoadView, Quantiles, ScalingView
+from backend.contract.control import DrillInfo, DrillView, Frame, LoadView, ScalingView
 from backend.contract.fleet import ExitRecord, ProbeStatus
 from backend.contract.rows import LogRow, RequestRow
 from backend.contract.words import (
@@ -23,7 +23,7 @@ from console.render.spans import line_width
 from console.render.theme import Shape
 from console.state.store import FleetState
 
-from .sample import action, event, point, replica, snapshot
+from .sample import action, event, replica, snapshot
 
 
 def text(lines):
@@ -87,15 +87,6 @@ def test_titles_follow_the_theme():
         assert line_width(panels.title("Queue", (("much too long", "text"),), width, Shape())) == width
 
 
-def test_quantiles_come_with_their_count_or_say_idle():
-    assert "n 3" in one(panels.quantile_legend([point()]))
-    assert "n3" in one(panels.quantile_legend([point()], 38))
-    assert "idle, n 0" in one(panels.quantile_legend([point(ttft=Quantiles())]))
-    assert "no data" in one(panels.quantile_legend([]))
-    assert "waiting 0" in one(panels.queue_legend([point()]))
-    assert "80 tok/s" in one(panels.rate_legend([point()]))
-
-
 def test_scaling_marks_a_breach_and_an_idle_input():
     view = ScalingView(
         workload="llm",
@@ -150,11 +141,6 @@ def test_a_short_log_line_leaves_out_what_the_engine_repeats():
 def test_the_feed_leaves_debug_and_events_about_actions_to_the_journal():
     rows = [event(1, Severity.DEBUG), event(2, kind="action.ok"), event(3)]
     assert text(panels.feed_lines(rows, [], 40, 9)).count("event") == 1
-
-
-def test_slow_quantiles_are_seconds_where_room_is_short():
-    slow = point(ttft=Quantiles(count=35, p50_s=4.103, p95_s=8.79, p99_s=9.497))
-    assert one(panels.quantile_legend([slow], 38)) == "p50 4.1 p95 8.8 p99 9.5s n35"
 
 
 @pytest.mark.parametrize("width", [10, 24, 60])

@@ -75,7 +75,8 @@ async def console(*, size: tuple[int, int] = (120, 40), replicas: int = 2, **par
         ("l", "Logs"),
         ("5", "Actions"),
         ("6", "LAST RUN"),
-        ("7", "Rolling restart of the workload"),
+        ("7", "In flight"),
+        ("8", "Rolling restart of the workload"),
         ("question_mark", "Rolling restart of the workload"),
         ("d", "Last exit"),
         ("enter", "Last exit"),
@@ -297,7 +298,7 @@ async def test_tab_walks_the_panes_of_a_small_terminal() -> None:
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (120, 40), (200, 60), (24, 6)])
 async def test_every_view_draws_at_every_size(size: tuple[int, int]) -> None:
     async with console(size=size) as screen:
-        for key in "2345671":
+        for key in "23456781":
             await screen.press(key)
             await screen.pilot.pause(0.05)
             failed = [panel for panel in screen.app.view.canvases() if panel.failure]

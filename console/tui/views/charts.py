@@ -1,0 +1,148 @@
+"""Charts: everything over one time axis, with one cursor through all of it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from console.render.chart_list import CHARTS
+from console.render.layout import charts_view, one_pane
+from console.render.scales import GUTTER
+from console.tui.canvas import Canvas
+from console.tui.chart_panels import ChartPanel, ChartWords, Stage, TimeAxis, TimePanel
+from console.tui.views.base import View
+
+NAMES = tuple(spec.name for spec in CHARTS)
+
+
+class ChartsView(View):
+    """See the module. On a small terminal one chart at a time; `tab` walks through them."""
+
+    DEFAULT_CSS = "ChartsView > Canvas { position: absolute; }"
+    label = "Charts"
+    keys = (("← →", "cursor"), ("z Z", "zoom"))
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "move(-1)", "cursor back", id="charts.left", show=False),
+        Binding("right", "move(1)", "cursor forward", id="charts.right", show=False),
+        Binding("shift+left", "minutes(-1)", "a minute back", id="charts.minute-back", show=False),
+        Binding("shift+right", "minutes(1)", "a minute forward", id="charts.minute-on", show=False),
+        Binding("home", "edge(0)", "left edge", id="charts.home", show=False),
+        Binding("end", "edge(1)", "newest", id="charts.end", show=False),
+        Binding("z", "zoom(-1)", "zoom in", id="charts.in", show=False),
+        Binding("Z", "zoom(1)", "zoom out", id="charts.out", show=False),
+        Binding("enter", "travel", "the fleet at the cursor", id="charts.travel", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(id="view-charts")
+        self.stage = Stage()
+        self.pane = NAMES[0]
+        self._panels: dict[str, Canvas] = {}
+
+    def compose(self) -> ComposeResult:
+        self._panels = {
+            "words": ChartWords(self.stage, id="chart-words"),
+            **{spec.name: ChartPanel(spec, self.stage, shared=True, id=f"chart-{spec.name}") for spec in CHARTS},
+            "axis0": TimeAxis(self.stage, id="chart-axis0"),
+            "axis1": TimeAxis(self.stage, id="chart-axis1"),
+        }
+        yield from self._panels.values()
+
+    # -- the screen ------------------------------------------------------------------------------------------
+
+    def on_resize(self, _: events.Resize) -> None:
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Place the panels; those without a place are hidden."""
+        width, height = self.size
+        places = charts_view(width, height, NAMES, self.pane)
+        for name, panel in self._panels.items():
+            place = places.get(name)
+            panel.display = place is not None
+            if place is not None:
+                panel.styles.offset = (place.x, place.y)
+                panel.styles.width = place.width
+                panel.styles.height = place.height
+        words = self._panels["words"]
+        assert isinstance(words, ChartWords)
+        words.cell_s = self._cell_s()
+
+    def activate(self) -> None:
+        super().activate()
+        self._panels[self.pane].focus()
+
+    def forget(self) -> None:
+        self.stage.forget()
+
+    def next_pane(self, step: int) -> None:
+        """`tab`: the next chart; where one fits, it is shown instead."""
+        self.pane = NAMES[(NAMES.index(self.pane) + step) % len(NAMES)]
+        if one_pane(*self.size):
+            self._arrange()
+            self.call_after_refresh(self.update)
+        self._panels[self.pane].focus()
+
+    def back(self) -> bool:
+        """`esc` lets go of the cursor first."""
+        had = self.stage.lens.clear()
+        if had:
+            self.update()
+        return had
+
+    # -- the cursor ------------------------------------------------------------------------------------------
+
+    @on(TimePanel.Looked)
+    def follow_mouse(self) -> None:
+        self.update()
+
+    def action_move(self, cells: int) -> None:
+        self._move(cells * self._cell_s())
+
+    def action_minutes(self, minutes: int) -> None:
+        self._move(minutes * 60.0)
+
+    def action_edge(self, right: int) -> None:
+        newest, oldest = self._reach()
+        lens = self.stage.lens
+        lens.point(newest if right else max(oldest, lens.edge(newest) - lens.window_s + self._cell_s()), newest)
+        self.update()
+
+    def action_zoom(self, step: int) -> None:
+        if self.stage.lens.zoom(step, self._reach()[0]):
+            self._arrange()
+            self.update()
+
+    async def action_travel(self) -> None:
+        """`enter`: the whole console at the instant under the cursor."""
+        at = self.stage.lens.at
+        if at is None:
+            self.trinity.say("Choose an instant first: left and right move the cursor.", "muted")
+            return
+        try:
+            travel = self.trinity.part("travel")
+        except KeyError:
+            self.trinity.say("This console cannot travel in time.", "warn")
+            return
+        found = travel.open(at)
+        if found is not None:
+            await found
+
+    def _move(self, seconds: float) -> None:
+        self.stage.lens.move(seconds, *self._reach())
+        self.update()
+
+    def _reach(self) -> tuple[float, float]:
+        """The newest second, and the oldest that can be shown."""
+        state, now = self.trinity.state, self.trinity.clock.now()
+        return self.stage.newest(state, now), self.stage.oldest(state, now)
+
+    def _cell_s(self) -> float:
+        """Seconds of a cell of the charts."""
+        columns = max(1, max(panel.size.width for panel in self._panels.values()) - GUTTER)
+        chart = self._panels[self.pane]
+        columns = max(1, chart.size.width - GUTTER) if chart.size.width else columns
+        return self.stage.lens.window_s / columns

@@ -1,0 +1,118 @@
+"""The charts view by its keys and the mouse: one cursor through every chart, zoom, the way to the past."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from textual import events
+
+from console.tui.chart_panels import ChartPanel
+from console.tui.views.charts import NAMES, ChartsView
+
+from .test_tui import Screen, console
+
+
+async def charts(screen: Screen) -> ChartsView:
+    await screen.press("7")
+    await screen.until(lambda: screen.app.view_name == "charts" and screen.app.view.display, "charts are shown")
+    await screen.until(lambda: all(p.size.width for p in screen.app.view.canvases() if p.display), "laid out")
+    view = screen.app.view
+    assert isinstance(view, ChartsView)
+    return view
+
+
+def cursor_columns(screen: Screen) -> set[int]:
+    return {x for line in screen.text.splitlines() for x, glyph in enumerate(line) if glyph == "│"}
+
+
+async def test_the_cursor_moves_through_every_chart_and_esc_lets_go() -> None:
+    async with console() as screen:
+        view = await charts(screen)
+        assert not cursor_columns(screen)
+        await screen.press("left", "left", "left", "right")
+        await screen.until(lambda: len(cursor_columns(screen)) == 2, "one line in each column of charts")
+        lens = view.stage.lens
+        newest = view._reach()[0]
+        assert lens.at == pytest.approx(newest - 2 * view._cell_s(), abs=2.5)
+        before = lens.at
+        await screen.press("shift+left")
+        assert lens.at == before - 60
+        await screen.press("shift+right", "home")
+        assert lens.at < newest - 280
+        await screen.press("end")
+        assert lens.at == pytest.approx(view._reach()[0], abs=2.5)
+        await screen.press("escape")
+        await screen.until(lambda: not cursor_columns(screen), "the line is gone")
+        assert screen.app.view_name == "charts"
+        await screen.press("escape")
+        await screen.until(lambda: screen.app.view_name == "overview", "then esc goes back")
+
+
+async def test_zoom_and_the_words_above() -> None:
+    async with console() as screen:
+        view = await charts(screen)
+        await screen.press("z")
+        assert view.stage.lens.window_s == 60
+        await screen.shows("-48s")
+        await screen.press("z", "Z", "Z")
+        assert view.stage.lens.window_s == 900
+        await screen.shows("-15m")
+        screen.source.world.kill("llm-1", by="test")
+        await screen.until(lambda: view.stage.book.of(screen.app.state), "the death is marked")
+        await screen.press("left", "end")
+        await screen.shows("✗ llm-1: pid")
+
+
+async def test_the_mouse_points_and_a_click_keeps_the_cursor() -> None:
+    async with console() as screen:
+        view = await charts(screen)
+        await screen.pilot.hover("#chart-cpu", offset=(30, 3))
+        await screen.until(lambda: view.stage.lens.hover is not None, "the mouse points")
+        await screen.until(lambda: len(cursor_columns(screen)) == 2, "in every chart")
+        await screen.pilot.hover("#chart-cpu", offset=(2, 3))
+        await screen.until(lambda: view.stage.lens.hover is None, "the labels are no instant")
+        await screen.pilot.click("#chart-queue" if view.query("#chart-queue") else "#chart-waiting", offset=(20, 2))
+        await screen.until(lambda: view.stage.lens.cursor is not None, "a click stays")
+        panel = view.query_one("#chart-cpu", ChartPanel)
+        view.stage.lens.hover = 5.0
+        panel.on_leave(events.Leave(panel))
+        assert view.stage.lens.hover is None
+
+
+async def test_enter_travels_to_the_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with console() as screen:
+        view = await charts(screen)
+        await screen.press("enter")
+        await screen.until(lambda: "Choose an instant" in screen.message, "says what is missing")
+        went: list[float] = []
+
+        class Travel:
+            async def open(self, ts: float) -> None:
+                went.append(ts)
+
+        monkeypatch.setitem(screen.app._parts, "travel", Travel())
+        await screen.press("left", "left", "enter")
+        await screen.until(lambda: went == [view.stage.lens.at], "it opens there")
+
+
+async def test_tab_walks_the_charts_of_a_small_terminal() -> None:
+    async with console(size=(40, 12)) as screen:
+        view = await charts(screen)
+        seen: list[Any] = []
+        for _ in NAMES:
+            shown = [panel.id for panel in view.query(ChartPanel) if panel.display]
+            assert len(shown) == 1
+            seen += shown
+            await screen.press("tab")
+            await screen.pilot.pause(0.02)
+        assert len(set(seen)) == len(NAMES)
+
+
+async def test_another_fleet_or_instant_lets_go_of_everything() -> None:
+    async with console() as screen:
+        view = await charts(screen)
+        await screen.press("left", "left")
+        assert view.stage.lens.at is not None
+        screen.app.look_at(screen.app.link)
+        assert view.stage.lens.at is None
