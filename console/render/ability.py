@@ -30,6 +30,8 @@ _STAND_INS: Final = {
     "•": "*",
     "■": "=",
     "▸": ">",
+    "‹": "<",  # noqa: RUF001 - the sign for more columns
+    "›": ">",  # noqa: RUF001 - the same
     "↻": "@",
     "↘": "\\",
     "↗": "/",

@@ -5,14 +5,11 @@ from __future__ import annotations
 from backend.contract.control import ReplicaView, WorkloadView
 from backend.contract.words import Phase
 from console.render import units
+from console.render.cells import number_cell
+from console.render.replica_extras import REPLICA_EXTRAS
 from console.render.spans import Span, clean
 from console.render.words import PHASES
 from console.state.table import Column
-
-
-def number_cell(text: str, *, quiet: bool) -> Span:
-    """Nothing and zero step back, so that what matters stands out."""
-    return (text, "faint" if quiet else "text")
 
 
 def phase_cell(view: ReplicaView) -> Span:
@@ -61,6 +58,8 @@ REPLICAS: tuple[Column[ReplicaView], ...] = (
     ),
     Column(
         key="phase",
+        value=lambda v, _: str(v.status.phase),
+        words=tuple(str(phase) for phase in Phase),
         title="PHASE",
         width=13,
         cell=lambda v, _: phase_cell(v),
@@ -68,6 +67,7 @@ REPLICAS: tuple[Column[ReplicaView], ...] = (
     ),
     Column(
         key="restarts",
+        kind="number",
         title="RST",
         width=3,
         align="right",
@@ -77,6 +77,9 @@ REPLICAS: tuple[Column[ReplicaView], ...] = (
     ),
     Column(
         key="age",
+        kind="seconds",
+        timely=True,
+        value=lambda v, now: now - (v.status.started_ts or v.status.created_ts),
         title="AGE",
         width=4,
         align="right",
@@ -86,6 +89,7 @@ REPLICAS: tuple[Column[ReplicaView], ...] = (
     ),
     Column(
         key="cpu",
+        kind="percent",
         title="CPU",
         width=4,
         align="right",
@@ -95,6 +99,7 @@ REPLICAS: tuple[Column[ReplicaView], ...] = (
     ),
     Column(
         key="memory",
+        kind="bytes",
         title="MEM",
         width=7,
         align="right",
@@ -104,6 +109,7 @@ REPLICAS: tuple[Column[ReplicaView], ...] = (
     ),
     Column(
         key="in_flight",
+        kind="number",
         title="BUSY",
         width=4,
         align="right",
@@ -113,6 +119,8 @@ REPLICAS: tuple[Column[ReplicaView], ...] = (
     ),
     Column(
         key="queue",
+        kind="number",
+        names=("waiting",),
         title="WAIT",
         width=4,
         align="right",
@@ -122,6 +130,7 @@ REPLICAS: tuple[Column[ReplicaView], ...] = (
     ),
     Column(
         key="ttft_p50",
+        kind="seconds",
         title="P50",
         width=7,
         align="right",
@@ -131,6 +140,8 @@ REPLICAS: tuple[Column[ReplicaView], ...] = (
     ),
     Column(
         key="ttft_p95",
+        kind="seconds",
+        names=("ttft",),
         title="P95",
         width=7,
         align="right",
@@ -140,6 +151,7 @@ REPLICAS: tuple[Column[ReplicaView], ...] = (
     ),
     Column(
         key="samples",
+        kind="number",
         title="N",
         width=4,
         align="right",
@@ -149,6 +161,7 @@ REPLICAS: tuple[Column[ReplicaView], ...] = (
     ),
     Column(
         key="rate",
+        kind="number",
         title="REQ/S",
         width=5,
         align="right",
@@ -158,6 +171,7 @@ REPLICAS: tuple[Column[ReplicaView], ...] = (
     ),
     Column(
         key="tokens",
+        kind="number",
         title="TOK/S",
         width=5,
         align="right",
@@ -182,6 +196,7 @@ REPLICAS: tuple[Column[ReplicaView], ...] = (
         cell=lambda v, _: (clean(v.status.reason), "warn" if v.status.phase != Phase.READY else "muted"),
         sort=lambda v: v.status.reason or None,
     ),
+    *REPLICA_EXTRAS,
 )
 
 
@@ -211,9 +226,12 @@ def _working(view: WorkloadView) -> Span:
 
 WORKLOADS: tuple[Column[WorkloadView], ...] = (
     Column(key="name", title="WORKLOAD", width=10, flex=1, cell=lambda v, _: (v.name, "text b"), sort=lambda v: v.name),
-    Column(key="ready", title="READY", width=8, cell=lambda v, _: _workload_ready(v), sort=lambda v: v.ready),
+    Column(
+        key="ready", title="READY", width=8, kind="number", cell=lambda v, _: _workload_ready(v), sort=lambda v: v.ready
+    ),
     Column(
         key="total",
+        kind="number",
         title="RUNNING",
         width=7,
         align="right",
@@ -223,6 +241,7 @@ WORKLOADS: tuple[Column[WorkloadView], ...] = (
     ),
     Column(
         key="slots",
+        kind="number",
         title="SLOTS",
         width=5,
         align="right",
@@ -232,6 +251,7 @@ WORKLOADS: tuple[Column[WorkloadView], ...] = (
     ),
     Column(
         key="in_flight",
+        kind="number",
         title="BUSY",
         width=4,
         align="right",
@@ -241,6 +261,7 @@ WORKLOADS: tuple[Column[WorkloadView], ...] = (
     ),
     Column(
         key="queued",
+        kind="number",
         title="QUEUE",
         width=5,
         align="right",

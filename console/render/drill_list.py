@@ -51,6 +51,9 @@ DRILL_COLUMNS: tuple[Column[DrillInfo], ...] = (
     ),
     Column(
         key="when",
+        kind="seconds",
+        timely=True,
+        value=lambda d, now: now - d.last.started_ts if d.last else None,
         title="AGO",
         width=4,
         align="right",
@@ -60,6 +63,7 @@ DRILL_COLUMNS: tuple[Column[DrillInfo], ...] = (
     ),
     Column(
         key="detected",
+        kind="seconds",
         title="DETECTED",
         width=8,
         align="right",
@@ -69,6 +73,7 @@ DRILL_COLUMNS: tuple[Column[DrillInfo], ...] = (
     ),
     Column(
         key="took",
+        kind="seconds",
         title="TOOK",
         width=6,
         align="right",

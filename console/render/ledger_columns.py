@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from backend.contract.rows import ActionRow, EventRow, RequestRow
+from backend.contract.rows import ActionRow, EventRow, RequestRow, Scalar
+from backend.contract.words import ActionOutcome, RequestOutcome, Severity
 from console.render import units
-from console.render.columns import number_cell
+from console.render.cells import extra_number, extra_words, number_cell
 from console.render.spans import Span, clean
 from console.render.words import ACTIONS, REQUESTS, SEVERITIES
 from console.state.table import Column
@@ -35,10 +36,31 @@ def _tokens(row: RequestRow) -> Span:
 
 REQUEST_COLUMNS: tuple[Column[RequestRow], ...] = (
     Column(
-        key="time", title="TIME", width=8, cell=lambda r, _: (units.time_of_day(r.ts), "muted"), sort=lambda r: r.ts
+        key="time",
+        title="TIME",
+        width=8,
+        cell=lambda r, _: (units.time_of_day(r.ts), "muted"),
+        sort=lambda r: r.ts,
+        value=lambda r, _: units.time_of_day(r.ts),
     ),
-    Column(key="outcome", title="OUTCOME", width=8, cell=lambda r, _: _outcome(r), sort=lambda r: r.outcome),
-    Column(key="status", title="HTTP", width=4, align="right", cell=lambda r, _: _status(r), sort=lambda r: r.status),
+    Column(
+        key="outcome",
+        title="OUTCOME",
+        width=8,
+        words=("open", *(str(outcome) for outcome in RequestOutcome)),
+        value=lambda r, _: _outcome(r)[0][2:],
+        cell=lambda r, _: _outcome(r),
+        sort=lambda r: r.outcome,
+    ),
+    Column(
+        key="status",
+        title="HTTP",
+        width=4,
+        align="right",
+        kind="number",
+        cell=lambda r, _: _status(r),
+        sort=lambda r: r.status,
+    ),
     Column(
         key="replica", title="REPLICA", width=9, priority=1, cell=lambda r, _: _replica_of(r), sort=lambda r: r.replica
     ),
@@ -53,6 +75,7 @@ REQUEST_COLUMNS: tuple[Column[RequestRow], ...] = (
     ),
     Column(
         key="queue",
+        kind="seconds",
         title="QUEUE",
         width=7,
         align="right",
@@ -62,6 +85,7 @@ REQUEST_COLUMNS: tuple[Column[RequestRow], ...] = (
     ),
     Column(
         key="ttft",
+        kind="seconds",
         title="TTFT",
         width=7,
         align="right",
@@ -71,6 +95,7 @@ REQUEST_COLUMNS: tuple[Column[RequestRow], ...] = (
     ),
     Column(
         key="total",
+        kind="seconds",
         title="TOTAL",
         width=7,
         align="right",
@@ -80,6 +105,7 @@ REQUEST_COLUMNS: tuple[Column[RequestRow], ...] = (
     ),
     Column(
         key="retries",
+        kind="number",
         title="RETRY",
         width=5,
         align="right",
@@ -89,6 +115,8 @@ REQUEST_COLUMNS: tuple[Column[RequestRow], ...] = (
     ),
     Column(
         key="bytes",
+        kind="bytes",
+        names=("bytes_out",),
         title="OUT",
         width=7,
         align="right",
@@ -98,6 +126,8 @@ REQUEST_COLUMNS: tuple[Column[RequestRow], ...] = (
     ),
     Column(
         key="tokens",
+        kind="number",
+        names=("tokens_out",),
         title="TOKENS",
         width=8,
         align="right",
@@ -130,6 +160,14 @@ REQUEST_COLUMNS: tuple[Column[RequestRow], ...] = (
         cell=lambda r, _: (clean(r.request_id), "faint"),
         sort=lambda r: r.request_id,
     ),
+    extra_number("attempt", "ATTEMPT", lambda r: r.attempt),
+    extra_words("fleet", "FLEET", 8, lambda r: r.fleet),
+    extra_words("workload", "WORKLOAD", 9, lambda r: r.workload),
+    extra_words("stream", "STREAM", 6, lambda r: "yes" if r.stream else "no"),
+    extra_number("bytes_in", "IN", lambda r: r.bytes_in, units.size, kind="bytes", width=7),
+    extra_number("tokens_in", "TOK IN", lambda r: r.tokens_in),
+    extra_words("drill", "DRILL RUN", 12, lambda r: r.drill_run),
+    extra_words("error", "ERROR", 20, lambda r: r.error),
 )
 
 
@@ -144,6 +182,11 @@ def request_haystack(row: RequestRow) -> str:
     )
 
 
+def _pairs(values: dict[str, Scalar]) -> str:
+    """`drain_s=5 force=True`."""
+    return " ".join(f"{name}={value}" for name, value in values.items())
+
+
 def event_glyph(row: EventRow) -> Span:
     glyph, style = SEVERITIES[row.severity]
     return (f"{glyph} {row.severity}", style)
@@ -151,10 +194,17 @@ def event_glyph(row: EventRow) -> Span:
 
 EVENT_COLUMNS: tuple[Column[EventRow], ...] = (
     Column(
-        key="time", title="TIME", width=8, cell=lambda r, _: (units.time_of_day(r.ts), "muted"), sort=lambda r: r.ts
+        key="time",
+        title="TIME",
+        width=8,
+        cell=lambda r, _: (units.time_of_day(r.ts), "muted"),
+        sort=lambda r: r.ts,
+        value=lambda r, _: units.time_of_day(r.ts),
     ),
     Column(
         key="severity",
+        words=tuple(str(severity) for severity in Severity),
+        value=lambda r, _: str(r.severity),
         title="SEVERITY",
         width=10,
         priority=1,
@@ -188,6 +238,8 @@ EVENT_COLUMNS: tuple[Column[EventRow], ...] = (
         ),
         sort=lambda r: r.message,
     ),
+    extra_number("seq", "SEQ", lambda r: r.seq),
+    extra_words("attributes", "ATTRIBUTES", 24, lambda r: _pairs(r.attributes)),
 )
 
 
@@ -206,9 +258,22 @@ def _action_outcome(row: ActionRow) -> Span:
 
 ACTION_COLUMNS: tuple[Column[ActionRow], ...] = (
     Column(
-        key="time", title="TIME", width=8, cell=lambda r, _: (units.time_of_day(r.ts), "muted"), sort=lambda r: r.ts
+        key="time",
+        title="TIME",
+        width=8,
+        cell=lambda r, _: (units.time_of_day(r.ts), "muted"),
+        sort=lambda r: r.ts,
+        value=lambda r, _: units.time_of_day(r.ts),
     ),
-    Column(key="outcome", title="OUTCOME", width=9, cell=lambda r, _: _action_outcome(r), sort=lambda r: r.outcome),
+    Column(
+        key="outcome",
+        title="OUTCOME",
+        width=9,
+        words=tuple(str(outcome) for outcome in ActionOutcome),
+        value=lambda r, _: str(r.outcome),
+        cell=lambda r, _: _action_outcome(r),
+        sort=lambda r: r.outcome,
+    ),
     Column(
         key="actor",
         title="WHO",
@@ -228,6 +293,7 @@ ACTION_COLUMNS: tuple[Column[ActionRow], ...] = (
     ),
     Column(
         key="took",
+        kind="seconds",
         title="TOOK",
         width=7,
         align="right",
@@ -246,12 +312,18 @@ ACTION_COLUMNS: tuple[Column[ActionRow], ...] = (
     ),
     Column(
         key="undo",
+        value=lambda r, _: "yes" if r.undoable else "no",
         title="UNDO",
         width=4,
         priority=5,
         cell=lambda r, _: ("yes" if r.undoable else "", "accent"),
         sort=lambda r: str(r.undoable),
     ),
+    extra_words("args", "ARGUMENTS", 16, lambda r: _pairs(r.args)),
+    extra_words("reason", "REASON", 16, lambda r: r.reason),
+    extra_words("preview", "PREVIEW", 20, lambda r: r.preview),
+    extra_words("undo_of", "UNDOES", 12, lambda r: r.undo_of),
+    extra_words("id", "ID", 12, lambda r: r.id),
 )
 
 

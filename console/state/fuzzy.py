@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def fuzzy_score(query: str, text: str) -> int | None:
     """How well `query`'s letters occur in order in `text`, or None. Higher is better; a whole word beats scatter."""
@@ -21,22 +23,9 @@ def fuzzy_score(query: str, text: str) -> int | None:
     return score
 
 
-def row_matches(query: str, text: str) -> bool:
-    """Every word of `query` occurs in `text`: as it stands, or its letters in order within one word of `text`."""
-    hay = text.casefold()
-    words = hay.split()
-    for part in query.casefold().split():
-        if part in hay:
-            continue
-        if not any(_in_order(part, word) for word in words):
-            return False
-    return True
+def letters_in_order(word: str) -> re.Pattern[str]:
+    """Finds the letters of `word` in order within one word of a text, e.g. `l0` in `llm-0`.
 
-
-def _in_order(letters: str, word: str) -> bool:
-    at = 0
-    for letter in letters:
-        at = word.find(letter, at) + 1
-        if not at:
-            return False
-    return True
+    Each letter is looked for at its next place only, so that no text makes it search twice over."""
+    first, others = word[:1], word[1:]
+    return re.compile(re.escape(first) + "".join(rf"[^\s{re.escape(one)}]*{re.escape(one)}" for one in others))

@@ -1,6 +1,6 @@
 """The virtual table: draws only the rows on screen from a table model, on the Line API.
 
-Owns scrolling, cursor keys and the mouse; order, filter and marks live in the model.
+Owns scrolling, cursor keys, the mouse and the lines it has painted; order, filter and marks live in the model.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from console.render.spans import Line, Span, fit_line, fit_text, on
-from console.state.table import Column, TableModel, fit_columns
+from console.state.column import Column, Window, window
+from console.state.table import TableModel
 from console.tui.canvas import Panel
 
 T = TypeVar("T")
 GUTTER = 2
 GAP = 2
+LEFT_MORE = "‹ "  # noqa: RUF001 - a sign, not a quotation mark
+RIGHT_MORE = "›"  # noqa: RUF001 - the same
 
 
 class VTable(Panel, Generic[T]):
@@ -31,7 +34,11 @@ class VTable(Panel, Generic[T]):
         Binding("pageup", "page(-1)", "page up", id="table.pageup", show=False),
         Binding("home", "edge(0)", "first row", id="table.home", show=False),
         Binding("end,G", "edge(1)", "last row", id="table.end", show=False),
+        Binding("left", "sideways(-1)", "columns to the left", id="table.left", show=False),
+        Binding("right", "sideways(1)", "columns to the right", id="table.right", show=False),
         Binding("space", "mark", "mark", id="table.mark", show=False),
+        Binding("V,shift+space", "mark_range", "mark from the last mark to here", id="table.range", show=False),
+        Binding("asterisk", "mark_all", "mark every row shown", id="table.all", show=False),
         Binding("o", "sort", "sort by the next column", id="table.sort", show=False),
         Binding("O", "reverse", "turn the order round", id="table.reverse", show=False),
         Binding("enter", "open", "describe", id="table.open", show=False),
@@ -58,9 +65,16 @@ class VTable(Panel, Generic[T]):
         self.empty = empty
         self.note = note
         self.top = 0
-        self._fitted: list[tuple[Column[T], int]] = []
-        self._fitted_for = -1
+        self.left = 0
+        """How many columns are scrolled away to the left, behind the first."""
+        self._window: Window[T] = Window()
+        self._window_for: tuple[int, int, tuple[Column[T], ...]] = (-1, 0, ())
+        self._lines: dict[str, tuple[T, tuple[object, ...], Line]] = {}
+        """Painted rows by key, each with the item and all else that it was painted from."""
         self._last_key: str | None = None
+
+    def on_mount(self) -> None:
+        self.model.clock = self.trinity.clock.now
 
     @property
     def heading(self) -> str:  # type: ignore[override] # a table's heading is given, not a class's constant
@@ -73,10 +87,15 @@ class VTable(Panel, Generic[T]):
         if model.filter:
             parts.append((f"/{model.filter}  ", "accent"))
         if model.marks:
-            parts.append((f"{len(model.marks)} marked  ", "accent b"))
-        if self.note is not None:
-            parts += [*self.note(), ("  ", "text")] if self.note() else []
+            hidden = model.hidden_marks
+            words = f"{len(model.marks)} marked, {hidden} hidden" if hidden else f"{len(model.marks)} marked"
+            parts.append((f"{words}  ", "warn b" if hidden else "accent b"))
+        note = self.note() if self.note is not None else ()
+        if note:
+            parts += [*note, ("  ", "text")]
         parts.append((shown, "muted"))
+        if model.notes:
+            parts.append((f"  {model.notes[0]}", "warn"))
         return tuple(parts)
 
     def set_items(self, items: Sequence[T]) -> None:
@@ -86,41 +105,61 @@ class VTable(Panel, Generic[T]):
         self.sync()
 
     def body(self, width: int, height: int) -> Sequence[Line]:
-        if width != self._fitted_for:
-            self._fitted = fit_columns(self.model.columns, width - GUTTER, GAP)
-            self._fitted_for = width
+        self._fit(width)
         rows = max(0, height - 1)
         self._keep_visible(rows)
         lines = [self._header(width)]
-        if not self.model.order and rows:
+        if not len(self.model) and rows:
             words = f"no row matches /{self.model.filter} (esc clears it)" if self.model.filter else self.empty
             lines.append(fit_line(((" " * GUTTER, "text"), (words, "faint")), width))
         now = self.trinity.clock.now()
         focused = self.has_focus
         last = min(len(self.model), self.top + rows)
+        if len(self._lines) > 4 * (rows + 1):
+            self._lines.clear()
         lines.extend(self._row(index, width, now, focused) for index in range(self.top, last))
         return lines
 
+    def _fit(self, width: int) -> None:
+        """Choose the columns for this width; painted rows hold as long as they stay the same."""
+        wanted = (width, self.left, self.model.columns)
+        if wanted != self._window_for:
+            self._window = window(self.model.columns, width - GUTTER, self.left, GAP)
+            self.left = self._window.left
+            self._window_for = (width, self.left, self.model.columns)
+            self._lines.clear()
+
     def _header(self, width: int) -> Line:
         spans: list[Span] = [(" " * GUTTER, "muted")]
-        for column, size in self._fitted:
+        for at, (column, size) in enumerate(self._window.columns):
             arrow = ("↓" if self.model.descending else "↑") if column.key == self.model.sort_key else ""
             words = fit_text(column.title + arrow, size, column.align) if len(column.title) < size else column.title
-            spans += [(fit_text(words, size, column.align), "muted u" if arrow else "muted"), (" " * GAP, "muted")]
-        return fit_line(spans[:-1], width)
+            gap = LEFT_MORE if at == 0 and self._window.before else " " * GAP
+            spans += [(fit_text(words, size, column.align), "muted u" if arrow else "muted"), (gap, "accent")]
+        if not self._window.after:
+            return fit_line(spans[:-1], width)
+        return (*fit_line(spans[:-1], width - 1), (RIGHT_MORE, "accent"))
 
     def _row(self, index: int, width: int, now: float, focused: bool) -> Line:
-        item, key = self.model.order[index], self.model.keys[index]
+        key, item = self.model.row(index)
         here, marked = index == self.model.cursor, key in self.model.marks
+        moving = tuple(column.cell(item, now) for column, _ in self._window.columns if column.timely)
+        stamp = (here, marked, focused and here, moving)
+        known = self._lines.get(key)
+        if known is not None and known[0] is item and known[1] == stamp:
+            return known[2]
         gutter = ("▸" if here else " ") + ("◆" if marked else " ")
         spans: list[Span] = [(gutter, "accent b")]
-        for column, size in self._fitted:
+        for column, size in self._window.columns:
             text, style = column.cell(item, now)
             spans += [(fit_text(text, size, column.align), style), (" " * GAP, "text")]
         line = fit_line(spans[:-1], width)
         if here and focused:
-            return on(line, "on-cursor")
-        return on(line, "on-mark") if marked else line
+            line = on(line, "on-cursor")
+        elif marked:
+            line = on(line, "on-mark")
+        self._lines[key] = (item, stamp, line)
+        return line
 
     # -- moving ----------------------------------------------------------------------------------------------
 
@@ -161,6 +200,25 @@ class VTable(Panel, Generic[T]):
         self.model.toggle_mark()
         self.action_move(1)
 
+    def action_mark_range(self) -> None:
+        self.model.mark_range()
+        self.moved()
+
+    def action_mark_all(self) -> None:
+        self.model.mark_all()
+        self.moved()
+
+    def action_sideways(self, step: int) -> None:
+        """Other columns, where not all fit; the first stays."""
+        self.left = max(0, self.left + step)
+        self.sync()
+
+    def sort_by(self, name: str, *, descending: bool = False) -> str:
+        """Sort by the column of that name. Returns what is wrong with it, or nothing."""
+        problem = self.model.sort_by(name, descending=descending)
+        self.moved()
+        return problem
+
     def action_sort(self) -> None:
         self.model.cycle_sort()
         self.moved()
@@ -186,7 +244,7 @@ class VTable(Panel, Generic[T]):
 
     def _sort_at(self, x: int) -> None:
         at = GUTTER
-        for column, size in self._fitted:
+        for column, size in self._window.columns:
             if at <= x < at + size + GAP:
                 same = self.model.sort_key == column.key
                 self.model.set_sort(column.key, descending=same and not self.model.descending)
