@@ -108,8 +108,8 @@ class RowFilter(Generic[T]):
             return
         column = find_column(columns, name)
         if column is None:
-            there = ", ".join(plain_name(one.title) for one in columns)
-            self.notes.append(f"no column {name} (there are {there})" if columns else f"no column {name}")
+            there = " ".join(plain_name(one.title) for one in columns)
+            self.notes.append(f"no column {name}; there are {there}" if columns else f"no column {name}")
         elif value or quoted:
             test = self._test(column, sign, value, split=not quoted)
             if test is None:

@@ -58,10 +58,15 @@ KEYS: Final[tuple[Key, ...]] = (
 
 TABLE_KEYS: Final[tuple[tuple[str, str], ...]] = (
     ("↑ ↓ j k", "Move"),
+    ("← →", "Columns that do not fit; the first stays"),
     ("space", "Mark; verbs then act on every marked row"),
+    ("V", "Mark from the last mark to here (shift+space too)"),
+    ("*", "Mark every row shown, or take those marks away"),
     ("o O", "Sort by the next column, turn the order round"),
+    ("click", "On a column's title: sort by it"),
     ("home end", "First row, last row"),
     ("v", "More: every side of a request, debug events"),
+    ("/", "cpu>80 ttft>=500ms phase:Ready -name:x words"),
 )
 LOG_KEYS: Final[tuple[tuple[str, str], ...]] = (
     ("↑ ↓ pgup pgdn", "Scroll; new lines wait below"),

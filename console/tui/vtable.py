@@ -12,7 +12,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from console.render.spans import Line, Span, fit_line, fit_text, on
+from console.render.spans import Line, Span, fit_line, fit_text, join, on
 from console.state.column import Column, Window, window
 from console.state.table import TableModel
 from console.tui.canvas import Panel
@@ -82,21 +82,14 @@ class VTable(Panel, Generic[T]):
 
     def info(self) -> Line:
         model = self.model
-        shown = f"{len(model)} of {model.total}" if model.filter else str(model.total)
-        parts: list[Span] = []
-        if model.filter:
-            parts.append((f"/{model.filter}  ", "accent"))
-        if model.marks:
-            hidden = model.hidden_marks
-            words = f"{len(model.marks)} marked, {hidden} hidden" if hidden else f"{len(model.marks)} marked"
-            parts.append((f"{words}  ", "warn b" if hidden else "accent b"))
-        note = self.note() if self.note is not None else ()
-        if note:
-            parts += [*note, ("  ", "text")]
-        parts.append((shown, "muted"))
-        if model.notes:
-            parts.append((f"  {model.notes[0]}", "warn"))
-        return tuple(parts)
+        hidden = model.hidden_marks
+        words = f"{len(model.marks)} marked, {hidden} hidden" if hidden else f"{len(model.marks)} marked"
+        marked: Line = ((words, "warn b" if hidden else "accent b"),) if model.marks else ()
+        shown: Line = ((f"{len(model)} of {model.total}" if model.filter else str(model.total), "muted"),)
+        if model.notes:  # it takes the room of the filter's words, which are read where they are typed
+            return join((marked, shown, ((model.notes[0], "warn"),)), ("  ", "text"))
+        typed: Line = ((f"/{model.filter}", "accent"),) if model.filter else ()
+        return join((typed, marked, self.note() if self.note is not None else (), shown), ("  ", "text"))
 
     def set_items(self, items: Sequence[T]) -> None:
         """Show new items; the cursor stays on its row."""
