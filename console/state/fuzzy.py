@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 
 def fuzzy_score(query: str, text: str) -> int | None:
@@ -29,3 +30,23 @@ def letters_in_order(word: str) -> re.Pattern[str]:
     Each letter is looked for at its next place only, so that no text makes it search twice over."""
     first, others = word[:1], word[1:]
     return re.compile(re.escape(first) + "".join(rf"[^\s{re.escape(one)}]*{re.escape(one)}" for one in others))
+
+
+class Ranking:
+    """Texts in the order in which they match what is typed; each letter more only looks at what still matched."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._hays = [text.casefold() for text in texts]
+        self._query = ""
+        self._matching: list[int] = list(range(len(texts)))
+
+    def narrow(self, query: str) -> list[int]:
+        """Positions of the texts that match, the best first; equal ones as they were given."""
+        needle = query.casefold()
+        if not needle.startswith(self._query):
+            self._matching = list(range(len(self._hays)))
+        self._query = needle
+        scored = [(fuzzy_score(needle, self._hays[at]), at) for at in self._matching]
+        kept = [(-score, at) for score, at in scored if score is not None]
+        self._matching = [at for _, at in kept]
+        return [at for _, at in sorted(kept)]

@@ -6,6 +6,7 @@ import getpass
 import inspect
 import logging
 import os
+from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.console import RenderableType
@@ -20,6 +21,7 @@ from backend.contract.rows import EventRow
 from console.render import ability
 from console.render.theme import ThemeSpec
 from console.render.theme_shelf import ThemeShelf
+from console.state.keymap import Keymap
 from console.state.source import FleetSource
 from console.state.store import FleetState
 from console.tui import parts
@@ -47,9 +49,11 @@ class TrinityApp(App[int]):
     """The console on one fleet. `source` may answer later: the first frame never waits for data."""
 
     TITLE = "Trinity"
+    history_path: Path | None = None
+    """Where the history of commands is kept; nowhere by default."""
     ENABLE_COMMAND_PALETTE = False
     CSS = """
-    Screen { background: $background; }
+    Screen { background: $background; layers: default line; }
     #body { width: 1fr; height: 1fr; background: $background; }
     .dialog { align: center middle; background: transparent; }
     .dialog > .box {
@@ -78,6 +82,7 @@ class TrinityApp(App[int]):
         user: str | None = None,
         shelf: ThemeShelf | None = None,
         low_bandwidth: bool = False,
+        keymap: Keymap | None = None,
     ) -> None:
         # Textual then takes its filter that removes colours, not the one that makes them grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
@@ -90,6 +95,7 @@ class TrinityApp(App[int]):
         self.interval_s = interval_s
         self.clock: Clock = clock or SystemClock()
         self.bell_on = bell
+        self.keymap = keymap or Keymap()
         self.actor = f"console:{user or _user()}"
         self.theming = Theming(self, theme, shelf)
         self.dots = ability.dots(os.environ)
@@ -151,6 +157,7 @@ class TrinityApp(App[int]):
         yield Strip()
 
     def on_mount(self) -> None:
+        self.set_keymap(self.keymap.for_screen())
         self.app_resume_signal.subscribe(self, self._resumed)
         self.call_after_refresh(self._begin)
 
@@ -270,14 +277,17 @@ class TrinityApp(App[int]):
     async def action_logs(self) -> None:
         """`l`: the logs of what is chosen; in the logs, back to where one came from."""
         chosen = self.chosen_replicas()
-        if self.view_name == "logs":
-            return
+        if self.view_name != "logs":
+            await self.show_logs(chosen)
+
+    async def show_logs(self, replicas: list[str]) -> None:
+        """The logs of these replicas, or of all."""
         await self.action_view("logs")
         from console.tui.views.logs import LogsView
 
         logs = self.view
         assert isinstance(logs, LogsView)
-        logs.show(chosen or None)
+        logs.show(replicas or None)
 
     async def watch_drill(self, run_id: str) -> None:
         """The timeline of that run, or of the present or last one."""
@@ -294,6 +304,15 @@ class TrinityApp(App[int]):
 
         if isinstance(self.view, DrillReportView):
             self.view.show(run_id)
+
+    async def show_replica(self, name: str, *, raw: bool = False) -> None:
+        """Describe this replica."""
+        from console.tui.views.detail import DetailView
+
+        await self.action_view("detail")
+        assert isinstance(self.view, DetailView)
+        self.view.show_replica(name, raw=raw)
+        self.view.activate()
 
     async def action_describe(self) -> None:
         await self._detail(raw=False)
@@ -338,17 +357,6 @@ class TrinityApp(App[int]):
         self.screen.query(FilterBar).remove()
         self.query_one(Strip).display = True
         self.view.activate()
-
-    def action_palette(self) -> None:
-        self.run_worker(self._palette(), exit_on_error=False, group="palette")
-
-    async def _palette(self) -> None:
-        from console.tui.dialogs import PickDialog
-        from console.tui.palette import commands
-
-        chosen = await self.push_screen_wait(PickDialog("Commands", commands(self)))
-        if chosen:
-            await self.run_action(chosen)
 
     def action_use_theme(self, name: str) -> None:
         self.theming.use(name)

@@ -7,6 +7,8 @@ from typing import Final
 import msgspec
 from textual.binding import Binding, BindingType
 
+from console.state.keymap import display
+
 
 class Key(msgspec.Struct, frozen=True):
     """One command: a stable id (for keymaps), its default keys, the app action, what it does, its group."""
@@ -19,6 +21,10 @@ class Key(msgspec.Struct, frozen=True):
     shown: str = ""
     """How help writes the key, where Textual's name is not what people read."""
 
+    @property
+    def display(self) -> str:
+        return self.shown or " ".join(display(key) for key in self.keys.split(","))
+
 
 KEYS: Final[tuple[Key, ...]] = (
     Key("view.overview", "1", "view('overview')", "Overview", "Views"),
@@ -30,7 +36,10 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("view.charts", "7", "view('charts')", "Charts on one time axis", "Views"),
     Key("view.help", "8,question_mark", "view('help')", "Help", "Views", "8 ?"),
     Key("go.back", "escape", "back", "Back; clears a filter, then marks", "Getting around", "esc"),
-    Key("go.palette", "colon", "palette", "Commands", "Getting around", ":"),
+    Key("go.backward", "left_square_bracket", "on('go','back')", "The view before", "Getting around", "["),
+    Key("go.forward", "right_square_bracket", "on('go','forward')", "Where back came from", "Getting around", "]"),
+    Key("go.line", "colon", "on('line','open')", "Command line: tab completes, up recalls", "Getting around", ":"),
+    Key("go.palette", "ctrl+p", "on('palette','open')", "Palette: find anything by name", "Getting around"),
     Key("go.filter", "slash", "filter", "Filter what is shown", "Getting around", "/"),
     Key("go.next", "tab", "pane(1)", "Next panel", "Getting around"),
     Key("go.before", "shift+tab", "pane(-1)", "Panel before", "Getting around", "shift+tab"),
@@ -56,38 +65,8 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("act.acknowledge", "A", "verb('acknowledge')", "Acknowledge all alarms", "Act"),
 )
 
-TABLE_KEYS: Final[tuple[tuple[str, str], ...]] = (
-    ("↑ ↓ j k", "Move"),
-    ("← →", "Columns that do not fit; the first stays"),
-    ("space", "Mark; verbs then act on every marked row"),
-    ("V", "Mark from the last mark to here (shift+space too)"),
-    ("*", "Mark every row shown, or take those marks away"),
-    ("o O", "Sort by the next column, turn the order round"),
-    ("click", "On a column's title: sort by it"),
-    ("home end", "First row, last row"),
-    ("v", "More: every side of a request, debug events"),
-    ("/", "cpu>80 ttft>=500ms phase:Ready -name:x words"),
-)
-LOG_KEYS: Final[tuple[tuple[str, str], ...]] = (
-    ("↑ ↓ pgup pgdn", "Scroll; new lines wait below"),
-    ("end G", "Newest line, follow"),
-    ("w", "Wrap long lines"),
-)
-DRILL_KEYS: Final[tuple[tuple[str, str], ...]] = (
-    ("enter", "Run the drill under the cursor, after a look at its plan"),
-    ("t", "Timeline of the present or last run"),
-    ("p", "Report of the last run"),
-    ("h", "Report of an earlier run"),
-    ("c", "In a report: compare with an earlier run"),
-    ("o", "In a report: save it to a file"),
-)
-CHART_KEYS: Final[tuple[tuple[str, str], ...]] = (
-    ("← →", "Move the cursor; with shift by a minute"),
-    ("home end", "Left edge, newest second"),
-    ("z Z", "Zoom in, zoom out: a minute to all that is recorded"),
-    ("esc", "Let go of the cursor"),
-    ("enter", "The whole console at the instant under the cursor"),
-)
+# What a panel or view binds for itself stands in its BINDINGS, each with an id and a few words; help, keymap and the
+# test of every key find them through console.tui.keymap.SCOPES.
 
 PANE_KEYS: Final = ("go.next", "go.before")
 """Bound by the views: Textual's screen takes tab before the app sees it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from textual.widget import Widget
+
     from console.tui.app import TrinityApp
 
 KEPT: Final = 20
@@ -19,12 +21,15 @@ class Navigator:
         """Views one came from, oldest first."""
         self.ahead: list[str] = []
         """Views one went back from, the nearest last."""
+        self.focused_before: Widget | None = None
+        """What had the focus when the present view was asked for; help explains it."""
 
     async def go(self, name: str) -> None:
         """Show a view; what lay ahead is forgotten."""
         if name != self.app.view_name:
             self.behind = [*self.behind[1 - KEPT :], self.app.view_name]
             self.ahead.clear()
+            self.focused_before = self.app.screen_stack[0].focused
             await self.app.show_view(name)
 
     async def replace(self, name: str) -> None:

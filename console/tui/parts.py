@@ -22,4 +22,16 @@ def build(name: str, app: TrinityApp) -> Any:
             from console.tui.navigator import Navigator
 
             return Navigator(app)
+        case "line":
+            from console.tui.command_line import CommandMode
+
+            return CommandMode(app)
+        case "commands":
+            from console.tui.commands import Commands
+
+            return Commands(app)
+        case "palette":
+            from console.tui.palette import PaletteMode
+
+            return PaletteMode(app)
     raise KeyError(name)

@@ -1,51 +1,71 @@
-"""Help: every key, made from the key table, in as many columns as fit."""
+"""Help: the focused panel's keys first, then every key and command, made from the bindings so that it cannot lie."""
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
+from collections.abc import Sequence
+from typing import Final
 
-from console.render.spans import EMPTY, Line, fit_line
-from console.tui.keys import CHART_KEYS, DRILL_KEYS, KEYS, LOG_KEYS, TABLE_KEYS
+from textual.app import ComposeResult
+from textual.widget import Widget
+
+from console.render.panels import wrapped
+from console.render.spans import EMPTY, Line, fit_line, text_width
+from console.state.commands import COMMANDS, find
+from console.state.keymap import display
+from console.tui.canvas import Panel
+from console.tui.keymap import own_bindings, owners, shown
+from console.tui.keys import KEYS
 from console.tui.scroll import ScrollPanel
 from console.tui.views.base import View
 
-SYMBOLS = (
+SYMBOLS: Final = (
     "● Ready   ◔ Starting   ◑ NotReady   ◒ Draining   ○ Pending   ◌ Terminating   ✗ Failed   ↻ CrashLoop",
     "✓ ok   ✗ failed   ⊘ refused or shed   ◷ slow   ≠ wrong   ▲ warning   ‼ critical   ◆ marked",
     "A drill's marks:   ▼ injected   ● effective   ◆ detected   ✓ recovered",
 )
+FILTERS: Final = (
+    ("llm-1 l1", "words, or letters in order"),
+    ("phase:Ready", "a column contains it; -phase:Ready does not"),
+    ("cpu>80 ttft>=500ms", "a column's number, in any unit it is shown in"),
+)
+MOUSE: Final = (
+    ("click", "a row, a panel, a view or a crumb in the last line"),
+    ("click a title", "sort by that column"),
+    ("double click", "describe the row"),
+    ("wheel", "scroll"),
+)
+COLUMN: Final = 48
+Row = tuple[str, str]
+Section = tuple[str, list[Row]]
 
 
-def help_lines(width: int) -> list[Line]:
-    """Groups of keys side by side where there is room. Pure."""
-    groups: list[tuple[str, list[tuple[str, str]]]] = []
-    for name in dict.fromkeys(key.group for key in KEYS):
-        rows = [(key.shown or key.keys.replace(",", " "), key.says) for key in KEYS if key.group == name]
-        groups.append((name, rows))
-    groups += [("In tables", list(TABLE_KEYS)), ("In logs", list(LOG_KEYS)), ("In drills", list(DRILL_KEYS))]
-    groups += [("In charts", list(CHART_KEYS))]
-    blocks = [_block(name, rows) for name, rows in groups]
-    columns = max(1, min(3, width // 48))
+def help_lines(sections: Sequence[Section], width: int) -> list[Line]:
+    """Sections side by side where there is room. Pure."""
+    columns = max(1, min(3, width // COLUMN))
     each = (width - 3 * (columns - 1)) // columns
+    blocks = [[fit_line(line, each) for line in _block(name, rows, each)] for name, rows in sections]
     stacks: list[list[Line]] = [[] for _ in range(columns)]
     for block in blocks:
         shortest = min(stacks, key=len)
-        shortest += [fit_line(line, each) for line in block]
-    height = max(len(stack) for stack in stacks)
+        shortest += block
     lines: list[Line] = []
-    for y in range(height):
+    for y in range(max(len(stack) for stack in stacks)):
         cells: list[tuple[str, str]] = []
         for stack in stacks:
             cells += [*(stack[y] if y < len(stack) else fit_line(EMPTY, each)), ("   ", "text")]
         lines.append(tuple(cells[:-1]))
-    lines += [((text, "muted"),) for text in SYMBOLS]
+    for text in SYMBOLS:
+        lines += wrapped(text, width, "muted")
     return lines
 
 
-def _block(name: str, rows: list[tuple[str, str]]) -> list[Line]:
-    size = max(len(keys) for keys, _ in rows) + 2
+def _block(name: str, rows: Sequence[Row], width: int) -> list[Line]:
+    size = min(max(text_width(keys) for keys, _ in rows) + 2, width // 2)
     lines: list[Line] = [((name, "accent b"),)]
-    lines += [((keys.ljust(size), "text b"), (says, "muted")) for keys, says in rows]
+    for keys, says in rows:
+        words = wrapped(says, max(8, width - size), "muted")
+        lines.append(fit_line(((keys.ljust(size), "text b"), *words[0]), width))
+        lines += [fit_line(((" " * size, "text"), *more), width) for more in words[1:]]
     return [*lines, EMPTY]
 
 
@@ -57,10 +77,60 @@ class HelpView(View):
 
     def __init__(self) -> None:
         super().__init__(id="view-help")
+        self._topic = ""
 
     def compose(self) -> ComposeResult:
-        yield ScrollPanel(lambda: "Help", help_lines, id="help")
+        yield ScrollPanel(lambda: "Help", self._lines, id="help")
+
+    def explain(self, topic: str) -> None:
+        """Put a command first."""
+        self._topic = topic
+        panel = self.query_one(ScrollPanel)
+        panel.top = 0
+        panel.sync()
+
+    def _lines(self, width: int) -> list[Line]:
+        return help_lines(self.sections(), width)
+
+    def sections(self) -> list[Section]:
+        """What was asked for, what was focused, then everything."""
+        topic, app = find(self._topic), self.trinity
+        out: list[Section] = []
+        if topic is not None:
+            said = f"{topic.says}; {topic.asks}" if topic.asks else topic.says
+            out.append((f":{topic.name}", [(f":{topic.usage}", said)]))
+        here = app.navigator.focused_before
+        if here is not None:
+            out += self._here(here)
+        for group in ("Act", *dict.fromkeys(key.group for key in KEYS if key.group != "Act")):
+            rows = [(shown(app, key.id, key.display), key.says) for key in KEYS if key.group == group]
+            out.append((group, rows))
+        for scope, owner in owners():
+            out.append((scope.title.capitalize(), self._rows(owner)))
+        out += [("Words of a filter", list(FILTERS)), ("With the mouse", list(MOUSE))]
+        out.append(("Commands, after :", [(f":{command.usage}", command.says) for command in COMMANDS]))
+        return out
+
+    def _here(self, widget: Widget) -> list[Section]:
+        """The keys of the panel that had the focus, and of the view around it."""
+        rows: list[Row] = []
+        for node in (widget, *(one for one in widget.ancestors if isinstance(one, View))):
+            for owner in type(node).__mro__:
+                rows += (
+                    self._rows(owner) if issubclass(owner, Widget) and owner.__module__.startswith("console.") else []
+                )
+        name = widget.heading if isinstance(widget, Panel) else ""
+        return [(f"Here: {name or type(widget).__name__}", rows)] if rows else []
+
+    def _rows(self, owner: type) -> list[Row]:
+        return [
+            (shown(self.trinity, bound.id, " ".join(display(key) for key in bound.keys)), bound.says.capitalize())
+            for bound in own_bindings(owner, "")
+        ]
 
     def activate(self) -> None:
         super().activate()
         self.query_one(ScrollPanel).focus()
+
+    def deactivate(self) -> None:
+        self._topic = ""

@@ -259,12 +259,13 @@ async def test_cursor_keys() -> None:
 
 async def test_palette_runs_commands_and_goes_to_replicas() -> None:
     async with console() as screen:
-        await screen.press("colon")
+        await screen.press("ctrl+p")
         await screen.until(lambda: isinstance(screen.app.screen, PickDialog), "the palette opens")
         await screen.press(*"go to llm-1", "enter")
         await screen.until(lambda: screen.app.view.replicas() == ["llm-1"], "the cursor is there")
-        await screen.press("colon")
+        await screen.press("ctrl+p")
         await screen.until(lambda: isinstance(screen.app.screen, PickDialog), "the palette opens")
+        await screen.shows("▸ Go to llm-1")
         await screen.press(*"hacker", "enter")
         await screen.until(lambda: screen.app.theme_spec.name == "hacker", "the theme is switched")
         assert screen.app.theme == "hacker"
