@@ -8,7 +8,7 @@ import msgspec
 class LogChunk(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Whole stored lines of one replica, oldest first: `2026-11-21T07:27:22.123456Z stderr F message\\n` each.
 
-    See backend.ledger.log_lines for what can be read out of a line."""
+    See backend.contract.log_lines for what can be read out of a line."""
 
     replica: str
     incarnation: int = 0

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from backend.ledger.log_lines import is_part, stamp_of
+from backend.contract.log_lines import is_part, stamp_of
 
 CURRENT: Final = "current.log"
 BLOCK_BYTES: Final = 64 * 1024

@@ -18,6 +18,7 @@ import msgspec
 
 from backend.contract.control import LogWindow
 from backend.contract.errors import UsageError
+from backend.contract.log_lines import Joiner, Piece, join_pieces, stamp_of, to_row
 from backend.contract.rows import LogRow
 from backend.ledger.log_files import (
     LogFile,
@@ -28,7 +29,6 @@ from backend.ledger.log_files import (
     replicas_in,
     start_of_last_lines,
 )
-from backend.ledger.log_lines import Joiner, Piece, join_pieces, stamp_of, to_row
 
 _POLL_BYTES: Final = 2 * 1024 * 1024
 """Read at most this much of a replica at a look, so that a flood in one delays the others little."""

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.contract.log_lines import join_pieces, level_of, parse_piece, stamp_of, to_row
 from backend.ledger.journal import JOURNALED, JournalWriter, decode_line, journal_name, list_files
-from backend.ledger.log_lines import join_pieces, level_of, parse_piece, stamp_of, to_row
 from backend.ledger.logs import LogReader
 from backend.ledger.rebuild import rebuild_table
 

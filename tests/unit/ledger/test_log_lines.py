@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.ledger.log_lines import MAX_MESSAGE_BYTES, join_pieces, level_of, parse_piece, stamp_of, to_row
+from backend.contract.log_lines import MAX_MESSAGE_BYTES, join_pieces, level_of, parse_piece, stamp_of, to_row
 
 TS = 1795246042.123456
 HEAD = b"2026-11-21T07:27:22.123456Z"

@@ -92,9 +92,15 @@ def parse_piece(line: bytes, *, fallback_ts: float = 0.0) -> Piece:
 class Joiner:
     """Joins the parts of long lines, per stream. Feed stored lines in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, last_ts: float = 0.0) -> None:
+        """`last_ts`: the instant of what came before, for foreign text that begins."""
         self._parts: dict[str, list[Piece]] = {}
-        self._last_ts = 0.0
+        self._last_ts = last_ts
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a message has begun whose end has not come."""
+        return any(self._parts.values())
 
     def feed(self, line: bytes) -> Piece | None:
         """The whole message this line completes, or None."""

@@ -1,0 +1,156 @@
+"""The lines of one life of a replica, in blocks of bytes: taking them in, and where a line stands. Owns no files.
+
+What comes is checked once for the fixed head and for rising stamps, and kept as it is; only what fails (parts of long
+lines, foreign text, a clock that went back) is read line by line and written anew.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import msgspec
+
+from backend.contract.log_lines import MAX_MESSAGE_BYTES, Joiner, Piece
+from console.state.log_line import HEAD, PLAIN_HEADS, STAMP, held_line, stamp_ts
+from console.state.log_spill import SpillFile, read_at
+
+BLOCK_BYTES: Final = 256 * 1024
+
+
+class LogBlock(msgspec.Struct, eq=False):
+    """Neighbouring lines of one stream, each with its newline. Once `full` nothing is added."""
+
+    stream: int
+    first_number: int
+    first_stamp: bytes
+    last_stamp: bytes = b""
+    lines: int = 0
+    size: int = 0
+    odd: bool = False
+    """Some lines have flag `B`: their text begins with their own stamp."""
+    full: bool = False
+    """Its bytes change no more."""
+    data: bytearray | None = None
+    file: SpillFile | None = None
+    at: int = 0
+
+    @property
+    def first_ts(self) -> float:
+        return stamp_ts(self.first_stamp)
+
+    @property
+    def last_ts(self) -> float:
+        return stamp_ts(self.last_stamp)
+
+    @property
+    def end_number(self) -> int:
+        return self.first_number + self.lines
+
+    def read(self, start: int, end: int) -> bytes:
+        """Some of its bytes. Raises OSError."""
+        if self.data is not None:
+            return bytes(memoryview(self.data)[start:end]) if start or end < self.size else bytes(self.data)
+        assert self.file is not None
+        return read_at(self.file.fd, end - start, self.at + start)
+
+
+class LogStream:
+    """Blocks of one life, oldest first, and its counts."""
+
+    def __init__(self, number: int, replica: str, incarnation: int) -> None:
+        self.number, self.replica, self.incarnation = number, replica, incarnation
+        self.blocks: deque[LogBlock] = deque()
+        self.received = 0
+        self.dropped = 0
+        self.spilled = 0
+        self.lost = 0
+        self._rest = b""
+        self._joiner: Joiner | None = None
+        self._last_stamp = b""
+
+    @property
+    def held(self) -> int:
+        return self.received - self.dropped
+
+    @property
+    def first_ts(self) -> float | None:
+        return self.blocks[0].first_ts if self.blocks else None
+
+    @property
+    def last_ts(self) -> float | None:
+        return self.blocks[-1].last_ts if self.blocks else None
+
+    def add(self, data: bytes, *, full_at: int) -> tuple[int, int, LogBlock | None]:
+        """Take stored lines; a last one without newline waits for the rest of it.
+
+        Returns how many messages and bytes came, and a block that this filled."""
+        if self._rest:
+            data = self._rest + data
+        lines = data.split(b"\n")
+        self._rest = lines.pop()
+        if len(self._rest) > MAX_MESSAGE_BYTES * 2:  # no line of ours: it must not grow for ever
+            lines.append(self._rest)
+            data, self._rest = data + b"\n", b""
+        if not lines:
+            return 0, 0, None
+        if self._rest:
+            data = data[: -len(self._rest)]
+        stamps = [line[:STAMP] for line in lines]
+        if (
+            self._joiner is None
+            and stamps[0] >= self._last_stamp
+            and {line[STAMP:HEAD] for line in lines} <= PLAIN_HEADS
+            and stamps == sorted(stamps)
+        ):
+            return self._keep(data, len(lines), stamps[0], stamps[-1], odd=False, full_at=full_at)
+        return self._take_one_by_one(lines, full_at)
+
+    def finish(self, *, full_at: int) -> tuple[int, int, LogBlock | None]:
+        """Nothing more comes: what waits for its end is taken as it is."""
+        pieces: list[Piece] = []
+        joiner, rest = self._joiner, self._rest
+        self._joiner, self._rest = None, b""
+        if rest:
+            joiner = joiner or Joiner()
+            piece = joiner.feed(rest)
+            pieces += [piece] if piece is not None else []
+        pieces += joiner.rest() if joiner is not None else ()
+        return self._keep_pieces(pieces, full_at)
+
+    def _take_one_by_one(self, lines: list[bytes], full_at: int) -> tuple[int, int, LogBlock | None]:
+        joiner = self._joiner or Joiner(self.last_ts or 0.0)
+        pieces = [piece for line in lines if (piece := joiner.feed(line)) is not None]
+        self._joiner = joiner if joiner.waiting else None
+        return self._keep_pieces(pieces, full_at)
+
+    def _keep_pieces(self, pieces: list[Piece], full_at: int) -> tuple[int, int, LogBlock | None]:
+        if not pieces:
+            return 0, 0, None
+        held: list[bytes] = []
+        last = self._last_stamp
+        odd = False
+        for piece in pieces:
+            line = held_line(piece, last)
+            last = line[:STAMP]
+            odd = odd or line[HEAD - 2 : HEAD - 1] == b"B"
+            held.append(line)
+        held.append(b"")
+        return self._keep(b"\n".join(held), len(pieces), held[0][:STAMP], last, odd=odd, full_at=full_at)
+
+    def _keep(
+        self, data: bytes, count: int, first: bytes, last: bytes, *, odd: bool, full_at: int
+    ) -> tuple[int, int, LogBlock | None]:
+        block = self.blocks[-1] if self.blocks else None
+        if block is None or block.full:
+            block = LogBlock(self.number, self.received, first, data=bytearray())
+            self.blocks.append(block)
+        assert block.data is not None
+        block.data += data
+        block.size += len(data)
+        block.lines += count
+        block.last_stamp = self._last_stamp = last
+        block.odd = block.odd or odd
+        self.received += count
+        block.full = block.size >= full_at
+        return count, len(data), block if block.full else None
