@@ -16,7 +16,6 @@ from backend.contract import exit_codes
 from backend.contract.control import Snapshot
 from backend.contract.errors import TrinityError, UsageError
 from console.render.theme_shelf import ThemeShelf, first_theme
-from console.state.late_source import LateSource
 from console.state.source import FleetSource
 from console.tui.first_light import first_frame
 from console.tui.hygiene import Terminal
@@ -45,15 +44,15 @@ def run_console(
         os.environ.pop(name, None)  # a shell or `docker exec -e` may have left them: the terminal knows its size itself
     place = log_path or Path(tempfile.gettempdir()) / f"trinity-console-{os.getuid()}.log"
     handler = _log_to(place)
-    source = LateSource(source_factory)
     terminal = Terminal()
     with terminal:
         try:
             _paint_first(theme, first_snapshot)
+            from console.state.late_source import LateSource
             from console.tui.terminal_app import TerminalApp
 
             app = TerminalApp(
-                source,
+                LateSource(source_factory),
                 read_only=read_only,
                 theme=theme,
                 interval_s=interval_s,
