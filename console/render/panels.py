@@ -48,7 +48,9 @@ def _fleet_parts(state: FleetState, snapshot: Snapshot, now: float) -> list[Line
     head: Line = ((f"{glyph} {snapshot.fleet} ", style), (snapshot.health, style))
     stale = state.stale_s(now)
     badge: Line = EMPTY
-    if stale is not None:
+    if state.past:
+        badge = ((f" ◷ {state.past} ", "accent r b"),)
+    elif stale is not None:
         badge = ((f" STALE {units.age(stale)} ", "error r b"), (" reconnecting", "muted"))
     elif state.link == "connecting":
         badge = ((f" STALE {units.age(now - snapshot.ts)} ", "warn r b"), (" connecting", "muted"))

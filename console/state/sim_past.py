@@ -16,6 +16,7 @@ from typing import Final
 from backend.contract.control import DrillView, LoadView, Quantiles, SeriesPoint
 from backend.contract.recording import RecordExtent
 from backend.contract.rows import ActionRow, EventRow
+from console.state.past import as_of
 from console.state.sim_world import WINDOW_S, SimReplica, SimWorld, quantiles_at
 
 KEPT_S: Final = 1800
@@ -204,5 +205,5 @@ def events_until(rows: Iterable[EventRow], ts: float) -> tuple[EventRow, ...]:
 
 
 def actions_until(rows: Iterable[ActionRow], ts: float) -> tuple[ActionRow, ...]:
-    """Those that had been done by then; a pretended one ends in the second in which it begins."""
-    return tuple([row for row in rows if row.ts <= ts][-ACTIONS:])
+    """Those that had begun by then, as they stood."""
+    return tuple([as_of(row, ts) for row in rows if row.ts <= ts][-ACTIONS:])

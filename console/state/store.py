@@ -29,6 +29,8 @@ class FleetState:
         self.link: Link = "connecting"
         self.reason = ""
         """Why it is not live, a sentence."""
+        self.past = ""
+        """What the fleet line says of a past instant: `PAST 14:03:05 · 2h ago`; empty for the present."""
         self.points: deque[SeriesPoint] = deque(maxlen=HISTORY_S)
         self.events: deque[EventRow] = deque(maxlen=KEPT_EVENTS)
         self.acked_seq = 0

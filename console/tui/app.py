@@ -7,7 +7,7 @@ import inspect
 import logging
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import RenderableType
 from textual import events, on
@@ -39,6 +39,9 @@ from console.tui.views import catalogue
 from console.tui.views.base import View
 from console.tui.views.overview import OverviewView
 from console.tui.vtable import VTable
+
+if TYPE_CHECKING:
+    from console.tui.travel import Travel
 
 log = logging.getLogger("trinity.console")
 
@@ -83,6 +86,7 @@ class TrinityApp(App[int]):
         shelf: ThemeShelf | None = None,
         low_bandwidth: bool = False,
         keymap: Keymap | None = None,
+        replay: bool = False,
     ) -> None:
         # Textual then takes its filter that removes colours, not the one that makes them grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
@@ -92,6 +96,8 @@ class TrinityApp(App[int]):
         self.shown: Shown = self.link
         """What is on screen: the chosen fleet, or an instant of its past."""
         self.read_only = read_only
+        self.replay = replay
+        """`source` is a recording: there is a past only."""
         self.interval_s = interval_s
         self.clock: Clock = clock or SystemClock()
         self.bell_on = bell
@@ -139,6 +145,11 @@ class TrinityApp(App[int]):
             self._parts[name] = parts.build(name, self)
         return self._parts[name]
 
+    @property
+    def _travel(self) -> Travel | None:
+        """Time travel, once it was used."""
+        return self._parts.get("travel")
+
     async def action_on(self, part: str, method: str, *arguments: object) -> None:
         """What keys and commands do: a part's method."""
         result = getattr(self.part(part), method)(*arguments)
@@ -164,7 +175,10 @@ class TrinityApp(App[int]):
     def _begin(self) -> None:
         """After the first paint: attach to the fleet."""
         self.views[self.view_name].activate()
-        self.attend(self.link)
+        if self.replay:
+            self.part("travel").open()
+        else:
+            self.attend(self.link)
         self.set_interval(STALE_STEP_S, self._age)
         self.theming.begin()
 
@@ -173,7 +187,7 @@ class TrinityApp(App[int]):
         return self.views[self.view_name]
 
     def current_view_keys(self) -> tuple[tuple[str, str], ...]:
-        return self.view.keys
+        return (self._travel.hints() if self._travel is not None else ()) or self.view.keys
 
     def say(self, text: str, style: str = "text") -> None:
         """A sentence in the last line."""
@@ -207,6 +221,8 @@ class TrinityApp(App[int]):
     def look_at(self, shown: Shown) -> None:
         """Show another fleet, or another instant: the same views, filled anew."""
         self.shown = shown
+        if self._travel is not None:
+            self._travel.looked_at(shown)
         for view in self.views.values():
             view.forget()
         self.view.activate()
@@ -232,7 +248,10 @@ class TrinityApp(App[int]):
         self.call_after_refresh(self._shown)
 
     def _shown(self) -> None:
+        scrubbing = self._travel is not None and self._travel.focused
         self.view.activate()
+        if self._travel is not None and scrubbing:
+            self._travel.focus()
         self.screen_stack[0].query_one(DrillBanner).update()
         self.query_one(Strip).sync()
 
@@ -240,6 +259,8 @@ class TrinityApp(App[int]):
         await self.navigator.escape()
 
     def action_pane(self, step: int) -> None:
+        if self._travel is not None and self._travel.pane(step):
+            return
         move = getattr(self.view, "next_pane", None)
         if move is not None:
             move(step)

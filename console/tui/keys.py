@@ -41,6 +41,13 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("go.line", "colon", "on('line','open')", "Command line: tab completes, up recalls", "Getting around", ":"),
     Key("go.palette", "ctrl+p", "on('palette','open')", "Palette: find anything by name", "Getting around"),
     Key("go.filter", "slash", "filter", "Filter what is shown", "Getting around", "/"),
+    Key(
+        "go.travel",
+        "t",
+        "on('travel','toggle')",
+        "Time travel: any past instant; again: back to live",
+        "Getting around",
+    ),
     Key("go.next", "tab", "pane(1)", "Next panel", "Getting around"),
     Key("go.before", "shift+tab", "pane(-1)", "Panel before", "Getting around", "shift+tab"),
     Key("go.describe", "d", "describe", "Describe the selected row", "Getting around", "enter d"),

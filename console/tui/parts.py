@@ -34,4 +34,8 @@ def build(name: str, app: TrinityApp) -> Any:
             from console.tui.palette import PaletteMode
 
             return PaletteMode(app)
+        case "travel":
+            from console.tui.travel import Travel
+
+            return Travel(app)
     raise KeyError(name)

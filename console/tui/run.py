@@ -32,9 +32,10 @@ def run_console(
     first_snapshot: Snapshot | None = None,
     bell: bool = True,
     log_path: Path | None = None,
+    replay: bool = False,
 ) -> int:
     """Show the console until it is left. Returns the exit code. `source_factory` is called after the first frame,
-    in a thread, and again after each failure, until it returns a source.
+    in a thread, and again after each failure, until it returns a source. With `replay` it is a recording.
 
     Raises UsageError where there is no terminal.
     """
@@ -58,6 +59,7 @@ def run_console(
                 interval_s=interval_s,
                 first_snapshot=first_snapshot,
                 bell=bell,
+                replay=replay,
             )
             app.terminal = terminal
             result = app.run()
@@ -68,7 +70,7 @@ def run_console(
     if app.crash is not None:
         return _report_crash(app.crash, place, sys.stderr)
     code = app.return_code or (result if isinstance(result, int) else exit_codes.OK)
-    if code < 128 or code == exit_codes.INTERRUPTED:
+    if not replay and (code < 128 or code == exit_codes.INTERRUPTED):
         print(FAREWELL)  # noqa: T201 - the one line that quitting says
     return code
 

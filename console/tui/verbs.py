@@ -50,10 +50,18 @@ class Verbs:
             self._start(self._act(requests, at_least, then))
 
     def _refused_by_reading(self, verb: Verb) -> bool:
-        """Whether this console may only look."""
+        """Whether this console may only look, or looks at the past."""
+        if self._refused_by_time():
+            return True
         if self.app.read_only:
             self.app.say(f"Read-only: {verb} is not available. Start without --read-only to act.", "warn")
         return self.app.read_only
+
+    def _refused_by_time(self) -> bool:
+        """Whether it is the past that is on screen."""
+        if self.app.state.past:
+            self.app.say(f"⊘ {self.app.part('travel').refusal()}", "warn")
+        return bool(self.app.state.past)
 
     def _start(self, work: Awaitable[None]) -> None:
         async def guarded() -> None:
@@ -232,7 +240,9 @@ class Verbs:
             await self.app.watch_drill(row.result)
 
     def panic(self) -> None:
-        """`X`: stop every drill at once. What makes things safe asks no question."""
+        """`X`: stop every drill at once. What makes things safe asks no question, and acts now from any instant."""
+        if self.app.replay and self._refused_by_time():
+            return
         if self.app.read_only:
             self.app.say("Read-only, so X stops nothing here. `trinity drill panic` stops every drill.", "warn")
             return
@@ -244,11 +254,11 @@ class Verbs:
     async def _panic(self, request: ActionRequest) -> None:
         self.app.say("◔ X: stopping every drill and undoing its faults …", "warn b")
         try:
-            row = await self.app.source.perform(request)
+            row = await self.app.link.source.perform(request)
         except (TrinityError, OSError) as error:
             self.app.say(f"✗ X did not get through: {error} Try `trinity drill panic`.", "error b")
             return
-        self.app.state.add_actions([row])
+        self.app.link.state.add_actions([row])
         said = f"⊘ X: {row.result} P lets drills start again."
         self.app.say(said if row.outcome == ActionOutcome.OK else f"✗ X: {row.result}", "warn b")
         self.app.refresh_panels()
@@ -258,6 +268,8 @@ class Verbs:
         self.act(Verb.DRILL_STOP, [""], {"allow": True}, at_least=Risk.LOW)
 
     async def _ask(self, question: str, initial: str, check: Callable[[str], str]) -> str | None:
+        if self._refused_by_time():
+            return None
         if self.app.read_only:
             self.app.say("Read-only: start without --read-only to act.", "warn")
             return None

@@ -77,7 +77,7 @@ def test_a_finished_timeline_costs_no_byte(opened: Open) -> None:
         "    self._advance = lambda: None\n"
         "SimulatorSource.__init__ = frozen\n"
     )
-    console.press("t")
+    console.press("w")
     console.until(lambda: console.shows("Timeline") and console.shows("✓ recovered"), "the last run's timeline")
     quiet = 0
     for _ in range(150):

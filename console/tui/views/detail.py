@@ -101,6 +101,10 @@ class DetailView(View):
         if self._poller is not None:
             self._poller.start()
 
+    def forget(self) -> None:
+        if self._poller is not None and self.trinity.view is self:
+            self._poller.start()
+
     def deactivate(self) -> None:
         if self._poller is not None:
             self._poller.stop()

@@ -52,7 +52,7 @@ class DrillReportView(View):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "compare", "compare", id="report.compare", show=False),
         Binding("o", "save", "save", id="report.save", show=False),
-        Binding("t", "timeline", "timeline", id="report.timeline", show=False),
+        Binding("w", "timeline", "timeline", id="report.timeline", show=False),
         Binding("h", "history", "earlier runs", id="report.history", show=False),
     ]
     label = "Report"

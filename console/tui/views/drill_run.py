@@ -78,7 +78,7 @@ class DrillRunView(View):
     DEFAULT_CSS = "DrillRunView > Canvas { position: absolute; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p,enter", "report", "report", id="run.report", show=False),
-        Binding("t", "app.back", "back", id="run.back", show=False),
+        Binding("w", "app.back", "back", id="run.back", show=False),
     ]
     label = "Timeline"
     home = "drills"
@@ -159,6 +159,9 @@ class DrillRunView(View):
             self._arrange()
             self.call_after_refresh(self.update)
         self._parts[self.pane].focus()
+
+    def forget(self) -> None:
+        self._watched = ""  # a run that ends because another instant is shown leads nowhere
 
     async def action_report(self) -> None:
         if self.run is None or self.run.running:

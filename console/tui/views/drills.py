@@ -34,12 +34,12 @@ class DrillsView(View):
     DrillsView > ScrollPanel { width: 1fr; height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("t", "timeline", "timeline", id="drills.timeline", show=False),
+        Binding("w", "timeline", "timeline", id="drills.timeline", show=False),
         Binding("p", "report", "report of the last run", id="drills.report", show=False),
         Binding("h", "history", "report of an earlier run", id="drills.history", show=False),
     ]
     label = "Drills"
-    keys = (("enter", "run it"), ("p", "report"), ("h", "earlier"), ("t", "timeline"))
+    keys = (("enter", "run it"), ("p", "report"), ("h", "earlier"), ("w", "timeline"))
 
     def __init__(self) -> None:
         super().__init__(id="view-drills")
@@ -186,6 +186,12 @@ class DrillsView(View):
     def activate(self) -> None:
         super().activate()
         if self._poller is not None:
+            self._poller.start()
+
+    def forget(self) -> None:
+        self._planned.clear()
+        self._seen = ("", "", "")
+        if self._poller is not None and self.trinity.view is self:
             self._poller.start()
 
     def deactivate(self) -> None:

@@ -49,6 +49,12 @@ class LogsView(View):
         self.pane.focus()
         self.show(self.chosen)
 
+    def forget(self) -> None:
+        if self._follower is not None:
+            self._follower.stop()
+            if self.trinity.view is self:
+                self.show(self.chosen)
+
     def deactivate(self) -> None:
         if self._follower is not None:
             self._follower.stop()

@@ -125,6 +125,12 @@ class OverviewView(View):
         super().activate()
         self.follow_selection()
 
+    def forget(self) -> None:
+        if self._follower is not None:
+            self._follower.stop()
+            if self.trinity.view is self:
+                self.follow_selection()
+
     def deactivate(self) -> None:
         if self._follower is not None:
             self._follower.stop()

@@ -82,6 +82,11 @@ class RequestsView(View):
         if self._poller is not None:
             self._poller.start()
 
+    def forget(self) -> None:
+        self._rows.clear()
+        if self._poller is not None and self.trinity.view is self:
+            self._poller.start()
+
     def deactivate(self) -> None:
         if self._poller is not None:
             self._poller.stop()

@@ -122,7 +122,7 @@ async def test_a_drill_is_confirmed_run_watched_and_judged() -> None:
             await screen.shows(words)
         await screen.press("escape")
         await screen.until(lambda: screen.app.view_name == "drills", "esc goes to the list, not to the dead timeline")
-        await screen.press("t")
+        await screen.press("w")
         await screen.shows("Timeline")
         await screen.shows("end")
 
