@@ -8,19 +8,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from backend.commands.parameters import Count, Directory
 from backend.contract import exit_codes
 from backend.contract.errors import TrinityError
-
-if TYPE_CHECKING:
-    from backend.contract.control import Snapshot
-    from console.state.source import FleetSource
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "up": ("backend.commands.fleet", "up", "Start the fleet and wait until all is Ready."),
@@ -110,25 +105,20 @@ class CommandTable(click.Group):
 @click.option("--auto-port", is_flag=True, help="Take the next free port where one is taken.")
 @click.option("--read-only", is_flag=True, help="Look, do not touch.")
 @click.option("--theme", help="Theme to begin with (see the palette, `:`).")
-@click.option("--simulate", type=Count(1, 20_000), help="Show a simulated fleet of N replicas.")
+@click.option("--attach", multiple=True, metavar="[NAME=]DIR", help="Also show the fleet of that state directory.")
+@click.option(
+    "--simulate", multiple=True, type=Count(1, 20_000), help="Show a simulated fleet of N replicas; again: one more."
+)
 @click.option("--plain", is_flag=True, help="No screen: a line for each change (TERM=dumb does the same).")
 @click.pass_context
-def trinity(
-    ctx: click.Context,
-    state: Path | None,
-    fleet: str | None,
-    file: Path | None,
-    auto_port: bool,
-    read_only: bool,
-    theme: str | None,
-    simulate: int | None,
-    plain: bool,
-) -> None:
+def trinity(ctx: click.Context, /, **options: Any) -> None:
     """Operate LLM inference fleets from a terminal. Without a command: start the fleet if need be, open the console."""
     if ctx.invoked_subcommand is not None:
         _pass_on(ctx.invoked_subcommand, ctx)
         return
-    raise SystemExit(_open_console(state, fleet, file, auto_port, read_only, theme, simulate, plain))
+    from console.opening import Opening, open_console
+
+    raise SystemExit(open_console(Opening(**options)))
 
 
 def _pass_on(command: str, ctx: click.Context) -> None:
@@ -139,61 +129,9 @@ def _pass_on(command: str, ctx: click.Context) -> None:
         os.environ["TRINITY_FLEET"] = ctx.params["fleet"]
     for parameter in ctx.command.params:
         name = parameter.name or ""
-        if name not in ("state", "fleet") and ctx.params[name] not in (None, False):
+        if name not in ("state", "fleet") and ctx.params[name] not in (None, False, ()):
             option = parameter.opts[0]
             raise click.UsageError(f"{option} before a command is for the console. Write it after `{command}`.", ctx)
-
-
-def _open_console(
-    state: Path | None,
-    fleet: str | None,
-    file: Path | None,
-    auto_port: bool,
-    read_only: bool,
-    theme: str | None,
-    simulate: int | None,
-    plain: bool,
-) -> int:
-    """The screen first; the daemon is started behind it."""
-    from console.render.ability import is_dumb
-
-    if plain or (is_dumb(os.environ) and sys.stdout.isatty()):
-        from console.plain import run_plain
-
-        def show(factory: Callable[[], FleetSource], recording: Path | None = None) -> int:
-            return run_plain(factory)
-    else:
-        from console.tui.run import run_console
-
-        def show(factory: Callable[[], FleetSource], recording: Path | None = None) -> int:
-            return run_console(factory, read_only=read_only, theme=theme, first_snapshot=_last_seen(recording))
-
-    if simulate is not None:
-        from console.state.simulator import SimulatorSource
-
-        return show(lambda: SimulatorSource(replicas=simulate))
-    from backend.commands.place import Place, file_to_start_from
-    from backend.control_client import ControlClient
-    from backend.daemon_start import ensure_daemon
-
-    place = Place(state, fleet)
-    chosen = file_to_start_from(file)
-
-    def source() -> ControlClient:
-        ensure_daemon(place.paths, file=chosen, auto_port=auto_port)
-        return ControlClient(place.paths.control_socket)
-
-    return show(source, place.paths.recording_dir)
-
-
-def _last_seen(recording: Path | None) -> Snapshot | None:
-    """What the flight recorder saw last: the first frame shows it, marked stale, while the daemon is asked."""
-    from backend.recording.reader import Recording
-
-    try:
-        return None if recording is None else Recording(recording).newest()
-    except OSError:
-        return None
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -62,6 +62,7 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
     ready: int
     total: int
     slots: int
+    """Requests that its ready replicas work on at once, all together."""
     routes: tuple[str, ...]
     queued: int
     in_flight: int

@@ -105,12 +105,13 @@ def _workload(spec: WorkloadSpec, known: Known, replicas: Sequence[ReplicaView])
     ours = [r for r in replicas if r.status.workload == spec.name]
     totals = next((w for w in known.edge.workloads if w.workload == spec.name), None)
     wanted = known.wanted.of(spec.name)
+    ready = sum(is_serving(r) for r in ours)
     return WorkloadView(
         name=spec.name,
         wanted=wanted.replicas,
-        ready=sum(is_serving(r) for r in ours),
+        ready=ready,
         total=len(ours),
-        slots=spec.slots,
+        slots=spec.slots * ready,
         routes=spec.routes,
         queued=totals.queued if totals else 0,
         in_flight=totals.in_flight if totals else 0,

@@ -6,6 +6,7 @@ import getpass
 import inspect
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,6 +34,7 @@ from console.tui.link import FleetLink, Shown
 from console.tui.navigator import Navigator
 from console.tui.panels import FleetLine
 from console.tui.strip import Strip
+from console.tui.tab_line import TabLine
 from console.tui.theming import Theming
 from console.tui.verbs import Verbs
 from console.tui.views import catalogue
@@ -76,6 +78,7 @@ class TrinityApp(App[int]):
         self,
         source: FleetSource,
         *,
+        others: Sequence[tuple[str, FleetSource]] = (),
         read_only: bool = False,
         theme: str | None = None,
         interval_s: float = 1.0,
@@ -91,6 +94,7 @@ class TrinityApp(App[int]):
         # Textual then takes its filter that removes colours, not the one that makes them grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.links = [FleetLink(source, first_snapshot)]
+        self.links += [FleetLink(other, name=name) for name, other in others]
         self.link = self.links[0]
         """The fleet that is chosen."""
         self.shown: Shown = self.link
@@ -159,6 +163,7 @@ class TrinityApp(App[int]):
     # -- the screen ------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
+        yield TabLine()
         yield FleetLine(id="fleet-line")
         yield DrillBanner(id="drill-banner")
         overview = OverviewView()
@@ -178,7 +183,8 @@ class TrinityApp(App[int]):
         if self.replay:
             self.part("travel").open()
         else:
-            self.attend(self.link)
+            for link in self.links:
+                self.attend(link)
         self.set_interval(STALE_STEP_S, self._age)
         self.theming.begin()
 
@@ -198,6 +204,8 @@ class TrinityApp(App[int]):
         if not self.is_running or not self.screen_stack:
             return
         base = self.screen_stack[0]
+        if len(self.links) > 1:
+            base.query_one(TabLine).sync()
         base.query_one(FleetLine).sync()
         base.query_one(DrillBanner).update()
         self.view.update()
@@ -216,7 +224,10 @@ class TrinityApp(App[int]):
     def _told(self, link: FleetLink, alarms: list[EventRow]) -> None:
         if alarms and self.bell_on:
             self.bell()
-        self.refresh_panels()
+        if link is self.link or self.view_name == "everywhere":
+            self.refresh_panels()
+        elif self.is_running:
+            self.screen_stack[0].query_one(TabLine).sync()
 
     def look_at(self, shown: Shown) -> None:
         """Show another fleet, or another instant: the same views, filled anew."""
@@ -388,6 +399,7 @@ class TrinityApp(App[int]):
 
     async def action_go_to(self, replica: str) -> None:
         await self.action_view("overview")
+        self.view.update()
         table = self.view.table()
         if table is not None and table.model.select(replica):
             table.moved()

@@ -66,12 +66,16 @@ class Prompt(Input):
         self.cursor_blink = False
 
 
-def confirm_lines(previews: Sequence[ActionPreview], width: int) -> list[Line]:
-    """What would be done, to whom, with which effects, and how to undo it. Pure."""
+def confirm_lines(previews: Sequence[ActionPreview], width: int, together: Sequence[str] = ()) -> list[Line]:
+    """What would be done, to whom, with which effects, what all of it does `together`, and how to undo it. Pure."""
     first = previews[0]
     many = len(previews) > 1
     head = f"{first.verb} {len(previews)} targets" if many else f"{first.verb} {first.target}".strip()
     lines: list[Line] = [fit_line(((head, "accent b"),), width), fit_line(EMPTY, width)]
+    for words in together:
+        lines += wrapped(words, width, "warn b")
+    if together:
+        lines.append(fit_line(EMPTY, width))
     for preview in previews:
         if preview.allowed:
             lines += wrapped(preview.summary, width, "text b" if not many else "text")
@@ -84,8 +88,8 @@ def confirm_lines(previews: Sequence[ActionPreview], width: int) -> list[Line]:
     if effects:
         lines.append(fit_line(EMPTY, width))
     for effect in effects:
-        words = wrapped(effect, width - 2, "text")
-        lines += [fit_line((("• " if at == 0 else "  ", "muted"), *line), width) for at, line in enumerate(words)]
+        parts = wrapped(effect, width - 2, "text")
+        lines += [fit_line((("• " if at == 0 else "  ", "muted"), *line), width) for at, line in enumerate(parts)]
     undos = dict.fromkeys(preview.undo for preview in previews if preview.undo)
     lines.append(fit_line(EMPTY, width))
     if undos:
@@ -108,15 +112,16 @@ class ConfirmDialog(ModalScreen[bool | None]):
         Binding("X", "panic", "stop all drills", show=False),
     ]
 
-    def __init__(self, previews: Sequence[ActionPreview], typed: str = "") -> None:
+    def __init__(self, previews: Sequence[ActionPreview], typed: str = "", together: Sequence[str] = ()) -> None:
         super().__init__(classes="dialog")
+        self.together = together
         self.previews = previews
         self.typed = typed
         self.yes = False
 
     def compose(self) -> ComposeResult:
         with Container(classes="box danger" if self.typed else "box"):
-            yield Words(lambda width: confirm_lines(self.previews, width), id="confirm-text")
+            yield Words(lambda width: confirm_lines(self.previews, width, self.together), id="confirm-text")
             if self.typed:
                 yield Prompt(placeholder=f"type {self.typed} to confirm")
             yield Words(self._choices, id="confirm-choices")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from textual.widget import Widget
@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     from console.tui.app import TrinityApp
 
 KEPT: Final = 20
+
+
+class Trail(NamedTuple):
+    """A way through the views: the one shown, those behind it, those ahead."""
+
+    view: str = "overview"
+    behind: tuple[str, ...] = ()
+    ahead: tuple[str, ...] = ()
 
 
 class Navigator:
@@ -31,6 +39,15 @@ class Navigator:
             self.ahead.clear()
             self.focused_before = self.app.screen_stack[0].focused
             await self.app.show_view(name)
+
+    def trail(self) -> Trail:
+        """The way as it is now, to come back to."""
+        return Trail(self.app.view_name, tuple(self.behind), tuple(self.ahead))
+
+    async def resume(self, trail: Trail) -> None:
+        """Take up another way where it was left."""
+        self.behind, self.ahead = list(trail.behind), list(trail.ahead)
+        await self.app.show_view(trail.view)
 
     async def replace(self, name: str) -> None:
         """Show a view instead of the present one: `esc` goes to where that one was entered from."""

@@ -17,7 +17,7 @@ from console.tui.canvas import Canvas, Panel
 class FleetLine(Canvas):
     """The first line of the screen."""
 
-    DEFAULT_CSS = "FleetLine { dock: top; height: 1; background: $panel; }"
+    DEFAULT_CSS = "FleetLine { height: 1; background: $panel; }"
     surface = "panel"
 
     def paint(self, width: int, height: int) -> Sequence[Line]:

@@ -38,4 +38,8 @@ def build(name: str, app: TrinityApp) -> Any:
             from console.tui.travel import Travel
 
             return Travel(app)
+        case "fleets":
+            from console.tui.fleets import Fleets
+
+            return Fleets(app)
     raise KeyError(name)

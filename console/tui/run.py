@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -26,6 +26,7 @@ FAREWELL = "The fleet goes on running. Stop it with: trinity down"
 def run_console(
     source_factory: Callable[[], FleetSource],
     *,
+    others: Sequence[tuple[str, Callable[[], FleetSource]]] = (),
     read_only: bool = False,
     theme: str | None = None,
     interval_s: float = 1.0,
@@ -35,7 +36,8 @@ def run_console(
     replay: bool = False,
 ) -> int:
     """Show the console until it is left. Returns the exit code. `source_factory` is called after the first frame,
-    in a thread, and again after each failure, until it returns a source. With `replay` it is a recording.
+    in a thread, and again after each failure, until it returns a source; `others` are more fleets, in tabs. With
+    `replay` it is a recording.
 
     Raises UsageError where there is no terminal.
     """
@@ -54,6 +56,7 @@ def run_console(
 
             app = TerminalApp(
                 LateSource(source_factory),
+                others=[(name, LateSource(factory)) for name, factory in others],
                 read_only=read_only,
                 theme=theme,
                 interval_s=interval_s,

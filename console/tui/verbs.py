@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
 
 from backend.contract.control import ActionPreview, ActionRequest
 from backend.contract.errors import TrinityError
 from backend.contract.rows import ActionRow, Scalar
 from backend.contract.words import ActionOutcome, Risk, SlotState, Verb
+from console.state.bulk import together
+from console.tui.link import Shown
 
 if TYPE_CHECKING:
     from console.tui.app import TrinityApp
@@ -21,6 +25,13 @@ DEMO_RATE: Final = 2.0
 DEMO_TOKENS: Final = 64
 Then = Callable[[ActionRow], Awaitable[None]]
 _RISKS: Final = (Risk.NONE, Risk.LOW, Risk.HIGH)
+
+
+class Deed(NamedTuple):
+    """One request and the fleet it goes to; what is on screen may be another by the time it is answered."""
+
+    shown: Shown
+    request: ActionRequest
 
 
 class Verbs:
@@ -39,15 +50,19 @@ class Verbs:
         *,
         at_least: Risk = Risk.NONE,
         then: Then | None = None,
+        places: Sequence[Shown] = (),
     ) -> None:
-        """Preview, confirm as the risk asks (at least `at_least`), perform each by itself; `then` after each."""
+        """Preview, confirm as the risk asks (at least `at_least`), perform each by itself; `then` after each.
+
+        `places` are the fleets of the targets, one each; without them all are of the fleet on screen."""
         if self._refused_by_reading(verb):
             return
-        requests = [
-            ActionRequest(verb=verb, target=target, args=args or {}, actor=self.app.actor) for target in targets
+        deeds = [
+            Deed(shown, ActionRequest(verb=verb, target=target, args=args or {}, actor=self.app.actor))
+            for shown, target in zip(places or [self.app.shown] * len(targets), targets, strict=True)
         ]
-        if requests:
-            self._start(self._act(requests, at_least, then))
+        if deeds:
+            self._start(self._act(deeds, at_least, then))
 
     def _refused_by_reading(self, verb: Verb) -> bool:
         """Whether this console may only look, or looks at the past."""
@@ -72,26 +87,51 @@ class Verbs:
 
         self.app.run_worker(guarded(), exit_on_error=False, group="verbs")
 
-    async def _act(self, requests: list[ActionRequest], at_least: Risk, then: Then | None) -> None:
-        previews = await asyncio.gather(*(self.app.source.preview(request) for request in requests))
-        allowed = [(request, p) for request, p in zip(requests, previews, strict=True) if p.allowed]
+    async def _act(self, deeds: list[Deed], at_least: Risk, then: Then | None) -> None:
+        answers = await asyncio.gather(*(deed.shown.source.preview(deed.request) for deed in deeds))
+        previews = [
+            msgspec.structs.replace(preview, summary=self._fleet(deed.shown) + preview.summary)
+            for deed, preview in zip(deeds, answers, strict=True)
+        ]
+        allowed = [(deed, p) for deed, p in zip(deeds, previews, strict=True) if p.allowed]
         if not allowed:
             self.app.say(f"⊘ {previews[0].refusal or previews[0].summary}", "warn")
             return
+        effects, last = self._together([deed for deed, _ in allowed])
         risk = max([at_least, *(preview.risk for _, preview in allowed)], key=_RISKS.index)
-        if len(requests) > 1 and risk == Risk.NONE:
+        if len(deeds) > 1 and risk == Risk.NONE:
             risk = Risk.LOW
-        answer = True if risk == Risk.NONE else await self._confirmed(list(previews), risk)
+        if last:
+            risk = Risk.HIGH
+        answer = True if risk == Risk.NONE else await self._confirmed(previews, risk, effects)
         if not answer:
             if answer is not None:
                 self.app.say("Cancelled; nothing was done.", "muted")
             return
-        for request, preview in allowed:
-            row = await self._perform(request, preview)
+        for deed, preview in allowed:
+            row = await self._perform(deed, preview)
             if row is not None and then is not None:
                 await then(row)
 
-    async def _confirmed(self, previews: list[ActionPreview], risk: Risk) -> bool | None:
+    def _fleet(self, shown: Shown) -> str:
+        """`staging · ` where there are several fleets: each sentence says of which it is."""
+        if len(self.app.links) == 1:
+            return ""
+        return next((f"{link.name} · " for link in self.app.links if link is shown), "")
+
+    def _together(self, deeds: list[Deed]) -> tuple[list[str], bool]:
+        """What several deeds do together, a sentence each, and whether a workload is left with nothing that serves."""
+        effects: list[str] = []
+        last = False
+        if len(deeds) > 1:
+            for shown in dict.fromkeys(deed.shown for deed in deeds):
+                targets = [deed.request.target for deed in deeds if deed.shown is shown]
+                found = together(deeds[0].request.verb, targets, shown.state.replicas, shown.state.workloads)
+                effects += [self._fleet(shown) + words for words in found.effects]
+                last = last or found.last
+        return effects, last
+
+    async def _confirmed(self, previews: list[ActionPreview], risk: Risk, effects: list[str]) -> bool | None:
         """None where X was the answer, which says its own words."""
         from console.tui.dialogs import ConfirmDialog
 
@@ -99,17 +139,18 @@ class Verbs:
         typed = ""
         if risk == Risk.HIGH:
             typed = (allowed[0].target or str(allowed[0].verb)) if len(allowed) == 1 else str(len(allowed))
-        return await self.app.push_screen_wait(ConfirmDialog(previews, typed))
+        return await self.app.push_screen_wait(ConfirmDialog(previews, typed, effects))
 
-    async def _perform(self, request: ActionRequest, preview: ActionPreview) -> ActionRow | None:
+    async def _perform(self, deed: Deed, preview: ActionPreview) -> ActionRow | None:
+        request = deed.request
         words = f"{request.verb} {request.target}".rstrip()
         self.app.say(f"◔ {words} …", "accent")
         try:
-            row = await self.app.source.perform(request)
+            row = await deed.shown.source.perform(request)
         except (TrinityError, OSError) as error:
             self.app.say(f"✗ {words}: {error}", "error")
             return None
-        self.app.state.add_actions([row])
+        deed.shown.state.add_actions([row])
         self.app.say(*_outcome(words, row, preview))
         self.app.refresh_panels()
         return row
@@ -124,8 +165,10 @@ class Verbs:
 
     def drain(self) -> None:
         """Drain, or undrain where every chosen replica is draining already."""
-        names = self.app.chosen_replicas()
-        views = [view for name in names if (view := self.app.state.replica(name)) is not None]
+        names, places = self.app.chosen_replicas(), self.app.view.places()
+        states = [shown.state for shown in places] or [self.app.state] * len(names)
+        found = (state.replica(name) for state, name in zip(states, names, strict=True))
+        views = [view for view in found if view is not None]
         draining = bool(views) and all(view.edge is not None and view.edge.state == SlotState.DRAIN for view in views)
         self._on_replicas(Verb.UNDRAIN if draining else Verb.DRAIN)
 
@@ -134,21 +177,21 @@ class Verbs:
         if not names:
             self.app.say(f"Choose a replica first, then {verb} it.", "warn")
             return
-        self.act(verb, names, args)
+        self.act(verb, names, args, places=self.app.view.places())
 
     # -- verbs on the workload -------------------------------------------------------------------------------
 
     def rollout(self) -> None:
-        self._on_workload(lambda name: self.act(Verb.ROLLOUT, [name], at_least=Risk.LOW))
+        self._on_workload(lambda shown, name: self.act(Verb.ROLLOUT, [name], at_least=Risk.LOW, places=[shown]))
 
     def more(self) -> None:
-        self._on_workload(lambda name: self._scale_to(name, self._wanted(name) + 1))
+        self._on_workload(lambda shown, name: self._scale_to(shown, name, _wanted(shown, name) + 1))
 
     def fewer(self) -> None:
-        self._on_workload(lambda name: self._scale_to(name, max(0, self._wanted(name) - 1)))
+        self._on_workload(lambda shown, name: self._scale_to(shown, name, max(0, _wanted(shown, name) - 1)))
 
     def scale(self) -> None:
-        self._on_workload(lambda name: self._start(self._ask_scale(name)))
+        self._on_workload(lambda shown, name: self._start(self._ask_scale(shown, name)))
 
     def autoscale(self) -> None:
         self._on_workload(self._switch_autoscale)
@@ -156,36 +199,33 @@ class Verbs:
     def maintenance(self) -> None:
         self._on_workload(self._switch_maintenance)
 
-    def _on_workload(self, then: Callable[[str], None]) -> None:
+    def _on_workload(self, then: Callable[[Shown, str], None]) -> None:
         name = self.app.chosen_workload()
         if name is None:
             self.app.say("Choose a workload or one of its replicas first.", "warn")
         else:
-            then(name)
+            then(self.app.view.place() or self.app.shown, name)
 
-    def _wanted(self, workload: str) -> int:
-        view = self.app.state.workload(workload)
-        return view.wanted if view is not None else 0
+    def _scale_to(self, shown: Shown, workload: str, replicas: int) -> None:
+        self.act(Verb.SCALE, [workload], {"replicas": replicas}, places=[shown])
 
-    def _scale_to(self, workload: str, replicas: int) -> None:
-        self.act(Verb.SCALE, [workload], {"replicas": replicas})
-
-    async def _ask_scale(self, workload: str) -> None:
-        answer = await self._ask(f"Scale {workload} to how many replicas?", str(self._wanted(workload)), _whole_number)
+    async def _ask_scale(self, shown: Shown, workload: str) -> None:
+        now = str(_wanted(shown, workload))
+        answer = await self._ask(f"Scale {workload} to how many replicas?", now, _whole_number)
         if answer is not None:
-            self._scale_to(workload, int(answer))
+            self._scale_to(shown, workload, int(answer))
 
-    def _switch_autoscale(self, workload: str) -> None:
-        view = self.app.state.scaling_of(workload)
+    def _switch_autoscale(self, shown: Shown, workload: str) -> None:
+        view = shown.state.scaling_of(workload)
         if view is None:
             self.app.say(f"{workload} has no scaling policy.", "warn")
             return
-        self.act(Verb.AUTOSCALE, [workload], {"on": not view.enabled}, at_least=Risk.LOW)
+        self.act(Verb.AUTOSCALE, [workload], {"on": not view.enabled}, at_least=Risk.LOW, places=[shown])
 
-    def _switch_maintenance(self, workload: str) -> None:
-        view = self.app.state.workload(workload)
+    def _switch_maintenance(self, shown: Shown, workload: str) -> None:
+        view = shown.state.workload(workload)
         on = view is None or not view.maintenance
-        self.act(Verb.MAINTENANCE, [workload], {"on": on}, at_least=Risk.LOW)
+        self.act(Verb.MAINTENANCE, [workload], {"on": on}, at_least=Risk.LOW, places=[shown])
 
     # -- verbs on the fleet ----------------------------------------------------------------------------------
 
@@ -276,6 +316,11 @@ class Verbs:
         from console.tui.dialogs import AskDialog
 
         return await self.app.push_screen_wait(AskDialog(question, initial, check))
+
+
+def _wanted(shown: Shown, workload: str) -> int:
+    view = shown.state.workload(workload)
+    return view.wanted if view is not None else 0
 
 
 def _outcome(words: str, row: ActionRow, preview: ActionPreview) -> tuple[str, str]:

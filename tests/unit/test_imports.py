@@ -49,7 +49,7 @@ def test_an_unknown_command_loads_as_little() -> None:
 
 def test_the_backend_and_the_headless_console_load_no_screen_library() -> None:
     names = [*modules("backend"), *modules("console.state"), *modules("console.render"), *modules("console.commands")]
-    names += ["console.cli", "console.plain"]
+    names += ["console.cli", "console.plain", "console.opening"]
     assert len(names) > 100
     assert loaded("import " + "\nimport ".join(names), *SCREEN) == set()
 

@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from console.tui.canvas import Canvas
 from console.tui.keys import view_bindings
+from console.tui.link import Shown
 from console.tui.vtable import VTable
 
 if TYPE_CHECKING:
@@ -72,6 +73,14 @@ class View(Widget):
     def replicas(self) -> list[str]:
         """Names the verbs act on: marked rows, else the cursor's."""
         return []
+
+    def places(self) -> list[Shown]:
+        """The fleet of each of `replicas()`, where they are of several; empty: all are of the one on screen."""
+        return []
+
+    def place(self) -> Shown | None:
+        """The fleet of `workload()`, where it may be another than the one on screen."""
+        return None
 
     def workload(self) -> str | None:
         """The workload the verbs act on."""

@@ -44,6 +44,10 @@ def build(name: str) -> View:
             from console.tui.views.help import HelpView
 
             return HelpView()
+        case "everywhere":
+            from console.tui.views.everywhere import EverywhereView
+
+            return EverywhereView()
         case "detail":
             from console.tui.views.detail import DetailView
 

@@ -67,7 +67,7 @@ def edge(*up: str, alive: bool = True) -> EdgeObservation:
 
 def test_a_workload_joins_driver_edge_and_wanted_state() -> None:
     view = build_snapshot(7, known(lease=lambda name: f"drill on {name}")).workloads[0]
-    assert (view.name, view.wanted, view.ready, view.total, view.slots) == ("llm", 2, 2, 2, 4)
+    assert (view.name, view.wanted, view.ready, view.total, view.slots) == ("llm", 2, 2, 2, 8)
     assert (view.queued, view.in_flight, view.autoscale, view.maintenance) == (5, 3, True, False)
     assert view.lease == "drill on llm"
 

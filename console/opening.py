@@ -1,0 +1,91 @@
+"""Opens the console as the command line asks: on which fleets, with which screen or none. Owns no screen and no fleet.
+
+The screen comes first; what it shows is found, and a daemon started, behind it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from backend.contract.control import Snapshot
+    from console.state.source import FleetSource
+
+Factory = Callable[[], "FleetSource"]
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of `trinity` without a command, by their names."""
+
+    state: Path | None = None
+    fleet: str | None = None
+    file: Path | None = None
+    auto_port: bool = False
+    read_only: bool = False
+    theme: str | None = None
+    attach: Sequence[str] = ()
+    simulate: Sequence[int] = ()
+    plain: bool = False
+
+
+def open_console(wanted: Opening) -> int:
+    """Show it until it is left. Returns the exit code; raises TrinityError before there is anything to show."""
+    if wanted.simulate:
+        from console.state.simulator import SimulatorSource
+
+        made = [partial(SimulatorSource, replicas=count, seed=7 + at) for at, count in enumerate(wanted.simulate)]
+        return _show(wanted, made[0], [(f"simulated-{at}", factory) for at, factory in enumerate(made[1:], 2)])
+    from backend.commands.place import Place, file_to_start_from
+    from backend.config.paths import StatePaths
+    from backend.control_client import ControlClient
+    from backend.daemon_start import ensure_daemon
+    from console.state.fleet_list import all_places, fleets_file, read_fleets
+
+    place = Place(wanted.state, wanted.fleet)
+    chosen = file_to_start_from(wanted.file)
+
+    def source() -> ControlClient:
+        ensure_daemon(place.paths, file=chosen, auto_port=wanted.auto_port)
+        return ControlClient(place.paths.control_socket)
+
+    places = all_places(wanted.attach, read_fleets(fleets_file()), place.paths.state_dir)
+    others = [(one.name, partial(ControlClient, StatePaths(one.state).control_socket)) for one in places]
+    return _show(wanted, source, others, recording=place.paths.recording_dir)
+
+
+def _show(
+    wanted: Opening, factory: Factory, others: Sequence[tuple[str, Factory]] = (), *, recording: Path | None = None
+) -> int:
+    """On a screen, or as lines where there is none or none is wanted."""
+    from console.render.ability import is_dumb
+
+    if wanted.plain or (is_dumb(os.environ) and sys.stdout.isatty()):
+        from console.plain import run_plain
+
+        return run_plain(factory)
+    from console.tui.run import run_console
+
+    return run_console(
+        factory,
+        others=others,
+        read_only=wanted.read_only,
+        theme=wanted.theme,
+        first_snapshot=_last_seen(recording),
+    )
+
+
+def _last_seen(recording: Path | None) -> Snapshot | None:
+    """What the flight recorder saw last: the first frame shows it, marked stale, while the daemon is asked."""
+    from backend.recording.reader import Recording
+
+    try:
+        return None if recording is None else Recording(recording).newest()
+    except OSError:
+        return None

@@ -1,0 +1,44 @@
+"""The columns of the merged list: the fleet, then what the replica tables show. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from backend.contract.control import ReplicaView
+from console.render.columns import REPLICAS, replica_haystack
+from console.render.spans import Span
+from console.state.merged import MergedReplica
+from console.state.table import Column, SortValue
+
+
+def merged_haystack(row: MergedReplica) -> str:
+    """What a filter looks into."""
+    return f"{row.fleet} {replica_haystack(row.view)}"
+
+
+def _of_replica(column: Column[ReplicaView]) -> Column[MergedReplica]:
+    """The same column over a merged row; what is stale is quiet."""
+
+    def cell(row: MergedReplica, now: float, inner: Callable[[ReplicaView, float], Span] = column.cell) -> Span:
+        text, style = inner(row.view, now)
+        return (text, "faint") if row.stale else (text, style)
+
+    def sort(row: MergedReplica, inner: Callable[[ReplicaView], SortValue] = column.sort) -> SortValue:
+        return inner(row.view)
+
+    parts = {field: getattr(column, field) for field in column.__struct_fields__}
+    return Column(**(parts | {"cell": cell, "sort": sort}))
+
+
+FLEET: Final[Column[MergedReplica]] = Column(
+    key="fleet",
+    title="FLEET",
+    width=8,
+    flex=1,
+    cell=lambda row, _: (f"✗ {row.fleet}", "error") if row.stale else (row.fleet, "accent"),
+    sort=lambda row: row.fleet,
+)
+_ALL: Final = tuple(_of_replica(column) for column in REPLICAS)
+MERGED_REPLICAS: Final[tuple[Column[MergedReplica], ...]] = (_ALL[0], FLEET, *_ALL[1:])
+"""The replica first: it stays in place when the table is scrolled sideways."""
