@@ -105,6 +105,7 @@ class CommandTable(click.Group):
 @click.option("--auto-port", is_flag=True, help="Take the next free port where one is taken.")
 @click.option("--read-only", is_flag=True, help="Look, do not touch.")
 @click.option("--theme", help="Theme to begin with (see the palette, `:`).")
+@click.option("--low-bandwidth", is_flag=True, help="For links that carry little: data every 3 s, 256 colours.")
 @click.option("--attach", multiple=True, metavar="[NAME=]DIR", help="Also show the fleet of that state directory.")
 @click.option(
     "--simulate", multiple=True, type=Count(1, 20_000), help="Show a simulated fleet of N replicas; again: one more."

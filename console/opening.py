@@ -30,6 +30,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     auto_port: bool = False
     read_only: bool = False
     theme: str | None = None
+    low_bandwidth: bool = False
     attach: Sequence[str] = ()
     simulate: Sequence[int] = ()
     plain: bool = False
@@ -77,6 +78,7 @@ def _show(
         others=others,
         read_only=wanted.read_only,
         theme=wanted.theme,
+        low_bandwidth=wanted.low_bandwidth,
         first_snapshot=_last_seen(recording),
     )
 

@@ -23,6 +23,8 @@ from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
+from console.render.link_meter import meter
+from console.render.spans import Line
 from console.state.pace import ByteMeter, Pace
 from console.tui.differ import FrameDiffer
 from console.tui.outlet import Outlet
@@ -88,6 +90,11 @@ class FrameGovernor:
     def key(self) -> None:
         """Someone acts: what comes next is shown at once."""
         self.pace.key(time.monotonic())
+
+    def meter_words(self) -> list[Line]:
+        """The link's traffic for the strip, from the fullest to none."""
+        now = time.monotonic()
+        return meter(self.meter.step(now), self.pace.merged(now), low_bandwidth=self.low_bandwidth)
 
     # -- frames ----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 from backend.contract import exit_codes
 from backend.contract.control import Snapshot
@@ -20,6 +20,9 @@ from console.state.source import FleetSource
 from console.tui.first_light import first_frame
 from console.tui.hygiene import Terminal
 
+LOW_BANDWIDTH_INTERVAL_S: Final = 3.0
+SWITCH_INTERVAL_S: Final = 0.001
+"""Keys come and frames go through threads: none of them waits longer for the interpreter."""
 FAREWELL = "The fleet goes on running. Stop it with: trinity down"
 
 
@@ -34,10 +37,11 @@ def run_console(
     bell: bool = True,
     log_path: Path | None = None,
     replay: bool = False,
+    low_bandwidth: bool = False,
 ) -> int:
     """Show the console until it is left. Returns the exit code. `source_factory` is called after the first frame,
     in a thread, and again after each failure, until it returns a source; `others` are more fleets, in tabs. With
-    `replay` it is a recording.
+    `replay` it is a recording. `low_bandwidth` is for links that carry little: data every few seconds, 256 colours.
 
     Raises UsageError where there is no terminal.
     """
@@ -47,6 +51,7 @@ def run_console(
         os.environ.pop(name, None)  # a shell or `docker exec -e` may have left them: the terminal knows its size itself
     place = log_path or Path(tempfile.gettempdir()) / f"trinity-console-{os.getuid()}.log"
     handler = _log_to(place)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     terminal = Terminal()
     with terminal:
         try:
@@ -59,10 +64,11 @@ def run_console(
                 others=[(name, LateSource(factory)) for name, factory in others],
                 read_only=read_only,
                 theme=theme,
-                interval_s=interval_s,
+                interval_s=max(interval_s, LOW_BANDWIDTH_INTERVAL_S) if low_bandwidth else interval_s,
                 first_snapshot=first_snapshot,
                 bell=bell,
                 replay=replay,
+                low_bandwidth=low_bandwidth,
             )
             app.terminal = terminal
             result = app.run()

@@ -7,7 +7,7 @@ from typing import Final
 
 from textual.timer import Timer
 
-from console.render.spans import Line, Span, clean, fit_line, line_width
+from console.render.spans import Line, Span, clean, fit_line, join, line_width
 from console.tui.canvas import Canvas
 
 MESSAGE_S: Final = 8.0
@@ -24,7 +24,7 @@ VIEWS: Final = (
 
 
 class Strip(Canvas):
-    """Views on the left, keys on the right; a message takes the whole line for a while."""
+    """Views on the left, keys and the link's traffic on the right; a message takes the whole line for a while."""
 
     DEFAULT_CSS = "Strip { dock: bottom; height: 1; background: $panel; }"
     surface = "panel"
@@ -49,11 +49,13 @@ class Strip(Canvas):
     def paint(self, width: int, height: int) -> Sequence[Line]:
         if self.message:
             return [fit_line(self.message, width)]
-        left = self._views(width)
-        for right in self._hints():
-            gap = width - line_width(left) - line_width(right) - 1
-            if gap >= 2:
-                return [(*left, (" " * gap, "text"), *right, (" ", "text"))]
+        left, hints = self._views(width), self._hints()
+        for traffic in self.trinity.frames.meter_words():
+            for keys in hints:
+                right = join((keys, traffic), ("  ", "text"))
+                gap = width - line_width(left) - line_width(right) - 1
+                if gap >= 2:
+                    return [(*left, (" " * gap, "text"), *right, (" ", "text"))]
         return [fit_line(left, width)]
 
     def _views(self, width: int) -> Line:
