@@ -7,12 +7,14 @@ from typing import Final
 
 from console.render.spans import EMPTY, Line
 
+WIDTH: Final = 8
+"""Always as wide, so that another rate moves nothing."""
 _COUNTS: Final = tuple(unit * 10**power for power in range(6) for unit in (1, 2, 5))
 
 
 def meter(step: int, merged: int, *, low_bandwidth: bool) -> list[Line]:
     """From the fullest to none at all. `step` is in bytes a second, `merged` frames that went into later ones."""
-    rate: Line = ((bytes_per_second(step), "faint"),)
+    rate: Line = ((bytes_per_second(step).rjust(WIDTH), "faint"),)
     if merged:
         words = f"link slow, {_coarse(merged)} merged"
         return [((words, "warn"), ("  ", "text"), *rate), ((words, "warn"),), (("link slow", "warn"),), EMPTY]

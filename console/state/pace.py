@@ -15,12 +15,14 @@ KEY_S: Final = 0.3
 SLOW_S: Final = 0.1
 """A write that takes longer shows that the link is slow."""
 STALL_S: Final = 3.0
-"""A piece that takes longer than that, and nearly all of the time, was held up: the link stood still."""
+"""A piece that takes longer than that was held up by no slow link."""
 NOTICE_S: Final = 5.0
 BURST_S: Final = 0.5
 """A slow link is given at most what it carries in that time, so that the next key is answered soon."""
 SMALLEST_BURST: Final = 512
 METER_WINDOW_S: Final = 5.0
+ECONOMY_WINDOW_S: Final = 15.0
+"""Where frames are seconds apart."""
 STEPS: Final = tuple(unit * scale for scale in (100, 1_000, 10_000, 100_000, 1_000_000) for unit in (1, 2, 5))
 
 
@@ -30,6 +32,7 @@ class Pace:
     def __init__(self, *, economy: bool = False) -> None:
         self.economy = economy
         self._merged = 0
+        self._slow = False
         self._gap_s = 0.0
         self._rate: float | None = None
         self._last_left = float("-inf")
@@ -49,15 +52,18 @@ class Pace:
     def left(self, now: float, size: int, took_s: float, longest_s: float = 0.0) -> None:
         """A write of that size has left after so long, its longest piece after `longest_s`.
 
-        A slow link gets a pause as long as the write took, so that half of it is free for keys. A link that stood
-        still and goes on says nothing of its speed: what comes next must not wait.
+        A slow link gets a pause as long as the write took, so that half of it is free for keys. Where one piece took
+        nearly all of the time, the link stood still and goes on: that says nothing of its speed, what comes next must
+        not wait. A slow link looks like that once, or where its frames are one piece.
         """
-        self._last_left = now
-        if took_s <= SLOW_S:
+        before, self._last_left = self._slow, now
+        self._slow = took_s > SLOW_S
+        if not self._slow:
             self._rate, self._gap_s = None, 0.0
             return
         self._last_slow = now
-        if longest_s >= STALL_S and longest_s > 0.8 * took_s:
+        stood_still = longest_s > 0.8 * took_s and (not before or longest_s > STALL_S)
+        if stood_still:
             self._rate, self._gap_s, self._last_left = None, 0.0, float("-inf")
         else:
             self._rate, self._gap_s = size / took_s, min(SLOWEST_GAP_S, took_s)
@@ -88,7 +94,8 @@ class Pace:
 class ByteMeter:
     """Bytes a second over the last seconds, in steps so coarse that showing them is next to no traffic."""
 
-    def __init__(self) -> None:
+    def __init__(self, window_s: float = METER_WINDOW_S) -> None:
+        self.window_s = window_s
         self.total = 0
         self._step = 0
         self._sent: deque[tuple[float, int]] = deque()
@@ -102,9 +109,9 @@ class ByteMeter:
 
     def rate(self, now: float) -> float:
         """Bytes a second in the window that ends now."""
-        while self._sent and self._sent[0][0] < now - METER_WINDOW_S:
+        while self._sent and self._sent[0][0] < now - self.window_s:
             self._in_window -= self._sent.popleft()[1]
-        return self._in_window / METER_WINDOW_S
+        return self._in_window / self.window_s
 
     def step(self, now: float) -> int:
         """The step below the rate, 0 under the first. It changes only when the rate is well inside another one."""

@@ -25,7 +25,7 @@ from textual.message import Message
 
 from console.render.link_meter import meter
 from console.render.spans import Line
-from console.state.pace import ByteMeter, Pace
+from console.state.pace import ECONOMY_WINDOW_S, METER_WINDOW_S, ByteMeter, Pace
 from console.tui.differ import FrameDiffer
 from console.tui.outlet import Outlet
 
@@ -42,7 +42,7 @@ class FrameGovernor:
         term = os.environ.get("TERM", "")
         self.differ = FrameDiffer(erases=not term.startswith("screen") and "STY" not in os.environ)
         self.pace = Pace(economy=low_bandwidth)
-        self.meter = ByteMeter()
+        self.meter = ByteMeter(ECONOMY_WINDOW_S if low_bandwidth else METER_WINDOW_S)
         self.low_bandwidth = low_bandwidth
         self.enabled = True
         self._app = app

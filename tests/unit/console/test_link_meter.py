@@ -16,14 +16,14 @@ def words(line) -> str:
 )
 def test_rates_are_short(step, said):
     assert bytes_per_second(step) == said
-    assert [words(line) for line in meter(step, 0, low_bandwidth=False)] == [said, ""]
+    assert [words(line) for line in meter(step, 0, low_bandwidth=False)] == [said.rjust(8), ""]
 
 
 def test_low_bandwidth_says_so():
-    assert [words(line) for line in meter(200, 0, low_bandwidth=True)] == ["low-bandwidth  200 B/s", "200 B/s", ""]
+    assert [words(line) for line in meter(200, 0, low_bandwidth=True)] == ["low-bandwidth   200 B/s", " 200 B/s", ""]
 
 
 @pytest.mark.parametrize(("merged", "said"), [(1, "1 frame"), (3, "2+ frames"), (5, "5 frames"), (59, "50+ frames")])
 def test_a_slow_link_says_what_it_did_not_get_in_coarse_steps(merged, said):
     shown = [words(line) for line in meter(100, merged, low_bandwidth=True)]
-    assert shown == [f"link slow, {said} merged  100 B/s", f"link slow, {said} merged", "link slow", ""]
+    assert shown == [f"link slow, {said} merged   100 B/s", f"link slow, {said} merged", "link slow", ""]

@@ -69,6 +69,14 @@ def test_after_a_stall_the_newest_frame_is_next_and_whole():
     assert pace.merged(60.0) == 60
 
 
+def test_a_slow_link_whose_frames_are_one_piece_is_seen_at_the_second():
+    pace = Pace()
+    pace.left(10.0, 200, 1.0, 1.0)
+    assert pace.wait_s(10.0) == 0.0
+    pace.left(11.0, 200, 1.0, 1.0)
+    assert pace.wait_s(11.0) == 1.0
+
+
 def test_merged_frames_are_told_while_the_link_is_slow_and_a_little_longer():
     pace = Pace()
     pace.left(0.0, 500, 0.5)
