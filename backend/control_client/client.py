@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +23,7 @@ from backend.contract.control import (
     VersionInfo,
 )
 from backend.contract.errors import InternalError, Unreachable, from_wire
+from backend.contract.log_chunks import LogChunk
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import TABLES, ActionRow, EventRow, LogRow, RequestRow, Scalar
 from backend.control_client.folding import FrameFolder
@@ -96,6 +97,24 @@ class ControlClient:
         async with aclosing(self._lines(f"/v1/logs/follow?{query}", read_timeout_s=30.0)) as lines:
             async for line in lines:
                 yield _decoded(line, list[LogRow], "/v1/logs/follow")
+
+    async def log_chunks(
+        self, replicas: list[str] | None, *, lines: int = 2000
+    ) -> AsyncGenerator[list[LogChunk], None]:
+        """Batches of stored log bytes: the newest `lines` lines of each replica, then what is written."""
+        query = {"lines": str(lines)} | ({} if replicas is None else {"replicas": ",".join(replicas)})
+        url = f"/v1/logs/chunks?{urllib.parse.urlencode(query)}"
+        unpack = msgspec.msgpack.Decoder(list[LogChunk]).decode
+        rest = bytearray()
+        async with aclosing(self._pieces(url, read_timeout_s=30.0)) as pieces:
+            async for piece in pieces:
+                rest += piece
+                at = 0
+                while len(rest) - at >= 4 and len(rest) - at - 4 >= (size := int.from_bytes(rest[at : at + 4], "big")):
+                    yield _understood(unpack, bytes(rest[at + 4 : at + 4 + size]), "/v1/logs/chunks")
+                    at += 4 + size
+                del rest[:at]
+        raise Unreachable("The daemon ended the stream.", _NO_DAEMON)
 
     async def stream(self, interval_s: float = 1.0) -> AsyncGenerator[Frame, None]:
         """Frames until the daemon goes away, which raises Unreachable. Their snapshots are whole; replicas that did
@@ -221,6 +240,16 @@ class ControlClient:
         return _decoded(answer.content, kind, url)
 
     async def _lines(self, url: str, *, read_timeout_s: float) -> AsyncGenerator[bytes, None]:
+        rest = b""
+        async with aclosing(self._pieces(url, read_timeout_s=read_timeout_s)) as pieces:
+            async for piece in pieces:
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    if line:
+                        yield line
+
+    async def _pieces(self, url: str, *, read_timeout_s: float) -> AsyncGenerator[bytes, None]:
+        """The answer's bytes as they come."""
         with absent("httpx._main"):
             import httpx
 
@@ -228,17 +257,13 @@ class ControlClient:
         async with self._open(url, limits) as answer:
             if answer.status_code >= 400:
                 raise _error_of(await answer.aread(), answer.status_code)
-            rest = b""
             pieces = answer.aiter_raw()
             while True:
                 with _as_unreachable(self._socket):
                     piece = await anext(pieces, None)
                 if piece is None:
                     return
-                *lines, rest = (rest + piece).split(b"\n")
-                for line in lines:
-                    if line:
-                        yield line
+                yield piece
 
     @asynccontextmanager
     async def _open(self, url: str, limits: httpx.Timeout) -> AsyncIterator[httpx.Response]:
@@ -283,8 +308,13 @@ def _log_query(replicas: list[str] | None, since_ts: float) -> dict[str, str]:
 
 def _decoded(raw: bytes, kind: type[T], url: str) -> T:
     """The answer as data. Raises InternalError for what another version might have sent."""
+    return _understood(lambda data: msgspec.json.decode(data, type=kind), raw, url)
+
+
+def _understood(decode: Callable[[bytes], T], raw: bytes, url: str) -> T:
+    """What the bytes say. Raises InternalError for what another version might have sent."""
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InternalError(
             f"The daemon's answer to {url} was not understood: {error}.",

@@ -17,6 +17,7 @@ from backend.contract.control import (
     Snapshot,
     VersionInfo,
 )
+from backend.contract.log_chunks import LogChunk
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, LogRow, Scalar
 from console.state.source import FleetSource, LedgerRow
@@ -78,6 +79,10 @@ class LateSource:
 
     async def moment(self, ts: float, *, window_s: int = 900) -> Moment:
         return await (await self.inner()).moment(ts, window_s=window_s)
+
+    async def log_chunks(self, replicas: list[str] | None, *, lines: int = 2000) -> AsyncIterator[list[LogChunk]]:
+        async for batch in (await self.inner()).log_chunks(replicas, lines=lines):
+            yield batch
 
     async def preview(self, request: ActionRequest) -> ActionPreview:
         return await (await self.inner()).preview(request)

@@ -92,6 +92,11 @@ class SimWorld:
         """Who stopped all drills; empty when they may start."""
         return self.drills.blocked
 
+    @property
+    def requests_made(self) -> int:
+        """Requests answered since the beginning; `requests` keeps the newest of them."""
+        return self._number
+
     # -- building --------------------------------------------------------------------------------------------
 
     def populate(self, workload: str, count: int) -> None:

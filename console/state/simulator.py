@@ -31,15 +31,18 @@ from backend.contract.control import (
 from backend.contract.edge import EdgeServer
 from backend.contract.errors import Refused, Unreachable, UsageError
 from backend.contract.fleet import ProbeStatus, ReplicaStatus
+from backend.contract.log_chunks import LogChunk
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, LogRow, Scalar
 from backend.contract.words import Phase, Severity, SlotState
+from console.state.sim_logs import SimLogs
 from console.state.sim_past import PastWorld, SimPast, actions_until, events_until
 from console.state.sim_verbs import SimVerbs
 from console.state.sim_world import SLOTS, SimReplica, SimWorld
 from console.state.source import LedgerRow
 
 HISTORY_S: Final = 900
+LOG_POLL_S: Final = 0.25
 VERSION: Final = "simulated"
 Scene = SimWorld | PastWorld
 
@@ -57,6 +60,8 @@ class SimulatorSource:
         self.verbs = SimVerbs(self.world)
         self.reachable = True
         self.closed = False
+        self.flood_per_s = 0.0
+        """Log lines a second, over all replicas, on top of what they say by themselves."""
         self._started = start
         self._seq = 0
         self._points: list[SeriesPoint] = []
@@ -143,6 +148,14 @@ class SimulatorSource:
                 after = batch[-1].ts
                 yield batch
             await asyncio.sleep(0.5)
+
+    async def log_chunks(self, replicas: list[str] | None, *, lines: int = 2000) -> AsyncIterator[list[LogChunk]]:
+        written = SimLogs(self.world, replicas, lines)
+        while True:
+            self._check()
+            self._advance()
+            yield written.take(self.clock.now(), flood_per_s=self.flood_per_s)
+            await asyncio.sleep(LOG_POLL_S)
 
     async def drills(self, *, plans: bool = True) -> list[DrillInfo]:
         self._check()

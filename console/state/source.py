@@ -76,6 +76,13 @@ class FleetSource(PastSource, Protocol):
         """Batches of new lines."""
         ...
 
+    def log_chunks(self, replicas: list[str] | None, *, lines: int = 2000) -> AsyncIterator[list[LogChunk]]:
+        """Log bytes as they are stored: the newest `lines` lines of each of those replicas (all for None), then what
+        is written, for ever.
+
+        An empty batch means that nothing came for a while. Replicas that appear later are followed too."""
+        ...
+
     async def preview(self, request: ActionRequest) -> ActionPreview: ...
 
     async def perform(self, request: ActionRequest) -> ActionRow: ...
@@ -109,13 +116,3 @@ class FleetSource(PastSource, Protocol):
         ...
 
     async def aclose(self) -> None: ...
-
-
-class ChunkSource(Protocol):
-    """A source that hands out log bytes as they are stored."""
-
-    def log_chunks(self, replicas: list[str] | None, *, lines: int = 2000) -> AsyncIterator[list[LogChunk]]:
-        """The newest `lines` lines of each of those replicas (all for None), then what is written, for ever.
-
-        An empty batch means that nothing came for a while. Replicas that appear later are followed too."""
-        ...
