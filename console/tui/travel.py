@@ -16,6 +16,7 @@ from backend.contract.errors import TrinityError, UsageError
 from backend.contract.recording import Moment
 from backend.contract.rows import ActionRow, EventRow
 from console.render.scrubber import Bar
+from console.state.compare import Comparison, Side, compare
 from console.state.past import PastShown, clock_words
 from console.state.scrub import Happening, Scrub, happenings
 from console.tui.panels import FleetLine
@@ -29,6 +30,8 @@ ROWS: Final = 5000
 """Events, and actions, that the bar knows of the time it shows."""
 PLAY_EVERY_S: Final = 0.25
 AGE_EVERY_S: Final = 5.0
+HISTORY_EVENTS: Final = 500
+"""With as many a link begins: what is older it may not know."""
 UNKNOWN: Final = (float("inf"), float("-inf"))
 LATE_S: Final = 0.4
 """A moment that takes longer is shown as awaited."""
@@ -44,7 +47,7 @@ class Travel:
         self.scrub: Scrub | None = None
         self.found: list[Happening] = []
         """What happened in the time that the axis shows, at least."""
-        self.marked: Moment | None = None
+        self.marked: Side | None = None
         """Instant A of a comparison. It stays when one goes back to live."""
         self._clock = app.clock
         self._known = UNKNOWN
@@ -204,19 +207,47 @@ class Travel:
     # -- comparing -------------------------------------------------------------------------------------------
 
     async def compare(self) -> None:
-        """Mark the instant; from another one, or with no instant held, see what differs."""
-        if self.held is None and self.marked is None:
-            self.app.say("Mark an instant first: t, then c where you want to compare from.", "muted")
-        elif self.held is not None and (
-            self.marked is None or self.app.view_name == "compare" or self.marked.ts == self.held.ts
-        ):
-            self.marked = self.held.moment
-            said = clock_words(self.held.ts, self._clock.now())
-            self.app.say(f"A is {said}. Go elsewhere and press c: what differs is shown.", "accent")
-            self._sync()
-            self.app.view.update()
+        """`c`: mark the instant; from another one, see what differs."""
+        if self.marked is None or self.app.view_name == "compare" or self._stands_on_mark():
+            self.mark()
         else:
             await self.app.action_view("compare")
+
+    def mark(self) -> None:
+        """The instant on screen is A from now on."""
+        snapshot = self.app.state.snapshot
+        if snapshot is None:
+            return
+        ts = self.held.ts if self.held is not None else snapshot.ts
+        self.marked = Side("A", ts, snapshot)
+        words = clock_words(ts, self.now()) if self.held is not None else "now"
+        self.app.say(f"A is {words}. Go to another instant: c shows what differs.", "accent")
+        self._sync()
+        self.app.view.update()
+
+    def _stands_on_mark(self) -> bool:
+        return self.marked is not None and self.held is not None and self.marked.ts == self.held.ts
+
+    def comparison(self) -> Comparison | None:
+        """A and what is on screen; None before A is marked."""
+        snapshot = self.app.state.snapshot
+        if self.marked is None or snapshot is None:
+            return None
+        if self.held is not None:
+            return compare(self.marked, Side("B", self.held.ts, snapshot), self.found)
+        state = self.app.state
+        return compare(self.marked, Side("now", snapshot.ts, snapshot), happenings(state.events, state.actions))
+
+    def known_from(self) -> float:
+        """Since when all that happened is at hand."""
+        if self.held is not None:
+            return self._known[0]
+        events = self.app.state.events
+        return events[0].ts if len(events) >= HISTORY_EVENTS else 0.0
+
+    def now(self) -> float:
+        """The real time, while the console's clock stands."""
+        return self._clock.now()
 
     # -- asking for moments ----------------------------------------------------------------------------------
 

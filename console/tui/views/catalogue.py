@@ -52,4 +52,8 @@ def build(name: str) -> View:
             from console.tui.views.detail import DetailView
 
             return DetailView()
+        case "compare":
+            from console.tui.views.compare import CompareView
+
+            return CompareView()
     raise KeyError(name)
