@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "query": ("backend.commands.query", "query", "SQL over the ledger."),
     "doctor": ("backend.commands.doctor", "doctor", "Check this machine and fleet, and how to mend each."),
     "support-bundle": ("backend.commands.bundle", "support_bundle", "Everything a bug report needs, redacted."),
+    "keys": ("console.commands.keys", "keys", "Keys: list them, check a keymap file."),
     "themes": ("console.commands.themes", "themes", "Themes: list, print one, check a file."),
     "completion": ("backend.commands.completion", "completion", "Shell completion script."),
     "version": ("backend.commands.fleet", "version", "Versions of program and daemon."),
