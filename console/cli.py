@@ -111,6 +111,7 @@ class CommandTable(click.Group):
 @click.option(
     "--simulate", multiple=True, type=Count(1, 20_000), help="Show a simulated fleet of N replicas; again: one more."
 )
+@click.option("--keymap", type=click.Path(path_type=Path), help="Keys of your own (see `trinity keys`).")
 @click.option("--plain", is_flag=True, help="No screen: a line for each change (TERM=dumb does the same).")
 @click.pass_context
 def trinity(ctx: click.Context, /, **options: Any) -> None:

@@ -33,6 +33,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     low_bandwidth: bool = False
     attach: Sequence[str] = ()
     simulate: Sequence[int] = ()
+    keymap: Path | None = None
     plain: bool = False
 
 
@@ -80,6 +81,7 @@ def _show(
         theme=wanted.theme,
         low_bandwidth=wanted.low_bandwidth,
         first_snapshot=_last_seen(recording),
+        keymap_path=wanted.keymap,
     )
 
 

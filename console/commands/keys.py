@@ -40,7 +40,13 @@ def keys(ctx: click.Context, chosen: Path | None, check: Path | None, as_json: b
 
 def _data(keymap: Keymap, every: list[Bound]) -> list[dict[str, object]]:
     return [
-        {"id": one.id, "keys": list(keymap.of(one)), "scope": one.scope, "says": one.says, "moved": one.id in keymap.keys}
+        {
+            "id": one.id,
+            "keys": list(keymap.of(one)),
+            "scope": one.scope,
+            "says": one.says,
+            "moved": one.id in keymap.keys,
+        }
         for one in every
     ]
 

@@ -40,6 +40,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("go.forward", "right_square_bracket", "on('go','forward')", "Where back came from", "Getting around", "]"),
     Key("go.line", "colon", "on('line','open')", "Command line: tab completes, up recalls", "Getting around", ":"),
     Key("go.palette", "ctrl+p", "on('palette','open')", "Palette: find anything by name", "Getting around"),
+    Key("go.jump", "J", "on('jump','begin')", "Jump: a label on everything, type it", "Getting around"),
     Key("go.filter", "slash", "filter", "Filter what is shown", "Getting around", "/"),
     Key(
         "go.travel",
@@ -55,6 +56,8 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("fleet.all", "M", "on('fleets', 'everywhere')", "Replicas of all fleets in one list", "Getting around"),
     Key("go.describe", "d", "describe", "Describe the selected row", "Getting around", "enter d"),
     Key("go.raw", "y", "raw", "Raw data of the selected row", "Getting around"),
+    Key("go.copy", "Y", "on('copy','copy')", "Copy what is selected to the clipboard", "Getting around"),
+    Key("go.export", "E", "on('export','ask')", "Export the view: SVG, text, rows", "Getting around"),
     Key("go.redraw", "ctrl+l", "redraw", "Draw the screen again", "Getting around"),
     Key("go.theme", "T", "theme", "Next theme", "Getting around"),
     Key("go.quit", "q,ctrl+c", "leave", "Quit; the fleet goes on running", "Getting around", "q"),

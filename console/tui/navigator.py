@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from console.tui.app import TrinityApp
 
 KEPT: Final = 20
+CRUMBS: Final = 4
+"""Places of the way that are shown at most."""
 
 
 class Trail(NamedTuple):
@@ -18,6 +20,13 @@ class Trail(NamedTuple):
     view: str = "overview"
     behind: tuple[str, ...] = ()
     ahead: tuple[str, ...] = ()
+
+
+class Crumb(NamedTuple):
+    """A place on the way: its name, and how many steps back it is."""
+
+    words: str
+    steps: int
 
 
 class Navigator:
@@ -67,11 +76,22 @@ class Navigator:
         else:
             await self.back()
 
-    async def back(self) -> None:
-        """One step back along the way one came; the overview at its end."""
+    def crumbs(self) -> list[Crumb]:
+        """The way one came and where one is, oldest first. Nothing but the present place where one has not moved."""
+        names = [*self.behind, self.app.view_name]
+        return [Crumb(self._words(name), len(names) - 1 - at) for at, name in enumerate(names)][-CRUMBS:]
+
+    def _words(self, name: str) -> str:
+        view = self.app.views.get(name)
+        return f"{view.label} {view.subject()}".strip() if view is not None else name
+
+    async def back(self, steps: int = 1) -> None:
+        """So many steps back along the way one came; the overview at its end."""
         if self.behind:
-            self.ahead.append(self.app.view_name)
-            await self.app.show_view(self.behind.pop())
+            way = [*self.behind[-steps:], self.app.view_name]
+            self.behind = self.behind[:-steps]
+            self.ahead += reversed(way[1:])
+            await self.app.show_view(way[0])
         elif self.app.view_name != "overview":
             self.ahead.append(self.app.view_name)
             await self.app.show_view("overview")

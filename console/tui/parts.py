@@ -42,4 +42,16 @@ def build(name: str, app: TrinityApp) -> Any:
             from console.tui.fleets import Fleets
 
             return Fleets(app)
+        case "jump":
+            from console.tui.jump import JumpMode
+
+            return JumpMode(app)
+        case "copy":
+            from console.tui.copying import Copying
+
+            return Copying(app)
+        case "export":
+            from console.tui.exporting import Exporting
+
+            return Exporting(app)
     raise KeyError(name)

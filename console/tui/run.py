@@ -16,6 +16,8 @@ from backend.contract import exit_codes
 from backend.contract.control import Snapshot
 from backend.contract.errors import TrinityError, UsageError
 from console.render.theme_shelf import ThemeShelf, first_theme
+from console.state.keymap import Keymap
+from console.state.places import history_file, keymap_file
 from console.state.source import FleetSource
 from console.tui.first_light import first_frame
 from console.tui.hygiene import Terminal
@@ -38,17 +40,19 @@ def run_console(
     log_path: Path | None = None,
     replay: bool = False,
     low_bandwidth: bool = False,
+    keymap_path: Path | None = None,
 ) -> int:
     """Show the console until it is left. Returns the exit code. `source_factory` is called after the first frame,
     in a thread, and again after each failure, until it returns a source; `others` are more fleets, in tabs. With
     `replay` it is a recording. `low_bandwidth` is for links that carry little: data every few seconds, 256 colours.
 
-    Raises UsageError where there is no terminal.
+    Raises UsageError where there is no terminal or the keymap file is wrong.
     """
     if not (os.isatty(0) and (os.isatty(1) or os.isatty(2))):
         raise UsageError("The console needs a terminal.", "Use `trinity status`, or another command, in scripts.")
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)  # a shell or `docker exec -e` may have left them: the terminal knows its size itself
+    keymap = _keymap(keymap_path)
     place = log_path or Path(tempfile.gettempdir()) / f"trinity-console-{os.getuid()}.log"
     handler = _log_to(place)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -69,8 +73,10 @@ def run_console(
                 bell=bell,
                 replay=replay,
                 low_bandwidth=low_bandwidth,
+                keymap=keymap,
             )
             app.terminal = terminal
+            app.history_path = history_file()
             result = app.run()
         except BaseException:
             terminal.restore()
@@ -82,6 +88,16 @@ def run_console(
     if not replay and (code < 128 or code == exit_codes.INTERRUPTED):
         print(FAREWELL)  # noqa: T201 - the one line that quitting says
     return code
+
+
+def _keymap(chosen: Path | None) -> Keymap | None:
+    """The file that was named, else the user's own where there is one; only then is the table of keys loaded."""
+    path = chosen or keymap_file()
+    if chosen is None and not path.exists():
+        return None
+    from console.tui.keymap import load
+
+    return load(path)
 
 
 def _paint_first(theme: str | None, snapshot: Snapshot | None) -> None:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
+from textual import events
 from textual.timer import Timer
 
-from console.render.spans import Line, Span, clean, fit_line, join, line_width
+from console.render.spans import Line, Span, clean, fit_line, join, line_width, text_width
 from console.tui.canvas import Canvas
+from console.tui.navigator import Crumb
 
 MESSAGE_S: Final = 8.0
+CRUMB_GAP: Final = "   "
+THEN: Final = " \u203a "
+"""Between a place and the one that was gone to from it."""
+CRUMBS_LEAVE: Final = 10
+"""Columns that crumbs leave to the right of them, for the way to help."""
+Zone = tuple[int, int, Callable[[], Awaitable[None]]]
 VIEWS: Final = (
     ("1", "overview", "Overview"),
     ("2", "fleet", "Fleet"),
@@ -33,6 +42,8 @@ class Strip(Canvas):
         super().__init__(id="strip")
         self.message: Line = ()
         self._timer: Timer | None = None
+        self.zones: list[Zone] = []
+        """Columns that can be clicked, or jumped to, and what that does."""
 
     def say(self, text: str, style: str) -> None:
         """Show a sentence; it goes by itself, or when the next one comes."""
@@ -47,9 +58,13 @@ class Strip(Canvas):
         self.sync()
 
     def paint(self, width: int, height: int) -> Sequence[Line]:
+        self.zones = []
         if self.message:
             return [fit_line(self.message, width)]
         left, hints = self._views(width), self._hints()
+        crumbs = self._crumbs(width - line_width(left) - CRUMBS_LEAVE)
+        if crumbs:
+            left, hints = (*left, *crumbs), hints[2:]
         for traffic in self.trinity.frames.meter_words():
             for keys in hints:
                 right = join((keys, traffic), ("  ", "text"))
@@ -62,14 +77,46 @@ class Strip(Canvas):
         current = self.trinity.view.home or self.trinity.view_name
         out: list[Span] = [(" ", "text")]
         for number, name, label in VIEWS:
+            start = line_width(out)
             if name == current:
                 out.append((f"{number} {label}", "accent b"))
             elif width >= 78:
                 out += [(f"{number} ", "muted"), (label, "muted")]
             else:
                 out.append((number, "muted"))
+            self.zones.append((start, line_width(out), partial(self.trinity.navigator.go, name)))
             out.append(("  ", "text"))
         return tuple(out[:-1])
+
+    def _crumbs(self, room: int) -> Line:
+        """The way one came; as much of its end as there is room for."""
+        trail = self.trinity.navigator.crumbs()
+        while len(trail) > 1:
+            out: list[Span] = [(CRUMB_GAP, "text")]
+            for at, crumb in enumerate(trail):
+                last = at == len(trail) - 1
+                out.append((clean(crumb.words), "text b" if last else "muted"))
+                if not last:
+                    out.append((THEN, "faint"))
+            if line_width(out) <= room:
+                return self._with_zones(tuple(out), trail)
+            trail = trail[1:]
+        return ()
+
+    def _with_zones(self, line: Line, trail: Sequence[Crumb]) -> Line:
+        """Each crumb but the last can be gone back to."""
+        at = self.zones[-1][1] + len(CRUMB_GAP)
+        for crumb in trail[:-1]:
+            self.zones.append((at, at + text_width(crumb.words), partial(self.trinity.navigator.back, crumb.steps)))
+            at += text_width(crumb.words) + len(THEN)
+        return line
+
+    async def on_click(self, event: events.Click) -> None:
+        """A view or a crumb; nothing else in this line does anything."""
+        for start, end, go in self.zones:
+            if start <= event.x < end:
+                await go()
+                return
 
     def _hints(self) -> list[Line]:
         """From the fullest to the shortest."""

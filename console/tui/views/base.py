@@ -86,6 +86,10 @@ class View(Widget):
         """The workload the verbs act on."""
         return None
 
+    def subject(self) -> str:
+        """What it is on, for the crumbs: `Logs llm-0`."""
+        return ""
+
     def back(self) -> bool:
         """`esc`: whether the view itself had something to go back from."""
         return False

@@ -109,6 +109,9 @@ class DetailView(View):
         if self._poller is not None:
             self._poller.stop()
 
+    def subject(self) -> str:
+        return self.replica_name
+
     def replicas(self) -> list[str]:
         if self.replica_name:
             return [self.replica_name]

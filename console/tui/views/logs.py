@@ -70,6 +70,10 @@ class LogsView(View):
     def action_everyone(self) -> None:
         self.show(None)
 
+    def subject(self) -> str:
+        names = self.chosen or []
+        return f"{names[0]} +{len(names) - 1}" if len(names) > 1 else "".join(names)
+
     def replicas(self) -> list[str]:
         return list(self.chosen or [])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 import string
 from pathlib import Path
@@ -17,8 +18,11 @@ from textual.widget import Widget
 
 import console.tui
 from backend.contract.errors import FileError
+from console.cli import run
 from console.state.keymap import NOTHING, SIGN_NAMES, Bound, Keymap, canonical, conflicts, covered, display, parse
+from console.state.places import history_file, keymap_file
 from console.tui.keymap import SCOPES, check, load, owners, table
+from console.tui.run import _keymap
 from tests.unit.console.test_tui import console as opened
 
 TABLE = (
@@ -121,6 +125,46 @@ def test_a_file_is_read_and_checked_before_the_screen_opens(tmp_path: Path) -> N
     assert "cannot be read" in str(check(tmp_path / "none.toml")[1][0])
     place.write_bytes(b"\xff")
     assert "not UTF-8" in str(check(place)[1][0])
+
+
+def test_trinity_keys_lists_what_is_in_force_and_checks_a_file(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert run(["keys"]) == 0
+    assert "act.kill" in capsys.readouterr().out
+    place = keymap_file({"XDG_CONFIG_HOME": str(tmp_path)})
+    place.parent.mkdir()
+    place.write_text('[keys]\n"act.kill" = "f9"\n"table.down" = "f2"\n"act.drain" = "f2"\n"go.theme" = ""\n')
+    assert run(["keys"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "act.kill" in line)
+    assert line.split()[:3] == ["*", "act.kill", "f9"]
+    assert run(["keys", "--json"]) == 0
+    told = {one["id"]: one for one in json.loads(capsys.readouterr().out)}
+    assert told["act.kill"] == {
+        "id": "act.kill",
+        "keys": ["f9"],
+        "scope": "everywhere",
+        "says": "Kill the replica's process",
+        "moved": True,
+    }
+    assert run(["keys", "--check", str(place)]) == 0
+    assert "f2 is table.down in tables, and act.drain elsewhere." in capsys.readouterr().out
+    place.write_text('[keys]\n"act.kil" = "f9"\n"act.drain" = "xx"\n')
+    assert run(["keys", "--check", str(place)]) == 64
+    said = capsys.readouterr().err
+    assert f"{place}:2:1: nothing is called 'act.kil'" in said
+    assert f"{place}:3:1: act.drain: 'xx' is no key" in said
+    assert run(["keys"]) == 64
+    assert f"trinity: {place}:2:1:" in capsys.readouterr().err
+
+
+def test_a_wrong_keymap_ends_before_the_screen_opens(tmp_path: Path, monkeypatch) -> None:
+    place = tmp_path / "keys.toml"
+    place.write_text('[keys]\n"act.kil" = "f9"\n')
+    with pytest.raises(FileError):
+        _keymap(place)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    assert _keymap(None) is None
+    assert history_file({"HOME": "/home/ada"}) == Path("/home/ada/.local/state/trinity/commands")
 
 
 # -- the defaults --------------------------------------------------------------------------------------------
