@@ -61,7 +61,8 @@ class Copying:
             return str(text), str(what)
         table = widget if isinstance(widget, VTable) else None
         if isinstance(widget, ScrollPanel):
-            return as_text(widget.write(max(20, widget.size.width))), f"the text of {widget.heading or 'the panel'}"
+            name = " ".join(widget.heading.split()) or "the panel"
+            return as_text(widget.write(max(20, widget.size.width))), f"the text of {name}"
         if table is None and isinstance(widget, Canvas):
             return as_text(widget.paint(*widget.size)), "the panel as it is shown"
         return self._rows(table or self.app.view.table())

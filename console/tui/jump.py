@@ -63,7 +63,7 @@ class JumpMode:
         panels = [panel for panel in app.view.query(Panel) if panel.display and panel.region.area and panel.can_focus]
         tables = sorted((p for p in panels if isinstance(p, VTable)), key=lambda table: table is not focused)
         out = rows_of(tables[0]) if tables else []
-        out += [Target(panel.region.x, panel.region.y, focusing(panel)) for panel in panels]
+        out += [Target(max(0, panel.region.x - 1), panel.region.y, focusing(panel)) for panel in panels]
         strip = app.query_one(Strip)
         for start, _, go in strip.zones:
             out.append(Target(strip.region.x + start, strip.region.y, go))

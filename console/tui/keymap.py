@@ -38,7 +38,6 @@ SCOPES: Final[tuple[Scope, ...]] = (
     Scope("in charts", "console.tui.views.charts:ChartsView"),
     Scope("in a comparison", "console.tui.views.compare:CompareView"),
     Scope("in time travel", "console.tui.scrubber:Scrubber"),
-    Scope("on the bar of time travel", "console.tui.scrubber:Scrubber"),
     Scope("in the command line", "console.tui.command_line:CommandInput"),
 )
 

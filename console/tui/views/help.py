@@ -100,27 +100,25 @@ class HelpView(View):
             said = f"{topic.says}; {topic.asks}" if topic.asks else topic.says
             out.append((f":{topic.name}", [(f":{topic.usage}", said)]))
         here = app.navigator.focused_before
-        if here is not None:
-            out += self._here(here)
+        told = self._around(here) if here is not None else []
+        if here is not None and told:
+            name = here.heading if isinstance(here, Panel) else ""
+            rows = [row for owner in told for row in self._rows(owner)]
+            out.append((f"Here: {name or type(here).__name__}", rows))
         for group in ("Act", *dict.fromkeys(key.group for key in KEYS if key.group != "Act")):
             rows = [(shown(app, key.id, key.display), key.says) for key in KEYS if key.group == group]
             out.append((group, rows))
         for scope, owner in owners():
-            out.append((scope.title.capitalize(), self._rows(owner)))
+            if owner not in told:
+                out.append((scope.title.capitalize(), self._rows(owner)))
         out += [("Words of a filter", list(FILTERS)), ("With the mouse", list(MOUSE))]
         out.append(("Commands, after :", [(f":{command.usage}", command.says) for command in COMMANDS]))
         return out
 
-    def _here(self, widget: Widget) -> list[Section]:
-        """The keys of the panel that had the focus, and of the view around it."""
-        rows: list[Row] = []
-        for node in (widget, *(one for one in widget.ancestors if isinstance(one, View))):
-            for owner in type(node).__mro__:
-                rows += (
-                    self._rows(owner) if issubclass(owner, Widget) and owner.__module__.startswith("console.") else []
-                )
-        name = widget.heading if isinstance(widget, Panel) else ""
-        return [(f"Here: {name or type(widget).__name__}", rows)] if rows else []
+    def _around(self, widget: Widget) -> list[type]:
+        """The classes whose keys worked in the panel that had the focus: its own, and those of the view around it."""
+        nodes = (widget, *(one for one in widget.ancestors if isinstance(one, View)))
+        return [owner for node in nodes for owner in type(node).__mro__ if own_bindings(owner, "")]
 
     def _rows(self, owner: type) -> list[Row]:
         return [

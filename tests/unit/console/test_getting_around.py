@@ -9,7 +9,10 @@ import pytest
 from backend.contract.words import Verb
 from console.tui.app import TrinityApp
 from console.tui.command_line import CommandBar, CommandInput, Options, paths
-from console.tui.dialogs import ConfirmDialog
+from console.tui.dialogs import AskDialog, ConfirmDialog, Prompt
+from console.tui.jump import JumpScreen
+from console.tui.strip import Strip
+from tests.unit.console.test_clipboard import pasted
 from tests.unit.console.test_tui import Screen, console
 
 
@@ -128,3 +131,128 @@ def test_paths_are_completed_as_they_are_typed(tmp_path: Path, monkeypatch: pyte
     assert paths("shots/") == ["shots/a.svg"]
     assert paths(f"{tmp_path}/.h") == [f"{tmp_path}/.hidden"]
     assert paths("none/") == []
+
+
+# -- jump mode, crumbs, clipboard, files -----------------------------------------------------------------------
+
+
+async def test_jump_labels_lead_to_rows_panels_and_views_and_esc_ends() -> None:
+    async with console(replicas=5) as screen:
+        app = screen.app
+        await screen.press("J")
+        await screen.until(lambda: isinstance(app.screen, JumpScreen), "labels are shown")
+        assert "a llm-0" in screen.text
+        assert "f llm-3" in screen.text
+        await screen.press("f")
+        await screen.until(lambda: app.view.replicas() == ["llm-3"], "the row is selected")
+        await screen.press("J")
+        await screen.until(lambda: isinstance(app.screen, JumpScreen), "labels are shown")
+        place = app.query_one("#logs").region
+        at = (place.x - 1, place.y)
+        logs = next(label for label, to in app.screen.targets.items() if (to.x, to.y) == at)
+        await screen.press(*logs)
+        await screen.until(lambda: app.query_one("#logs").has_focus, "the panel has the keys")
+        await screen.press("J")
+        await screen.until(lambda: isinstance(app.screen, JumpScreen), "labels are shown")
+        fleet = [label for label, to in app.screen.targets.items() if to.y == app.size.height - 1][1]
+        await screen.press(*fleet)
+        await screen.until(lambda: app.view_name == "fleet", "the view is shown")
+        await screen.press("J")
+        await screen.until(lambda: isinstance(app.screen, JumpScreen), "labels are shown")
+        await screen.press("escape")
+        await screen.until(lambda: len(app.screen_stack) == 1, "esc ends it")
+
+
+async def test_labels_of_two_letters_narrow_with_the_first() -> None:
+    async with console(size=(120, 60), replicas=40) as screen:
+        app = screen.app
+        await screen.press("J")
+        await screen.until(lambda: isinstance(app.screen, JumpScreen), "labels are shown")
+        label = next(label for label in app.screen.targets if len(label) == 2)
+        await screen.press(label[0])
+        assert app.screen.typed == label[0]
+        await screen.press("backspace", label[0], label[1])
+        await screen.until(lambda: len(app.screen_stack) == 1, "it went there")
+
+
+async def test_crumbs_lead_back_and_forward_again() -> None:
+    async with console() as screen:
+        app, strip = screen.app, screen.app.query_one(Strip)
+        await screen.press("2", "l")
+        await screen.shows("Overview › Fleet › Logs llm-0")  # noqa: RUF001 - the sign between crumbs
+        start = screen.text.splitlines()[-1].index("Overview ›")  # noqa: RUF001 - the same
+        await screen.pilot.click(strip, offset=(start + 2, 0))
+        await screen.until(lambda: app.view_name == "overview", "two steps back by one click")
+        await screen.press("right_square_bracket")
+        await screen.until(lambda: app.view_name == "fleet", "] goes forward")
+        await screen.press("right_square_bracket")
+        await screen.until(lambda: app.view_name == "logs", "] goes forward")
+        await screen.press("left_square_bracket")
+        await screen.until(lambda: app.view_name == "fleet", "[ goes back")
+        await screen.pilot.click(strip, offset=(screen.text.splitlines()[-1].index("Drills"), 0))
+        await screen.until(lambda: app.view_name == "drills", "a click on a view shows it")
+        await screen.press("right_square_bracket")
+        assert app.view_name == "drills", "nothing lies ahead of a new way"
+
+
+async def test_y_copies_the_row_marked_rows_and_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TMUX", raising=False)
+    monkeypatch.delenv("TRINITY_CLIPBOARD", raising=False)
+    async with console() as screen:
+        written: list[str] = []
+        monkeypatch.setattr(screen.app.part("copy"), "write", written.append)
+        await screen.press("Y")
+        await screen.until(lambda: "copied the row llm-0" in screen.message, "says what")
+        assert pasted(written[-1]).startswith("llm-0\t● Ready\t")
+        await screen.press("space", "space", "Y")
+        await screen.until(lambda: "copied 2 rows of Replicas" in screen.message, "says what")
+        assert [line.split("\t")[0] for line in pasted(written[-1]).splitlines()] == ["REPLICA", "llm-0", "llm-1"]
+        await screen.press("escape", "d", "Y")
+        await screen.until(lambda: "the text of llm-" in screen.message, "says what")
+        assert "Last exit" in pasted(written[-1])
+        monkeypatch.setenv("TRINITY_CLIPBOARD", "off")
+        await screen.press("Y")
+        await screen.until(lambda: "switched off" in screen.message, "says why not")
+        assert len(written) == 3
+
+
+async def test_e_exports_as_the_name_says_and_never_over_a_file_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with console() as screen:
+        await screen.press("E")
+        await screen.until(lambda: isinstance(screen.app.screen, AskDialog), "asks for a name")
+        name = screen.app.screen.query_one(Prompt).value
+        assert name.startswith("trinity-overview-")
+        await screen.press("enter")
+        await screen.until(lambda: "✓ wrote" in screen.message, "written")
+        assert "llm-0" in (tmp_path / name).read_text()
+        for line, found in (("export a.txt", "▸ llm-0"), ("export a.tsv", "llm-1\t● Ready")):
+            await type_line(screen, line)
+            await screen.until((tmp_path / line.split()[1]).is_file, f"{line} is written")
+            await screen.until(lambda: "✓ wrote a." in screen.message, "said")
+            assert found in (tmp_path / line.split()[1]).read_text()
+        (tmp_path / "a.txt").write_text("mine")
+        await type_line(screen, "export a.txt")
+        await screen.until(lambda: isinstance(screen.app.screen, AskDialog), "asks again")
+        await screen.press("enter")
+        await screen.shows("Enter again writes over it")
+        assert (tmp_path / "a.txt").read_text() == "mine"
+        await screen.press("enter")
+        await screen.until(lambda: (tmp_path / "a.txt").read_text() != "mine", "written over")
+
+
+async def test_names_that_cannot_be_written_are_refused_with_the_reason(tmp_path: Path) -> None:
+    async with console() as screen:
+        part = screen.app.part("export")
+        assert part.problem(tmp_path / "a.svg") == ""
+        assert "says what to write" in part.problem(tmp_path / "a.png")
+        assert "no folder" in part.problem(tmp_path / "none" / "a.svg")
+        (tmp_path / "folder.svg").mkdir()
+        assert "is a folder" in part.problem(tmp_path / "folder.svg")
+        await screen.press("8")
+        await screen.until(lambda: screen.app.view_name == "help", "a view without a table")
+        assert "no table" in part.problem(tmp_path / "a.tsv")
+        await part._write(tmp_path / "none" / "a.txt")
+        assert "was not written" in screen.message
