@@ -52,6 +52,9 @@ _STAND_INS: Final = {
     "▀": '"',
     "▄": ".",
     "█": "#",
+    "░": ".",
+    "▒": "=",
+    "▓": "%",
 }
 ASCII: Final[dict[int, str]] = {
     **{ord(glyph): plain for glyph, plain in _STAND_INS.items()},

@@ -106,7 +106,7 @@ def drill_run(width: int, height: int, pane: str, *, rows: Callable[[str, int, i
     return places
 
 
-def charts_view(width: int, height: int, names: Sequence[str], pane: str) -> dict[str, Rect]:
+def charts_view(width: int, height: int, names: Sequence[str], pane: str, replicas: int = 50) -> dict[str, Rect]:
     """The charts side by side in columns of one width, a time axis (`axis0`, `axis1`, ...) under each column, one line
     of words above; the heat map below on a tall terminal. One chart alone where only one fits."""
     if width <= 0 or height <= 0:
@@ -121,7 +121,7 @@ def charts_view(width: int, height: int, names: Sequence[str], pane: str) -> dic
     inner = width - 2 * MARGIN
     if pane == "heat":
         return {"words": Rect(MARGIN, 0, inner, 1), "heat": Rect(MARGIN, 1, inner, height - 1)}
-    heat = height * 3 // 10 if height >= 48 else 0
+    heat = min(height * 3 // 10, replicas + 4) if height >= 48 else 0
     across = 2
     each = (inner - GAP * (across - 1)) // across
     lanes = -(-len(names) // across)

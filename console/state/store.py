@@ -12,6 +12,7 @@ from typing import Final, Literal
 from backend.contract.control import Frame, ReplicaView, ScalingView, SeriesPoint, Snapshot, WorkloadView
 from backend.contract.rows import ActionRow, EventRow
 from backend.contract.words import ActionOutcome, Severity, Verb
+from console.state.replica_ttft import ReplicaTtft
 
 HISTORY_S: Final = 900
 KEPT_EVENTS: Final = 2000
@@ -33,6 +34,7 @@ class FleetState:
         """What the fleet line says of a past instant: `PAST 14:03:05 · 2h ago`; empty for the present."""
         self.points: deque[SeriesPoint] = deque(maxlen=HISTORY_S)
         self.events: deque[EventRow] = deque(maxlen=KEPT_EVENTS)
+        self.replica_ttft = ReplicaTtft()
         self.acked_seq = 0
         self.missed_events = 0
         self.last_ts: float | None = first.ts if first else None
@@ -49,6 +51,7 @@ class FleetState:
             self.snapshot = frame.snapshot
             self.last_ts = frame.snapshot.ts
             self._add_point(frame.snapshot.point)
+            self.replica_ttft.take(frame.snapshot.ts, frame.snapshot.replicas)
         self.missed_events += frame.missed_events
         self.add_actions(frame.actions)
         fresh = self._add_events(frame.events)

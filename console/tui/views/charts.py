@@ -10,12 +10,13 @@ from textual.binding import Binding, BindingType
 
 from console.render.chart_list import CHARTS
 from console.render.layout import charts_view, one_pane
-from console.render.scales import GUTTER
 from console.tui.canvas import Canvas
 from console.tui.chart_panels import ChartPanel, ChartWords, Stage, TimeAxis, TimePanel
+from console.tui.heat_panel import HeatPanel
 from console.tui.views.base import View
 
 NAMES = tuple(spec.name for spec in CHARTS)
+PANES = (*NAMES, "heat")
 
 
 class ChartsView(View):
@@ -23,7 +24,7 @@ class ChartsView(View):
 
     DEFAULT_CSS = "ChartsView > Canvas { position: absolute; }"
     label = "Charts"
-    keys = (("← →", "cursor"), ("z Z", "zoom"))
+    keys = (("← →", "cursor"), ("z Z", "zoom"), ("H", "heat map"))
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(-1)", "cursor back", id="charts.left", show=False),
         Binding("right", "move(1)", "cursor forward", id="charts.right", show=False),
@@ -33,6 +34,7 @@ class ChartsView(View):
         Binding("end", "edge(1)", "newest", id="charts.end", show=False),
         Binding("z", "zoom(-1)", "zoom in", id="charts.in", show=False),
         Binding("Z", "zoom(1)", "zoom out", id="charts.out", show=False),
+        Binding("H", "heat", "heat map by replica", id="charts.heat", show=False),
         Binding("enter", "travel", "the fleet at the cursor", id="charts.travel", show=False),
     ]
 
@@ -41,11 +43,14 @@ class ChartsView(View):
         self.stage = Stage()
         self.pane = NAMES[0]
         self._panels: dict[str, Canvas] = {}
+        self._before_heat = NAMES[0]
+        self._replicas_laid_out = -1
 
     def compose(self) -> ComposeResult:
         self._panels = {
             "words": ChartWords(self.stage, id="chart-words"),
             **{spec.name: ChartPanel(spec, self.stage, shared=True, id=f"chart-{spec.name}") for spec in CHARTS},
+            "heat": HeatPanel(self.stage, id="chart-heat"),
             "axis0": TimeAxis(self.stage, id="chart-axis0"),
             "axis1": TimeAxis(self.stage, id="chart-axis1"),
         }
@@ -59,7 +64,8 @@ class ChartsView(View):
     def _arrange(self) -> None:
         """Place the panels; those without a place are hidden."""
         width, height = self.size
-        places = charts_view(width, height, NAMES, self.pane)
+        self._replicas_laid_out = len(self.trinity.state.replicas)
+        places = charts_view(width, height, NAMES, self.pane, self._replicas_laid_out)
         for name, panel in self._panels.items():
             place = places.get(name)
             panel.display = place is not None
@@ -67,9 +73,14 @@ class ChartsView(View):
                 panel.styles.offset = (place.x, place.y)
                 panel.styles.width = place.width
                 panel.styles.height = place.height
+
+    def update(self) -> None:
+        if len(self.trinity.state.replicas) != self._replicas_laid_out:
+            self._arrange()
         words = self._panels["words"]
         assert isinstance(words, ChartWords)
         words.cell_s = self._cell_s()
+        super().update()
 
     def activate(self) -> None:
         super().activate()
@@ -80,18 +91,32 @@ class ChartsView(View):
 
     def next_pane(self, step: int) -> None:
         """`tab`: the next chart; where one fits, it is shown instead."""
-        self.pane = NAMES[(NAMES.index(self.pane) + step) % len(NAMES)]
-        if one_pane(*self.size):
+        alone = one_pane(*self.size) or self.pane == "heat"
+        self._turn_to(PANES[(PANES.index(self.pane) + step) % len(PANES)], alone=alone)
+
+    def action_heat(self) -> None:
+        """`H`: the heat map over the whole view, and back."""
+        if self.pane != "heat":
+            self._before_heat = self.pane
+        self._turn_to(self._before_heat if self.pane == "heat" else "heat", alone=True)
+
+    def _turn_to(self, pane: str, *, alone: bool) -> None:
+        """Go to a panel; `alone` where the others make room for it or come back."""
+        self.pane = pane
+        if alone or pane == "heat":
             self._arrange()
             self.call_after_refresh(self.update)
-        self._panels[self.pane].focus()
+        self._panels[pane].focus()
 
     def back(self) -> bool:
-        """`esc` lets go of the cursor first."""
-        had = self.stage.lens.clear()
-        if had:
+        """`esc` lets go of the cursor, then of the heat map."""
+        if self.stage.lens.clear():
             self.update()
-        return had
+            return True
+        if self.pane == "heat":
+            self.action_heat()
+            return True
+        return False
 
     # -- the cursor ------------------------------------------------------------------------------------------
 
@@ -141,8 +166,7 @@ class ChartsView(View):
         return self.stage.newest(state, now), self.stage.oldest(state, now)
 
     def _cell_s(self) -> float:
-        """Seconds of a cell of the charts."""
-        columns = max(1, max(panel.size.width for panel in self._panels.values()) - GUTTER)
-        chart = self._panels[self.pane]
-        columns = max(1, chart.size.width - GUTTER) if chart.size.width else columns
-        return self.stage.lens.window_s / columns
+        """Seconds of a cell of the panel that has the cursor."""
+        panel = self._panels[self.pane]
+        assert isinstance(panel, TimePanel)
+        return panel.gutter_and_cells()[1].cell_s if panel.size.width > 0 else 1.0

@@ -1,0 +1,157 @@
+"""TTFT of every replica over the last quarter of an hour, in compact arrays: what the heat map is drawn from.
+
+One reading of the fleet every ten seconds; each is a quantile over the minute before it, so nothing is missed. Two
+bytes for a p95 and two for its count: 3.6 MB for 10,000 replicas. Never draws.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from backend.contract.control import ReplicaView
+
+READING_S: Final = 10
+READINGS: Final = 90
+MOST_REPLICAS: Final = 10_000
+_SMALLEST_S: Final = 1e-4
+_STEP: Final = 5e-4
+"""A code more is a twentieth of a percent more; 0 is nothing."""
+
+
+def encoded(seconds: float | None) -> int:
+    """A latency in two bytes."""
+    if seconds is None:
+        return 0
+    return min(65535, 1 + max(0, round(math.log(max(seconds, _SMALLEST_S) / _SMALLEST_S) / _STEP)))
+
+
+def decoded(code: int) -> float | None:
+    """Seconds, within a twentieth of a percent."""
+    return None if code == 0 else _SMALLEST_S * math.exp((code - 1) * _STEP)
+
+
+class _Reading(msgspec.Struct):
+    """The fleet at one instant, by row."""
+
+    index: int
+    p95: array[int]
+    count: array[int]
+
+
+class Heat(msgspec.Struct, frozen=True):
+    """One row of the map over a number of readings: codes (0 where nothing was answered) and counts."""
+
+    name: str
+    codes: tuple[int, ...]
+    counts: tuple[int, ...]
+
+    def at(self, column: int) -> tuple[float | None, int]:
+        """p95 in seconds and the number of answers behind it."""
+        return decoded(self.codes[column]), self.counts[column]
+
+
+class ReplicaTtft:
+    """Readings of the last fifteen minutes. A replica that has been gone for as long gives its row back."""
+
+    def __init__(self) -> None:
+        self.left_out = 0
+        """Replicas beyond what is kept."""
+        self._readings: deque[_Reading] = deque(maxlen=READINGS)
+        self._rows: dict[str, int] = {}
+        self._seen: list[int] = []
+        self._free: list[int] = []
+
+    @property
+    def newest(self) -> int | None:
+        """The newest reading's number: wall seconds divided by `READING_S`."""
+        return self._readings[-1].index if self._readings else None
+
+    @property
+    def oldest(self) -> int | None:
+        return self._readings[0].index if self._readings else None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the arrays take."""
+        return sum(2 * (len(one.p95) + len(one.count)) for one in self._readings)
+
+    def take(self, ts: float, replicas: Iterable[ReplicaView]) -> bool:
+        """A reading, where the last one is old enough."""
+        index = math.floor(ts / READING_S)
+        if self._readings and index <= self._readings[-1].index:
+            return False
+        self._let_go(index)
+        p95, count = (array("H", bytes(2 * len(self._seen))) for _ in range(2))
+        self.left_out = 0
+        for view in replicas:
+            row = self._row(view.status.name, p95, count)
+            if row is None:
+                self.left_out += 1
+                continue
+            self._seen[row] = index
+            if view.ttft.count:
+                p95[row] = encoded(view.ttft.p95_s)
+                count[row] = min(65535, view.ttft.count)
+        self._readings.append(_Reading(index, p95, count))
+        return True
+
+    def rows(self, first: int, until: int, most: int) -> list[Heat]:
+        """The worst replicas of the readings `first` to `until` (exclusive), the worst first; where there are more
+        than `most`, the last row is the worst of all others in each reading, which no average would show."""
+        by_index = {one.index: one for one in self._readings if first <= one.index < until}
+        if not by_index or not self._rows:
+            return []
+        size = len(self._seen)
+        peaks = [0] * size
+        for reading in by_index.values():
+            peaks[: len(reading.p95)] = map(max, peaks, reading.p95)
+        order = sorted(self._rows.items(), key=lambda item: (-peaks[item[1]], item[0]))
+        shown = order if len(order) <= most else order[: most - 1]
+        out = [self._heat(name, [row], by_index, first, until) for name, row in shown]
+        if len(order) > len(shown):
+            rest = [row for _, row in order[len(shown) :]]
+            out.append(self._heat(f"{len(rest)} others", rest, by_index, first, until))
+        return out
+
+    def _heat(self, name: str, rows: Sequence[int], by_index: dict[int, _Reading], first: int, until: int) -> Heat:
+        codes, counts = [0] * (until - first), [0] * (until - first)
+        for index, reading in by_index.items():
+            known = [row for row in rows if row < len(reading.p95)]
+            if known:
+                codes[index - first] = max(map(reading.p95.__getitem__, known))
+                counts[index - first] = sum(map(reading.count.__getitem__, known))
+        return Heat(name, tuple(codes), tuple(counts))
+
+    def _row(self, name: str, p95: array[int], count: array[int]) -> int | None:
+        row = self._rows.get(name)
+        if row is not None:
+            return row
+        if self._free:
+            row = self._free.pop()
+        elif len(self._seen) < MOST_REPLICAS:
+            row = len(self._seen)
+            self._seen.append(0)
+            p95.append(0)
+            count.append(0)
+        else:
+            return None
+        self._rows[name] = row
+        return row
+
+    def _let_go(self, index: int) -> None:
+        """Readings that are too old, and rows of replicas that no other has seen."""
+        while self._readings and self._readings[0].index <= index - READINGS:
+            self._readings.popleft()
+        for name, row in list(self._rows.items()):
+            if self._seen[row] <= index - READINGS:
+                del self._rows[name]
+                self._free.append(row)
