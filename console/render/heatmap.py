@@ -15,7 +15,7 @@ from console.render import units
 from console.render.plotter import runs
 from console.render.spans import EMPTY, Line, Span, clean, fit_line, fit_text, line_width, text_width
 from console.render.units import nice_ceiling
-from console.state.replica_ttft import READING_S, Heat, decoded, encoded
+from console.state.replica_ttft import READING_S, UNREAD, Heat, decoded, encoded
 from console.state.series import Grid
 
 STEPS: Final[tuple[Span, ...]] = (("░", "faint"), ("▒", "series1"), ("▓", "warn"), ("█", "error"))
@@ -23,7 +23,7 @@ STEPS: Final[tuple[Span, ...]] = (("░", "faint"), ("▒", "series1"), ("▓", 
 BLANK: Final[Span] = (" ", "text")
 SHARES: Final = (0.1, 0.25, 0.5)
 """Where the next step begins, as shares of the scale's maximum."""
-FLOOR_S: Final = 0.2
+FLOOR_S: Final = 1.0
 """The scale's maximum is never less: noise between fast replicas is not to look like a fire."""
 WIDEST_NAME: Final = 18
 
@@ -123,8 +123,10 @@ def heat_lines(
 def heat_words(row: Heat, grid: Grid, ts: float) -> Line:
     """`llm-3  21:05:30  p95 210 ms  n 14`: what the cursor points at."""
     index = math.floor(ts / READING_S) - readings(grid)[0]
-    p95, count = row.at(index) if 0 <= index < len(row.codes) else (None, 0)
+    p95, count = row.at(index) if 0 <= index < len(row.codes) else (None, UNREAD)
     head: Line = ((clean(row.name), "text b"), (f"  {units.time_of_day(ts)}  ", "accent"))
+    if count == UNREAD:
+        return (*head, ("not read then", "faint"))
     if not count:
         return (*head, ("no answers, n 0", "faint"))
     return (*head, ("p95 ", "series2"), (units.latency(p95), "text"), (f"  n {units.count(count)}", "faint"))

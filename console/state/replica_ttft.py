@@ -19,6 +19,8 @@ from backend.contract.control import ReplicaView
 READING_S: Final = 10
 READINGS: Final = 90
 MOST_REPLICAS: Final = 10_000
+UNREAD: Final = -1
+"""The count where there was no reading, or none of this replica."""
 _SMALLEST_S: Final = 1e-4
 _STEP: Final = 5e-4
 """A code more is a twentieth of a percent more; 0 is nothing."""
@@ -45,7 +47,8 @@ class _Reading(msgspec.Struct):
 
 
 class Heat(msgspec.Struct, frozen=True):
-    """One row of the map over a number of readings: codes (0 where nothing was answered) and counts."""
+    """One row of the map over a number of readings: codes (0 where nothing was answered) and counts (`UNREAD` where
+    nobody looked)."""
 
     name: str
     codes: tuple[int, ...]
@@ -123,7 +126,7 @@ class ReplicaTtft:
         return out
 
     def _heat(self, name: str, rows: Sequence[int], by_index: dict[int, _Reading], first: int, until: int) -> Heat:
-        codes, counts = [0] * (until - first), [0] * (until - first)
+        codes, counts = [0] * (until - first), [UNREAD] * (until - first)
         for index, reading in by_index.items():
             known = [row for row in rows if row < len(reading.p95)]
             if known:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from textual import events
 from textual.message import Message
 
-from backend.contract.control import SeriesPoint
 from console.render import marks as mark_glyphs
 from console.render import scales, units
 from console.render.chart_list import ChartSpec, legend
@@ -18,6 +17,7 @@ from console.render.charts import Chart, Look
 from console.render.panels import title
 from console.render.spans import Line, Span, fit_line, line_width
 from console.state.marks import Mark, MarkBook, near
+from console.state.recorded import Stretch
 from console.state.series import DEFAULT_ZOOM, FIELDS, ZOOMS, Grid, TimeLens, grid
 from console.state.store import FleetState
 from console.tui.canvas import Canvas, Panel
@@ -32,22 +32,22 @@ class Stage:
     def __init__(self, level: int = DEFAULT_ZOOM) -> None:
         self.lens = TimeLens(level)
         self.book = MarkBook()
-        self.older: Sequence[SeriesPoint] = ()
-        self.older_step_s = 1.0
-        """Seconds between two of the older points."""
+        self.known = Stretch()
 
     def newest(self, state: FleetState, now: float) -> float:
         """The newest point's time: a stale picture stands still."""
         return state.points[-1].ts if state.points else now
 
-    def oldest(self, state: FleetState, now: float) -> float:
-        """Where what can be shown begins."""
-        known = [points[0].ts for points in (self.older, state.points) if points]
-        return min(known, default=now)
+    def floor(self, state: FleetState, newest: float) -> float:
+        """How far back the cursor may go: a picture further than what is shown, or to where the record begins."""
+        edge = self.lens.edge(newest)
+        held = state.points[0].ts if state.points else newest
+        begins = self.known.begins(held)
+        return edge - 2 * self.lens.window_s if begins is None else begins
 
     @property
     def max_gap_s(self) -> float:
-        return max(3.0, 2.0 * self.older_step_s)
+        return max(3.0, 2.0 * self.known.step_s)
 
     def rulers(self, marks: Sequence[Mark], cells: Grid) -> dict[int, Span]:
         """Thin lines by column: the marks, then the cursor."""
@@ -58,7 +58,7 @@ class Stage:
     def forget(self) -> None:
         """Another fleet or another instant is looked at."""
         self.lens.clear()
-        self.older, self.older_step_s = (), 1.0
+        self.known = Stretch()
         self.book = MarkBook()
 
 
@@ -131,7 +131,7 @@ class ChartPanel(TimePanel):
         if not self.shared and height >= MARK_ROW_FROM:
             row = mark_glyphs.mark_row(marks, cells)
         look = self._look(width, height, row, self.stage.rulers(marks, cells))
-        return self.chart.lines(self.trinity.state.points, look, self.stage.older)
+        return self.chart.lines(self.trinity.state.points, look, self.stage.known.points)
 
     def info(self) -> Line:
         at, points = self.stage.lens.at, self.trinity.state.points

@@ -13,7 +13,10 @@ from console.render.marks import mark_row
 from console.render.spans import EMPTY, Line, fit_line
 from console.state.replica_ttft import READING_S, Heat
 from console.state.series import Grid, grid
-from console.tui.chart_panels import Stage, TimePanel
+from console.tui.chart_panels import MARK_ROW_FROM, Stage, TimePanel
+
+LEGEND_FROM = 10
+"""Lines of the map from which on its legend stands below; it is in the title of a lower one."""
 
 
 class HeatPanel(TimePanel):
@@ -43,7 +46,8 @@ class HeatPanel(TimePanel):
         if at is not None and (row or self._rows):
             return heatmap.heat_words(row or self._rows[0], cells, at)
         room = self.size.width - len(self.heading) - 4
-        return heatmap.title_info(heatmap.scale_of(self._rows), room) if self._rows else EMPTY
+        below = self.size.height - 1 >= LEGEND_FROM
+        return EMPTY if below or not self._rows else heatmap.title_info(heatmap.scale_of(self._rows), room)
 
     def body(self, width: int, height: int) -> Sequence[Line]:
         lens = self.stage.lens
@@ -58,9 +62,9 @@ class HeatPanel(TimePanel):
         newest, edge = self.edges()
         pad = (" " * gutter, "text")
         below: list[Line] = [scales.time_axis(gutter, cells.columns, lens.window_s, None if edge >= newest else edge)]
-        if height >= 8:
+        if height >= MARK_ROW_FROM:
             below.insert(0, (pad, *mark_row(marks, cells)))
-        if height >= 10:
+        if height >= LEGEND_FROM:
             below.append((pad, *heatmap.legend(heatmap.scale_of(self._rows)), *self._since(cells)))
         lines = lines[: max(1, height - len(below))]
         return [fit_line(line, width) for line in (*lines, *below)]
@@ -99,7 +103,7 @@ class HeatPanel(TimePanel):
     def _fetched(self, height: int) -> list[Heat]:
         """The rows, sorted again only when there is a reading more or another stretch is looked at."""
         history = self.trinity.state.replica_ttft
-        most = max(1, height - (3 if height >= 10 else 2 if height >= 8 else 1))
+        most = max(1, height - (1 + (height >= MARK_ROW_FROM) + (height >= LEGEND_FROM)))
         first, until = heatmap.readings(self.gutter_and_cells()[1])
         key = (id(history), history.newest, first, until, most)
         if key != self._key:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from backend.contract.errors import TrinityError
 from console.render.chart_list import CHARTS
 from console.render.layout import charts_view, one_pane
+from console.state.recorded import Stretch, load, reach_s, wanted
+from console.state.series import ZOOMS
 from console.tui.canvas import Canvas
 from console.tui.chart_panels import ChartPanel, ChartWords, Stage, TimeAxis, TimePanel
 from console.tui.heat_panel import HeatPanel
 from console.tui.views.base import View
 
+log = logging.getLogger("trinity.console")
+
+MARKED_RUNS = 20
 NAMES = tuple(spec.name for spec in CHARTS)
 PANES = (*NAMES, "heat")
 
@@ -44,6 +51,8 @@ class ChartsView(View):
         self.pane = NAMES[0]
         self._panels: dict[str, Canvas] = {}
         self._before_heat = NAMES[0]
+        self._asking: Stretch | None = None
+        """What the record is being asked for."""
         self._replicas_laid_out = -1
 
     def compose(self) -> ComposeResult:
@@ -77,17 +86,63 @@ class ChartsView(View):
     def update(self) -> None:
         if len(self.trinity.state.replicas) != self._replicas_laid_out:
             self._arrange()
+        self._words().cell_s = self._cell_s()
+        super().update()
+
+    def _words(self) -> ChartWords:
         words = self._panels["words"]
         assert isinstance(words, ChartWords)
-        words.cell_s = self._cell_s()
-        super().update()
+        return words
 
     def activate(self) -> None:
         super().activate()
         self._panels[self.pane].focus()
+        self.run_worker(self._ask_runs(), exit_on_error=False, group="chart runs", exclusive=True)
+        self._recall()
 
     def forget(self) -> None:
         self.stage.forget()
+        self._asking = None
+
+    # -- the record ------------------------------------------------------------------------------------------
+
+    async def _ask_runs(self) -> None:
+        """Earlier drills are marks too."""
+        try:
+            self.stage.book.runs = tuple(await self.trinity.source.drill_runs(limit=MARKED_RUNS))
+        except (TrinityError, OSError) as error:
+            log.info("no drill runs for the marks: %s", error)
+            return
+        self.update()
+
+    def _recall(self, *, everything: bool = False) -> None:
+        """Ask for what the picture needs and the state does not hold; once a stretch."""
+        newest, lens = self._newest(), self.stage.lens
+        edge = lens.edge(newest)
+        asked = wanted(edge - lens.window_s, edge, self.trinity.state.points, self._asking or self.stage.known)
+        if asked is not None or everything:
+            self._asking = asked
+            work = self._ask_record(asked, newest, everything=everything)
+            self.run_worker(work, exit_on_error=False, group="chart record", exclusive=True)
+
+    async def _ask_record(self, asked: Stretch | None, newest: float, *, everything: bool) -> None:
+        words, stage, source = self._words(), self.stage, self.trinity.source
+        words.note = "asking the record" if asked is not None else ""
+        words.sync()
+        try:
+            if everything:
+                stage.lens.all_s = await reach_s(source, newest)
+                edge = stage.lens.edge(newest)
+                asked = wanted(edge - stage.lens.window_s, edge, self.trinity.state.points, stage.known)
+            if asked is not None:
+                found = await load(source, asked, newest)
+                if source is self.trinity.source:
+                    stage.known = found
+            words.note = ""
+        except (TrinityError, OSError) as error:
+            words.note = str(error)
+        self._asking = None
+        self.update()
 
     def next_pane(self, step: int) -> None:
         """`tab`: the next chart; where one fits, it is shown instead."""
@@ -131,15 +186,15 @@ class ChartsView(View):
         self._move(minutes * 60.0)
 
     def action_edge(self, right: int) -> None:
-        newest, oldest = self._reach()
-        lens = self.stage.lens
-        lens.point(newest if right else max(oldest, lens.edge(newest) - lens.window_s + self._cell_s()), newest)
+        newest, lens = self._newest(), self.stage.lens
+        lens.point(newest if right else lens.edge(newest) - lens.window_s + self._cell_s(), newest)
         self.update()
+        self._recall()
 
     def action_zoom(self, step: int) -> None:
-        if self.stage.lens.zoom(step, self._reach()[0]):
-            self._arrange()
+        if self.stage.lens.zoom(step, self._newest()):
             self.update()
+            self._recall(everything=ZOOMS[self.stage.lens.level] is None)
 
     async def action_travel(self) -> None:
         """`enter`: the whole console at the instant under the cursor."""
@@ -157,13 +212,14 @@ class ChartsView(View):
             await found
 
     def _move(self, seconds: float) -> None:
-        self.stage.lens.move(seconds, *self._reach())
+        newest = self._newest()
+        self.stage.lens.move(seconds, newest, self.stage.floor(self.trinity.state, newest))
         self.update()
+        self._recall()
 
-    def _reach(self) -> tuple[float, float]:
-        """The newest second, and the oldest that can be shown."""
-        state, now = self.trinity.state, self.trinity.clock.now()
-        return self.stage.newest(state, now), self.stage.oldest(state, now)
+    def _newest(self) -> float:
+        """The newest second there is."""
+        return self.stage.newest(self.trinity.state, self.trinity.clock.now())
 
     def _cell_s(self) -> float:
         """Seconds of a cell of the panel that has the cursor."""

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from textual import events
 
+from console.state.replica_ttft import ReplicaTtft
 from console.tui.chart_panels import ChartPanel
+from console.tui.heat_panel import HeatPanel
 from console.tui.views.charts import NAMES, ChartsView
 
 from .test_tui import Screen, console
@@ -33,7 +35,7 @@ async def test_the_cursor_moves_through_every_chart_and_esc_lets_go() -> None:
         await screen.press("left", "left", "left", "right")
         await screen.until(lambda: len(cursor_columns(screen)) == 2, "one line in each column of charts")
         lens = view.stage.lens
-        newest = view._reach()[0]
+        newest = view._newest()
         assert lens.at == pytest.approx(newest - 2 * view._cell_s(), abs=2.5)
         before = lens.at
         await screen.press("shift+left")
@@ -41,7 +43,7 @@ async def test_the_cursor_moves_through_every_chart_and_esc_lets_go() -> None:
         await screen.press("shift+right", "home")
         assert lens.at < newest - 280
         await screen.press("end")
-        assert lens.at == pytest.approx(view._reach()[0], abs=2.5)
+        assert lens.at == pytest.approx(view._newest(), abs=2.5)
         await screen.press("escape")
         await screen.until(lambda: not cursor_columns(screen), "the line is gone")
         assert screen.app.view_name == "charts"
@@ -116,3 +118,66 @@ async def test_another_fleet_or_instant_lets_go_of_everything() -> None:
         assert view.stage.lens.at is not None
         screen.app.look_at(screen.app.link)
         assert view.stage.lens.at is None
+
+
+async def test_the_heat_map_opens_over_everything_and_tells_of_the_chosen_replica() -> None:
+    async with console(replicas=3) as screen:
+        view = await charts(screen)
+        screen.source.world.rate = 50.0
+        await screen.press("H")
+        await screen.shows("TTFT p95 by replica")
+        await screen.until(lambda: not view.query_one("#chart-cpu").display, "the charts make room")
+        heat = view.query_one(HeatPanel)
+        await screen.press("down", "down")
+        assert heat.chosen == heat._rows[1].name
+        await screen.press("up", "up", "left", "left")
+        assert heat.chosen == heat._rows[0].name
+        await screen.until(lambda: heat.chosen in "".join(text for text, _ in heat.info()), "the title tells of it")
+        await screen.pilot.hover(heat, offset=(60, 2))
+        await screen.until(lambda: heat.chosen == heat._rows[1].name, "the mouse chooses too")
+        await screen.press("escape", "escape")
+        await screen.until(lambda: view.query_one("#chart-cpu").display, "the charts are back")
+        assert screen.app.view_name == "charts"
+
+
+async def test_no_reading_yet_is_said() -> None:
+    async with console() as screen:
+        view = await charts(screen)
+        screen.app.state.replica_ttft = ReplicaTtft()
+        await screen.press("H")
+        heat = view.query_one(HeatPanel)
+        await screen.until(lambda: heat.display and heat.size.height > 4, "it is shown")
+        screen.app.state.replica_ttft = ReplicaTtft()
+        heat.sync()
+        assert "no readings yet" in "".join(text for text, _ in heat.body(60, 10)[0])
+        heat.action_choose(1)
+        assert heat.chosen == ""
+
+
+async def test_zooming_out_asks_the_record_once() -> None:
+    async with console() as screen:
+        view = await charts(screen)
+        asked: list[int] = []
+        series = screen.source.series
+
+        async def counted(seconds: int) -> Any:
+            asked.append(seconds)
+            return await series(seconds)
+
+        screen.source.series = counted  # type: ignore[method-assign]
+        await screen.press("Z")
+        await screen.until(lambda: view.stage.known.until > 0, "the record has answered")
+        await screen.press("left", "left", "z", "Z")
+        await screen.pilot.pause(0.05)
+        assert len(asked) == 1
+        await screen.press("Z", "Z", "Z")
+        await screen.until(lambda: 300 <= view.stage.lens.all_s < 900, "everything is what is recorded")
+        assert not view._words().note
+
+
+async def test_a_record_that_does_not_answer_is_said() -> None:
+    async with console() as screen:
+        view = await charts(screen)
+        screen.source.reachable = False
+        await screen.press("Z")
+        await screen.until(lambda: "does not answer" in view._words().note, "says so")
