@@ -36,6 +36,7 @@ SCOPES: Final[tuple[Scope, ...]] = (
     Scope("in a drill's run", "console.tui.views.drill_run:DrillRunView"),
     Scope("in a drill's report", "console.tui.views.drill_report:DrillReportView"),
     Scope("in charts", "console.tui.views.charts:ChartsView"),
+    Scope("in the heat map", "console.tui.heat_panel:HeatPanel"),
     Scope("in a comparison", "console.tui.views.compare:CompareView"),
     Scope("in time travel", "console.tui.scrubber:Scrubber"),
     Scope("in the command line", "console.tui.command_line:CommandInput"),
