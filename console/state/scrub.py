@@ -73,6 +73,8 @@ class Scrub:
         self.first, self.last = first, max(first, last)
         if whole:
             self.low, self.high = self.first, max(self.last, self.first + LEAST_WINDOW_S)
+        else:
+            self._look_from(self.low)
         self.move_to(self.ts)
 
     def move_to(self, ts: float) -> None:
