@@ -47,6 +47,8 @@ class Column(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """Its cell changes as time goes by, though the item does not."""
     hidden: bool = False
     """Not shown until it is asked for."""
+    fixed: bool = False
+    """Exactly `width` wide, though its title may be longer."""
 
 
 def plain_name(text: str) -> str:
@@ -88,7 +90,7 @@ def rank(value: SortValue, place: int) -> Rank | None:
 
 def column_width(column: Column[T]) -> int:
     """Cells it takes at least."""
-    return max(text_width(column.title), column.width)
+    return column.width if column.fixed else max(text_width(column.title), column.width)
 
 
 def fit_columns(columns: Sequence[Column[T]], width: int, gap: int = 2) -> list[tuple[Column[T], int]]:

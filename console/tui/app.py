@@ -90,6 +90,7 @@ class TrinityApp(App[int]):
         low_bandwidth: bool = False,
         keymap: Keymap | None = None,
         replay: bool = False,
+        preferences: Path | None = None,
     ) -> None:
         # Textual then takes its filter that removes colours, not the one that makes them grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
@@ -106,6 +107,8 @@ class TrinityApp(App[int]):
         self.clock: Clock = clock or SystemClock()
         self.bell_on = bell
         self.keymap = keymap or Keymap()
+        self.preferences_path = preferences
+        """The file of what the user has set; None keeps nothing."""
         self.actor = f"console:{user or _user()}"
         self.theming = Theming(self, theme, shelf)
         self.dots = ability.dots(os.environ)
@@ -378,7 +381,8 @@ class TrinityApp(App[int]):
 
         if not self.screen.query(FilterBar):
             self.query_one(Strip).display = False
-            bar = FilterBar(self.view.filter_text())
+            table = self.view.table()
+            bar = FilterBar(self.view.filter_text(), table.model.every if table is not None else ())
             self.screen.mount(bar)
             bar.focus()
 

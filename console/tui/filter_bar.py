@@ -1,19 +1,41 @@
-"""The line that `/` opens in place of the strip: what is typed narrows the view at once. Owns no filter."""
+"""The line that `/` opens in place of the strip: what is typed narrows the view at once. Owns no filter.
+
+Over a table the names of its columns are completed; what the words mean is console.state.row_filter's."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from textual import on
 from textual.binding import Binding, BindingType
+from textual.suggester import Suggester
 from textual.widgets import Input
+
+from console.state.column import Column
+from console.state.row_filter import complete
 
 if TYPE_CHECKING:
     from console.tui.app import TrinityApp
 
 
+OF_TEXT: Final = "filter: words, or letters in order"
+OF_TABLES: Final = "words, cpu>80, phase:NotReady, -not; tab completes"
+
+
+class ColumnNames(Suggester):
+    """Completes the word that is typed to a column's name, or to one of its words."""
+
+    def __init__(self, columns: Sequence[Column[Any]]) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self.columns = columns
+
+    async def get_suggestion(self, value: str) -> str | None:
+        return complete(value, self.columns)
+
+
 class FilterBar(Input):
-    """Enter keeps the filter, escape clears it."""
+    """Enter keeps the filter, escape clears it, tab takes what is suggested."""
 
     DEFAULT_CSS = """
     FilterBar, FilterBar:focus {
@@ -22,11 +44,19 @@ class FilterBar(Input):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "clear", "clear the filter", show=False),
+        Binding("tab", "complete", "take what is suggested", show=False),
         Binding("down,up", "keep", "back to the rows", show=False, priority=True),
     ]
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text, placeholder="filter: words, or letters in order", compact=True, select_on_focus=False)
+    def __init__(self, text: str, columns: Sequence[Column[Any]] = ()) -> None:
+        super().__init__(
+            text,
+            placeholder=OF_TABLES if columns else OF_TEXT,
+            suggester=ColumnNames(columns) if columns else None,
+            compact=True,
+            select_on_focus=False,
+        )
+        self.columns = columns
         self.cursor_blink = False
 
     @property
@@ -46,6 +76,12 @@ class FilterBar(Input):
     def action_clear(self) -> None:
         self.trinity.view.set_filter("")
         self.trinity.close_filter()
+
+    def action_complete(self) -> None:
+        whole = complete(self.value, self.columns)
+        if whole is not None:
+            self.value = whole
+            self.cursor_position = len(whole)
 
     def action_keep(self) -> None:
         self.trinity.close_filter()

@@ -58,6 +58,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("go.raw", "y", "raw", "Raw data of the selected row", "Getting around"),
     Key("go.copy", "Y", "on('copy','copy')", "Copy what is selected to the clipboard", "Getting around"),
     Key("go.export", "E", "on('export','ask')", "Export the view: SVG, text, rows", "Getting around"),
+    Key("table.columns", "C", "on('columns', 'edit')", "Columns of the table: which, in which order", "Getting around"),
     Key("go.redraw", "ctrl+l", "redraw", "Draw the screen again", "Getting around"),
     Key("go.theme", "T", "theme", "Next theme", "Getting around"),
     Key("go.quit", "q,ctrl+c", "leave", "Quit; the fleet goes on running", "Getting around", "q"),

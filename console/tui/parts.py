@@ -54,4 +54,15 @@ def build(name: str, app: TrinityApp) -> Any:
             from console.tui.exporting import Exporting
 
             return Exporting(app)
+        case "preferences":
+            from console.state.preferences import Preferences
+
+            preferences = Preferences(app.preferences_path)
+            if preferences.problem:
+                app.call_after_refresh(app.say, preferences.problem, "warn")
+            return preferences
+        case "columns":
+            from console.tui.columns import TableColumns
+
+            return TableColumns(app)
     raise KeyError(name)

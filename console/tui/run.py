@@ -18,6 +18,7 @@ from backend.contract.errors import TrinityError, UsageError
 from console.render.theme_shelf import ThemeShelf, first_theme
 from console.state.keymap import Keymap
 from console.state.places import history_file, keymap_file
+from console.state.preferences import preferences_file
 from console.state.source import FleetSource
 from console.tui.first_light import first_frame
 from console.tui.hygiene import Terminal
@@ -74,6 +75,7 @@ def run_console(
                 replay=replay,
                 low_bandwidth=low_bandwidth,
                 keymap=keymap,
+                preferences=preferences_file(),
             )
             app.terminal = terminal
             app.history_path = history_file()

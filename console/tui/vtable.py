@@ -75,6 +75,7 @@ class VTable(Panel, Generic[T]):
 
     def on_mount(self) -> None:
         self.model.clock = self.trinity.clock.now
+        self.trinity.part("columns").restore(self)
 
     @property
     def heading(self) -> str:  # type: ignore[override] # a table's heading is given, not a class's constant
@@ -204,6 +205,12 @@ class VTable(Panel, Generic[T]):
     def action_sideways(self, step: int) -> None:
         """Other columns, where not all fit; the first stays."""
         self.left = max(0, self.left + step)
+        self.sync()
+
+    def show_columns(self, columns: Sequence[Column[T]]) -> None:
+        """These columns, in this order, from the left."""
+        self.model.set_columns(columns)
+        self.left = 0
         self.sync()
 
     def sort_by(self, name: str, *, descending: bool = False) -> str:

@@ -9,12 +9,16 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pyte
 
+NO_PREFERENCES = Path(tempfile.gettempdir()) / f"trinity-no-preferences-{os.getpid()}"
+"""Is not there: what the user of this machine has set is no matter of tests."""
 KITTY = (b"\x1b[>9u", b"\x1b[>25u", b"\x1b[>1u", b"\x1b[<u")
 
 
@@ -30,7 +34,8 @@ class Console:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
         self.modes_before = termios.tcgetattr(slave)
         self.slave = slave
-        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
+        own = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "XDG_CONFIG_HOME": str(NO_PREFERENCES)}
+        environment = {**os.environ, **own, **(env or {})}
         environment.pop("NO_COLOR", None) if not (env or {}).get("NO_COLOR") else None
         self.started = time.monotonic()
         self.process = subprocess.Popen(

@@ -70,7 +70,7 @@ class OverviewView(View):
 
     def update(self) -> None:
         self.model.set_items(self.trinity.state.replicas)
-        if len(self.model) != self._rows_laid_out:
+        if self.model.total != self._rows_laid_out:
             self._arrange()
         table = self.table()
         if table is not None:
@@ -83,8 +83,8 @@ class OverviewView(View):
     def _arrange(self) -> None:
         """Place the panels; those without a place are hidden."""
         width, height = self.size
-        self._rows_laid_out = len(self.model)
-        places = overview(width, height, len(self.model), self.pane)
+        self._rows_laid_out = self.model.total
+        places = overview(width, height, self.model.total, self.pane)
         for name, panel in self._panels.items():
             place = places.get(name)
             panel.display = place is not None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,9 @@ from backend.contract.control import ReplicaView
 from console.render.columns import REPLICAS
 from console.state.simulator import SimulatorSource
 from console.tui.app import TrinityApp
+from console.tui.columns import ColumnsDialog
+from console.tui.filter_bar import FilterBar
+from console.tui.strip import Strip
 from console.tui.vtable import LEFT_MORE, RIGHT_MORE, VTable
 from tests.unit.console import sample
 
@@ -40,15 +44,22 @@ class Fleet:
     def header(self) -> str:
         return self.lines[1]
 
+    async def until(self, met: Callable[[], Any], what: str) -> None:
+        for _ in range(400):
+            if met():
+                return
+            await self.pilot.pause(0.01)
+        raise AssertionError(f"never: {what}")
+
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
 
 
 @asynccontextmanager
-async def fleet(size: tuple[int, int] = (60, 30), count: int = 6) -> AsyncIterator[Fleet]:
+async def fleet(size: tuple[int, int] = (60, 30), count: int = 6, **parts: Any) -> AsyncIterator[Fleet]:
     source = SimulatorSource(replicas=1, warm_s=0)
     source.reachable = False
-    app = TrinityApp(source, user="ada", bell=False, clock=sample.FixedClock(1000.0))
+    app = TrinityApp(source, user="ada", bell=False, clock=sample.FixedClock(1000.0), **parts)
     async with app.run_test(size=size) as pilot:
         await app.action_view("fleet")
         await pilot.pause()
@@ -160,3 +171,56 @@ async def test_ages_step_on_rows_that_did_not_change() -> None:
         assert " 50s " in screen.lines[2]
         clock.at += 30
         assert " 1m " in screen.lines[2]
+
+
+async def test_columns_are_chosen_in_a_dialog_shown_at_once_and_kept_for_the_next_console(tmp_path: Path) -> None:
+    path = tmp_path / "console.json"
+    async with fleet((120, 30), preferences=path) as screen:
+        await screen.press("C")
+        await screen.until(lambda: isinstance(screen.app.screen, ColumnsDialog), "asks")
+        await screen.press("down", "down", "space", "up", "J", "plus")
+        assert "RST" not in screen.header
+        assert screen.header.split()[:2] == ["REPLICA", "PHASE"]
+        await screen.press("end", "up", "up", "K", "minus", "enter")
+        await screen.until(path.exists, "kept")
+        header = screen.header
+        await screen.press("C")
+        await screen.until(lambda: isinstance(screen.app.screen, ColumnsDialog), "asks again")
+        await screen.press("space", "down", "space", "escape")
+        await screen.until(lambda: not isinstance(screen.app.screen, ColumnsDialog), "left")
+        assert screen.header == header, "esc leaves the columns as they were"
+    async with fleet((120, 30), preferences=path) as screen:
+        assert screen.header == header
+        await screen.press("C")
+        await screen.until(lambda: isinstance(screen.app.screen, ColumnsDialog), "asks")
+        await screen.press("0", "enter")
+        await screen.until(lambda: "fleet-replicas" not in path.read_text(), "the default is not kept")
+        assert "RST" in screen.header
+
+
+async def test_a_broken_file_of_preferences_is_told_in_the_strip(tmp_path: Path) -> None:
+    path = tmp_path / "console.json"
+    path.write_text("{")
+    async with fleet(preferences=path) as screen:
+        strip = screen.app.query_one(Strip)
+        await screen.until(lambda: "is not what the console writes" in str(strip.message), "told")
+
+
+async def test_a_view_without_a_table_has_no_columns_to_choose() -> None:
+    async with fleet() as screen:
+        await screen.press("question_mark", "C")
+        strip = screen.app.query_one(Strip)
+        await screen.until(lambda: "no table here" in str(strip.message), "told")
+
+
+async def test_tab_completes_columns_and_their_words_while_the_filter_is_typed() -> None:
+    async with fleet((120, 30)) as screen:
+        await screen.press("slash", "p", "h", "tab")
+        bar = screen.app.query_one(FilterBar)
+        assert bar.value == "phase:"
+        await screen.press("F", "a", "tab", "tab")
+        assert bar.value == "phase:Failed"
+        assert screen.table.model.filter == "phase:Failed"
+        assert "no row matches" in screen.lines[2]
+        await screen.press("escape")
+        assert "/" not in screen.lines[0]
