@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 import os
 import platform
-import re
 import sys
 import tarfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -17,26 +16,13 @@ import msgspec
 
 from backend.commands.output import narrate, print_json
 from backend.commands.place import Place, common
+from backend.commands.redaction import known_secrets, redact
 from backend.config.settings import NAMES
 from backend.contract.errors import TrinityError, UsageError
 from backend.daemon_start import daemon_answers
 from backend.version import VERSION
 
 _TAIL_BYTES = 256 * 1024
-_SECRET = re.compile(
-    r"(?i)(authorization|bearer|password|passwd|api[_-]?key|secret|token)(\W{1,4})(?:(?:bearer|basic)\s+)?([^\s\"',;&]{3,})"
-)
-
-
-_LOGIN = re.compile(r"(://[^/\s:@]*:(?=[^\s@/]+@)|stats auth [^\s:]+:)([^\s@/]+)")
-
-
-def redact(text: str, known: Iterable[str] = ()) -> str:
-    """The text without `known` secrets, and with what follows a secret's name or a login's name replaced."""
-    for secret in known:
-        text = text.replace(secret, "[redacted]")
-    text = _SECRET.sub(lambda m: f"{m.group(1)}{m.group(2)}[redacted]", text)
-    return _LOGIN.sub(lambda m: f"{m.group(1)}[redacted]", text)
 
 
 @click.command()
@@ -49,7 +35,7 @@ def support_bundle(place: Place, out: Path | None) -> None:
     try:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
-            secrets = _known_secrets(place)
+            secrets = known_secrets(place.paths)
             for name, text in _parts(place):
                 raw = redact(text, secrets).encode()
                 info = tarfile.TarInfo(f"trinity-support/{name}")
@@ -63,15 +49,6 @@ def support_bundle(place: Place, out: Path | None) -> None:
     else:
         click.echo(str(target))
         narrate("Redacted; look through it before you share it.")
-
-
-def _known_secrets(place: Place) -> list[str]:
-    """Secrets whose values we know, wherever they may stand."""
-    values = [os.environ.get("TRINITY_API_KEY", "")]
-    password = place.paths.edge_dir / "stats.password"
-    if password.is_file():
-        values.append(password.read_text(errors="replace").strip())
-    return [value for value in values if len(value) >= 4]
 
 
 def _parts(place: Place) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from backend.commands import output
-from backend.commands.bundle import redact
+from backend.commands.redaction import redact
 from backend.commands.watching import since_ts
 from backend.contract.errors import UsageError
 
