@@ -41,6 +41,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "drill": ("backend.commands.drill", "drill", "Failover drills."),
     "query": ("backend.commands.query", "query", "SQL over the ledger."),
     "doctor": ("backend.commands.doctor", "doctor", "Check this machine and fleet, and how to mend each."),
+    "record": ("backend.commands.record", "record", "The recorded past as one file to share."),
+    "replay": ("console.commands.replay", "replay", "The console on a recording."),
     "support-bundle": ("backend.commands.bundle", "support_bundle", "Everything a bug report needs, redacted."),
     "keys": ("console.commands.keys", "keys", "Keys: list them, check a keymap file."),
     "themes": ("console.commands.themes", "themes", "Themes: list, print one, check a file."),

@@ -6,6 +6,7 @@ it is told to, and never over another unless told.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -154,7 +155,8 @@ def _export(
         for table in ("events", "actions", "requests", "samples"):
             rows = rows_between(paths.ledger_dir, table, since_ts, until_ts)
             _count(table, archive.rows(table, map(clean, rows)), progress)
-        lines = LogReader(paths.logs_dir).tail(limit=LOG_LINES, since_ts=since_ts, until_ts=until_ts)
+        until = math.nextafter(until_ts, math.inf)
+        lines = LogReader(paths.logs_dir).tail(limit=LOG_LINES, since_ts=since_ts, until_ts=until)
         _count("logs", archive.rows("logs", map(clean, lines.rows)), progress)
         archive.manifest(
             Manifest(

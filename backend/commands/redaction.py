@@ -74,6 +74,6 @@ class Redactor:
             return REDACTED if value and _NAMED.fullmatch(name) else redact(value, self._known)
         if isinstance(value, dict):
             return {key: self._clean(key, part) for key, part in value.items()}
-        if isinstance(value, list):
+        if isinstance(value, list | tuple):
             return [self._clean(name, part) for part in value]
         return value

@@ -27,9 +27,11 @@ from backend.contract.control import (
     VersionInfo,
 )
 from backend.contract.errors import Refused, UsageError
+from backend.contract.log_chunks import LogChunk
 from backend.contract.recording import Moment, RecordExtent, actions_as_of
 from backend.contract.rows import TABLES, ActionRow, LogRow, Scalar
 from backend.recording.archive import Archive
+from console.state.past import stored_line
 from console.state.source import LedgerRow
 
 EVENTS: Final = 500
@@ -106,6 +108,15 @@ class ReplaySource:
         """Nothing is written any more."""
         await asyncio.Event().wait()
         yield []
+
+    async def log_chunks(self, replicas: list[str] | None, *, lines: int = 2000) -> AsyncIterator[list[LogChunk]]:
+        """The newest lines of each replica, then nothing."""
+        texts: dict[str, list[bytes]] = {}
+        for row in (await self._table("logs")).rows:
+            if replicas is None or row.replica in replicas:
+                texts.setdefault(row.replica, []).append(stored_line(row))
+        yield [LogChunk(replica=name, data=b"".join(found[-lines:])) for name, found in texts.items()]
+        await asyncio.Event().wait()
 
     async def extent(self) -> RecordExtent:
         return await asyncio.to_thread(self._recording.extent)
@@ -193,9 +204,7 @@ class _Rows:
         low = bisect_left(self._times, since_ts)
         return low, max(low, len(self.rows) if until_ts is None else bisect_left(self._times, until_ts))
 
-    def select(
-        self, since_ts: float, until_ts: float | None, limit: int, where: dict[str, Scalar] | None
-    ) -> list[Any]:
+    def select(self, since_ts: float, until_ts: float | None, limit: int, where: dict[str, Scalar] | None) -> list[Any]:
         low, high = self.span(since_ts, until_ts)
         found = [
             row
