@@ -43,6 +43,12 @@ class LogFile(msgspec.Struct):
         os.close(self.fd)
 
 
+def first_us(file: LogFile) -> int | None:
+    """The stamp of a file's first line in microseconds; None while it has none."""
+    stamp = stamp_of(file.read(0, 40))
+    return None if stamp is None else round(stamp * 1_000_000)
+
+
 def replicas_in(logs_dir: Path) -> list[str]:
     """Names of replicas that have a log directory, sorted."""
     try:
@@ -203,3 +209,27 @@ def _walk_back(text: bytes, count: int, *, whole: bool) -> tuple[int, int] | Non
             if not is_part(text[previous : previous + 48]):
                 return begin, lines
     return 0, 0
+
+
+def end_of_lines(file: LogFile) -> int:
+    """Where the last whole line ends; a line being written is left for later."""
+    at = file.size
+    while at > 0:
+        start = max(0, at - 4096)
+        newline = file.read(start, at).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        at = start
+    return 0
+
+
+def split_lines(data: bytes) -> list[bytes]:
+    lines = data.split(b"\n")
+    if lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def is_plain_name(replica: str) -> bool:
+    """Whether a name stays inside the log directory (names come from a user or the wire)."""
+    return bool(replica) and "/" not in replica and "\0" not in replica and replica not in {".", ".."}

@@ -8,13 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-import threading
-from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Final
-
-import msgspec
 
 from backend.contract.control import LogWindow
 from backend.contract.errors import UsageError
@@ -22,16 +17,15 @@ from backend.contract.log_lines import Joiner, Piece, join_pieces, stamp_of, to_
 from backend.contract.rows import LogRow
 from backend.ledger.log_files import (
     LogFile,
-    current_inode,
+    end_of_lines,
+    is_plain_name,
     offset_at,
-    open_files,
     opened,
     replicas_in,
+    split_lines,
     start_of_last_lines,
 )
-
-_POLL_BYTES: Final = 2 * 1024 * 1024
-"""Read at most this much of a replica at a look, so that a flood in one delays the others little."""
+from backend.ledger.log_follow import ByteFollower
 
 
 class LogReader:
@@ -136,7 +130,7 @@ class LogReader:
     def _chosen(self, replicas: Sequence[str] | None) -> Sequence[str]:
         if replicas is None:
             return self.replicas()
-        return [replica for replica in replicas if _is_plain_name(replica)]
+        return [replica for replica in replicas if is_plain_name(replica)]
 
     def _last_pieces(
         self, replica: str, limit: int, since_ts: float | None, until_ts: float | None, whole_instants: bool
@@ -149,7 +143,7 @@ class LogReader:
                 starts = _starts_of_last(spans, wanted, whole_instants)
                 taken = b"".join(file.read(start, high) for (file, _, high), start in zip(spans, starts, strict=True))
                 left_out = sum(_newlines(file, low, start) for (file, low, _), start in zip(spans, starts, strict=True))
-                pieces = list(join_pieces(_split(taken)))
+                pieces = list(join_pieces(split_lines(taken)))
                 if len(pieces) >= limit or left_out == 0:
                     return pieces, left_out
                 wanted *= 4  # many parts make few messages
@@ -160,139 +154,41 @@ class LogReader:
         with opened(self._logs_dir / replica) as files:
             for file in reversed(files):
                 low, high = _span(file, since_ts, until_ts)
-                pieces = [piece for piece in join_pieces(_split(file.read(low, high))) if wanted.search(piece.message)]
+                pieces = [
+                    piece for piece in join_pieces(split_lines(file.read(low, high))) if wanted.search(piece.message)
+                ]
                 yield from reversed(pieces)
 
 
-class _Source(msgspec.Struct):
-    """One replica being followed: its open files oldest first, and where reading stands in the first."""
-
-    files: deque[LogFile]
-    joiner: Joiner
-    offset: int = 0
-    rest: bytes = b""
-    last_inode: int | None = None
-
-
 class Follower:
-    """Reads what was added since the last look. A rotated file is read to its end before the next one.
-
-    `poll` blocks (short reads): call it in a thread. `close` never blocks and may come while a poll is running
-    (its reader was cancelled): then that poll closes the files at its end.
-    """
+    """Reads the lines that were added since the last look, as rows. See ByteFollower."""
 
     def __init__(
         self, logs_dir: Path, replicas: Sequence[str] | None, *, tail: int = 0, since_ts: float | None = None
     ) -> None:
-        self._logs_dir, self._replicas = logs_dir, replicas
-        self._tail, self._since_ts = tail, since_ts
-        self._sources: dict[str, _Source] = {}
-        self._first_look = True
-        self._busy = threading.Lock()
-        self._closed = False
+        self._bytes = ByteFollower(logs_dir, replicas, tail=tail, since_ts=since_ts)
+        self._joiners: dict[str, Joiner] = {}
 
     def poll(self) -> list[LogRow]:
         """New lines of all replicas, merged by time; none once closed."""
-        with self._busy:
-            rows = [] if self._closed else self._look()
-        if self._closed:
-            self.close()
-        return rows
-
-    def _look(self) -> list[LogRow]:
-        names = replicas_in(self._logs_dir) if self._replicas is None else self._replicas
         found: list[tuple[str, Piece]] = []
-        for name in names:
-            if not _is_plain_name(name):
-                continue
-            source = self._sources.get(name)
-            if source is None:
-                source = self._sources[name] = _Source(deque(), Joiner())
-                if self._first_look:
-                    self._begin(name, source)
-            self._discover(name, source)
-            found.extend((name, piece) for piece in _read_source(source))
-        self._first_look = False
+        for piece in self._bytes.poll():
+            joiner = self._joiners.setdefault(piece.replica, Joiner())
+            found += [
+                (piece.replica, whole) for line in split_lines(piece.data) if (whole := joiner.feed(line)) is not None
+            ]
         found.sort(key=lambda entry: entry[1].ts)
         return [to_row(name, piece) for name, piece in found]
 
     def close(self) -> None:
         """Let the files go. Idempotent."""
-        self._closed = True
-        if not self._busy.acquire(blocking=False):
-            return
-        try:
-            for source in self._sources.values():
-                for file in source.files:
-                    file.close()
-                source.files.clear()
-        finally:
-            self._busy.release()
-
-    def _begin(self, name: str, source: _Source) -> None:
-        """Stand at the first line wanted: since an instant, the last few, or the end."""
-        files = open_files(self._logs_dir / name)
-        if not files:
-            return
-        source.last_inode = files[-1].inode
-        starts: list[tuple[LogFile, int]] = []
-        missing = self._tail
-        for file in reversed(files):
-            high = _end_of_lines(file)
-            if self._since_ts is not None:
-                starts.append((file, offset_at(file, self._since_ts)))
-                continue
-            if missing <= 0 and starts:
-                starts.append((file, file.size))
-                continue
-            start, lines = start_of_last_lines(file, 0, high, missing)
-            missing -= min(lines, missing)
-            starts.append((file, start))
-        starts.reverse()
-        source.files.extend(file for file, _ in starts)
-        while len(source.files) > 1 and starts[0][1] >= starts[0][0].size:
-            source.files.popleft().close()
-            starts.pop(0)
-        source.offset = starts[0][1]
-
-    def _discover(self, name: str, source: _Source) -> None:
-        """Open what was begun since the last look."""
-        directory = self._logs_dir / name
-        inode = current_inode(directory)
-        if inode is None or inode == source.last_inode:
-            return
-        newer = open_files(directory, after_inode=source.last_inode)
-        if newer:
-            source.last_inode = newer[-1].inode
-            source.files.extend(newer)
-
-
-def _read_source(source: _Source) -> list[Piece]:
-    pieces: list[Piece] = []
-    budget = _POLL_BYTES
-    while source.files and budget > 0:
-        file = source.files[0]
-        data = file.read(source.offset, source.offset + budget)
-        source.offset += len(data)
-        budget -= len(data)
-        *lines, source.rest = (source.rest + data).split(b"\n")
-        pieces.extend(piece for line in lines if (piece := source.joiner.feed(line)) is not None)
-        if budget <= 0 or len(source.files) == 1:
-            break
-        # Its successor exists, so nothing is added to it any more: what was read is all of it.
-        if source.rest:
-            piece = source.joiner.feed(source.rest)
-            if piece is not None:
-                pieces.append(piece)
-        source.files.popleft().close()
-        source.offset, source.rest = 0, b""
-    return pieces
+        self._bytes.close()
 
 
 def _span(file: LogFile, since_ts: float | None, until_ts: float | None) -> tuple[int, int]:
     """Byte range of a file's whole lines in a span of time."""
     low = 0 if since_ts is None else offset_at(file, since_ts)
-    high = _end_of_lines(file) if until_ts is None else min(offset_at(file, until_ts), _end_of_lines(file))
+    high = end_of_lines(file) if until_ts is None else min(offset_at(file, until_ts), end_of_lines(file))
     return low, max(low, high)
 
 
@@ -313,18 +209,6 @@ def _starts_of_last(spans: Sequence[tuple[LogFile, int, int]], count: int, whole
     return [max(low, min(start, offset_at(file, oldest))) for (file, low, _), start in zip(spans, starts, strict=True)]
 
 
-def _end_of_lines(file: LogFile) -> int:
-    """Where the last whole line ends; a line being written is left for later."""
-    at = file.size
-    while at > 0:
-        start = max(0, at - 4096)
-        newline = file.read(start, at).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        at = start
-    return 0
-
-
 def _newlines(file: LogFile, low: int, high: int) -> int:
     total = 0
     while low < high:
@@ -334,15 +218,3 @@ def _newlines(file: LogFile, low: int, high: int) -> int:
         total += block.count(b"\n")
         low += len(block)
     return total
-
-
-def _split(data: bytes) -> list[bytes]:
-    lines = data.split(b"\n")
-    if lines and not lines[-1]:
-        lines.pop()
-    return lines
-
-
-def _is_plain_name(replica: str) -> bool:
-    """Whether a name stays inside the log directory (names come from a user or the wire)."""
-    return bool(replica) and "/" not in replica and "\0" not in replica and replica not in {".", ".."}

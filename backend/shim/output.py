@@ -14,6 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from backend.contract.log_notes import ROTATED
+from backend.shim.notes import write_note
+
 MAX_LINE_BYTES: Final = 16 * 1024
 TAIL_LINES: Final = 20
 TAIL_LINE_CHARS: Final = 400
@@ -89,6 +92,8 @@ class LogWriter:
         self._fd: int | None = None
         self._size = 0
         self._first_ns: int | None = None
+        self._lines = 0
+        """Lines in the file being written."""
         self._why = ""
         self.dropped = 0
         """Lines lost since the last successful write."""
@@ -151,6 +156,7 @@ class LogWriter:
                 os.ftruncate(self._fd, self._size)  # no torn line stays behind
             raise
         self._size += written
+        self._lines += block.count(b"\n")
 
     def _open(self) -> None:
         self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -158,18 +164,28 @@ class LogWriter:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._size = os.fstat(self._fd).st_size
         self._first_ns = stamp_ns(os.pread(self._fd, 27, 0)) if self._size else None
+        self._lines = _lines_in(self._fd, self._size)
 
     def _rotate(self) -> None:
         name = self._first_ns if self._first_ns is not None else self._now_ns()
         while (self._dir / f"{name}.log").exists():
             name += 1
         (self._dir / "current.log").rename(self._dir / f"{name}.log")
+        write_note(self._dir / ROTATED, name, self._lines)
         self.close()
         old = sorted((path for path in self._dir.glob("*.log") if path.stem.isdigit()), key=lambda path: int(path.stem))
         for path in old[: max(0, len(old) - self._backups)]:
             path.unlink(missing_ok=True)
         self._open()
         self._first_ns = None
+
+
+def _lines_in(fd: int, size: int) -> int:
+    total = at = 0
+    while at < size and (block := os.pread(fd, 1024 * 1024, at)):
+        total += block.count(b"\n")
+        at += len(block)
+    return total
 
 
 class Pump:

@@ -18,6 +18,7 @@ import msgspec
 from backend.contract.clock import Clock
 from backend.contract.faults import FaultReport
 from backend.contract.fleet import ExitRecord
+from backend.contract.log_notes import STARTS
 from backend.contract.shim import ShimSpec
 from backend.shim import spawn
 from backend.shim.child import Child
@@ -27,6 +28,7 @@ from backend.shim.faults.catalogue import fault_for
 from backend.shim.faults.full_disk import FileBound
 from backend.shim.faults.held import Surroundings
 from backend.shim.memory import CHECK_PERIOD_S, MemoryCgroup, descendants
+from backend.shim.notes import write_note
 from backend.shim.output import LogWriter
 from backend.shim.protocol import Message, Request
 from backend.shim.record import ShimRecord, start_ticks, write_atomic
@@ -158,6 +160,7 @@ class Supervisor:
         with contextlib.suppress(OSError):  # a full disk must not stop the program; file names carry the number too
             self._log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomic(self._counter, str(self._start_number).encode())
+        write_note(self._log_dir / STARTS, self._start_number, time.time_ns())  # the clock that stamps its lines
         limit = self._spec.memory_limit_bytes
         cgroup = MemoryCgroup.create(self._spec.name, limit) if limit is not None else None
         files = spawn.open_files(self._spec.files, self._start_number)
