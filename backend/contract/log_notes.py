@@ -1,4 +1,4 @@
-"""Two short lists beside a replica's log files: when each start of its program was, how many lines each rotated file had.
+"""Two short lists beside a replica's log files: when its program was started, and how many lines a rotated file had.
 
 So a reader knows which life a line belongs to, and how many lines it lost with a file that was deleted unread. A note
 is a line of two whole numbers. Owns names and shape; never touches files.

@@ -7,6 +7,7 @@
 | GET /v1/past, /v1/past/{ts}?window_s= | how far the recording reaches; the fleet as it was |
 | GET /v1/rows/{table}?since_ts=&until_ts=&limit=&where= | newest rows of a ledger table |
 | GET /v1/logs?replicas=&since_ts=&until_ts=&limit=, /v1/logs/follow | lines of the replicas |
+| GET /v1/logs/chunks?replicas=&lines= | their stored bytes, for ever: msgpack lists of LogChunk after a 4-byte length |
 | GET /v1/replicas/{name} | everything known of one replica |
 | GET /v1/drills?plans=, /v1/drills/{name} | drills one can run; one with what it would do now |
 | GET /v1/drill-runs?limit= | finished runs, newest first |
@@ -72,6 +73,10 @@ class ControlSurface(Protocol):
         self, replicas: list[str] | None, since_ts: float, until_ts: float | None, limit: int
     ) -> LogWindow: ...
     def follow_logs(self, replicas: list[str] | None, since_ts: float) -> AsyncIterator[Sequence[LogRow]]: ...
+    def log_chunks(self, replicas: list[str] | None, lines: int) -> AsyncIterator[bytes]:
+        """Lists of LogChunk as msgpack: they are encoded off the loop."""
+        ...
+
     def raw(self, replica: str) -> dict[str, Any]: ...
     async def drills(self, *, plans: bool) -> Sequence[DrillInfo]: ...
     async def drill(self, name: str) -> DrillInfo: ...
@@ -215,6 +220,11 @@ class _Handlers:
         batches = self._surface.follow_logs(_replicas(request), _number(request, "since_ts", 0.0))
         return StreamingResponse(_ndjson(batches), media_type="application/x-ndjson")
 
+    async def chunks(self, request: Request) -> Response:
+        lines = int(min(_MAX_ROWS, max(0.0, _number(request, "lines", 2000))))
+        batches = self._surface.log_chunks(_replicas(request), lines)
+        return StreamingResponse(_with_length(batches), media_type="application/x-msgpack")
+
     async def replica(self, request: Request) -> Response:
         return _json(self._surface.raw(request.path_params["name"]))
 
@@ -274,6 +284,7 @@ def control_app(surface: ControlSurface) -> Starlette:
         "/v1/rows/{table}": on.rows,
         "/v1/logs": on.logs,
         "/v1/logs/follow": on.follow,
+        "/v1/logs/chunks": on.chunks,
         "/v1/replicas/{name}": on.replica,
         "/v1/drills": on.drills,
         "/v1/drills/{name}": on.drill,
@@ -299,3 +310,9 @@ async def _ndjson(items: AsyncIterator[Any]) -> AsyncIterator[bytes]:
     """One JSON document a line. An empty batch is a line too: it tells the client that we live."""
     async for item in items:
         yield msgspec.json.encode(item) + b"\n"
+
+
+async def _with_length(items: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for item in items:
+        yield len(item).to_bytes(4, "big")
+        yield item

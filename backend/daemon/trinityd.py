@@ -34,6 +34,7 @@ from backend.contract.words import ActionOutcome, Vantage, Verb
 from backend.daemon.api import control_app
 from backend.daemon.parts import Parts
 from backend.drills.compare import Comparison
+from backend.ledger.log_chunks import BUSY_BYTES, ChunkFollower
 from backend.ledger.logs import Follower, LogReader
 from backend.reconcile.diff import diff
 from backend.telemetry.exporter import Exposition
@@ -182,6 +183,22 @@ class Trinityd:
                     last = clock.mono()
                     yield batch
                 await asyncio.sleep(_FOLLOW_POLL_S)
+        finally:
+            follower.close()
+
+    async def log_chunks(self, replicas: list[str] | None, lines: int) -> AsyncIterator[bytes]:
+        """Batches of stored bytes; an empty one now and then says that we live. A reader that is slow is waited for:
+        what shims delete meanwhile is counted as lost."""
+        follower = ChunkFollower(self.parts.paths.logs_dir, replicas, lines=lines)
+        clock, last = self.parts.clock, self.parts.clock.mono()
+        try:
+            while not self.stopped.is_set():
+                batch, size = await asyncio.to_thread(follower.poll_encoded)
+                if size or clock.mono() - last > _FOLLOW_BEAT_S:
+                    last = clock.mono()
+                    yield batch
+                if size < BUSY_BYTES:
+                    await asyncio.sleep(_FOLLOW_POLL_S)
         finally:
             follower.close()
 

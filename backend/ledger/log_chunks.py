@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from backend.contract.log_chunks import LogChunk
 from backend.contract.log_lines import stamp_of
 from backend.contract.log_notes import STARTS, read_notes
@@ -18,6 +20,8 @@ from backend.ledger.log_follow import ByteFollower
 
 _LOST: Final = re.compile(rb"^\S+Z stderr F trinity-shim: (\d+) lines were lost here", re.MULTILINE)
 _STAMP_BYTES: Final = 48
+BUSY_BYTES: Final = 4 * 1024 * 1024
+"""Who gets this much at a look comes again at once."""
 
 Starts = list[tuple[int, int]]
 """(microseconds, start number), oldest first."""
@@ -44,6 +48,11 @@ class ChunkFollower:
                 chunks.append(LogChunk(replica=piece.replica, incarnation=life, data=data, lost=lost))
                 lost = 0
         return chunks
+
+    def poll_encoded(self) -> tuple[bytes, int]:
+        """The same as msgpack, and how many bytes of lines (and lines lost) there are."""
+        chunks = self.poll()
+        return msgspec.msgpack.encode(chunks), sum(len(chunk.data) + chunk.lost for chunk in chunks)
 
     def close(self) -> None:
         """Let the files go. Idempotent; never blocks."""

@@ -30,6 +30,8 @@ REPLICA_BYTES: Final = 2 * 1024 * 1024
 """Read at most this much of a replica at a look, so that a flood in one delays the others little."""
 LOOK_BYTES: Final = 16 * 1024 * 1024
 """And this much of all; the next look begins with the next replica."""
+LEAST_BYTES: Final = 64 * 1024
+"""Less than this is not read: a line of a shim's always fits."""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -46,8 +48,6 @@ class _Source(msgspec.Struct):
     files: deque[LogFile]
     offset: int = 0
     last_inode: int | None = None
-    last_first_us: int | None = None
-    """The first stamp of the newest file opened: names it in the shim's notes."""
     lost: int = 0
 
 
@@ -117,7 +117,7 @@ class ByteFollower:
         files = open_files(self._logs_dir / name)
         if not files:
             return
-        source.last_inode, source.last_first_us = files[-1].inode, first_us(files[-1])
+        source.last_inode = files[-1].inode
         starts: list[tuple[LogFile, int]] = []
         missing = self._tail
         for file in reversed(files):
@@ -146,37 +146,40 @@ class ByteFollower:
             return
         newer = open_files(directory, after_inode=source.last_inode)
         if newer:
-            source.lost += _deleted_between(directory, source.last_first_us, first_us(newer[0]))
-            source.last_inode, source.last_first_us = newer[-1].inode, first_us(newer[-1])
+            if source.files:
+                source.lost += _deleted_between(directory, source.files[-1], newer[0])
+            source.last_inode = newer[-1].inode
             source.files.extend(newer)
 
 
-def _deleted_between(directory: Path, last_us: int | None, first: int | None) -> int:
-    """Lines of the files that were begun after one of ours and before the next one that we could open."""
-    if last_us is None or first is None:
+def _deleted_between(directory: Path, last: LogFile, first: LogFile) -> int:
+    """Lines of the files that were begun after the newest we had and before the oldest that we could open now."""
+    last_us, end_us = first_us(last), first_us(first)
+    if last_us is None:
         return 0
     try:
         notes = read_notes((directory / ROTATED).read_bytes())
     except OSError:
         return 0
-    return sum(lines for name, lines in notes if last_us < name // 1000 < first)
+    return sum(lines for name, lines in notes if last_us < name // 1000 and (end_us is None or name // 1000 < end_us))
 
 
 def _read_source(source: _Source, budget: int) -> bytes:
     """Whole lines from where reading stands, at most some `budget` bytes."""
     pieces: list[bytes] = []
-    while source.files and budget > 0:
+    while source.files and budget >= LEAST_BYTES:
         file = source.files[0]
-        data = file.read(source.offset, source.offset + budget)
+        wanted = budget
+        data = file.read(source.offset, source.offset + wanted)
         budget -= len(data)
-        if len(source.files) > 1 and budget > 0:
+        if len(source.files) > 1 and len(data) < wanted:
             # Its successor exists, so nothing is added to it any more: what was read is all of it.
             pieces.append(data if not data or data.endswith(b"\n") else data + b"\n")
             source.files.popleft().close()
             source.offset = 0
             continue
         whole = data.rfind(b"\n") + 1
-        if whole == 0 and budget <= 0:
+        if whole == 0 and len(data) == wanted:
             whole = len(data)  # longer than a look reads: no line of a shim's
         pieces.append(data[:whole])
         source.offset += whole

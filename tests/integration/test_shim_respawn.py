@@ -14,6 +14,7 @@ import pytest
 
 from backend.contract.errors import TrinityError
 from backend.contract.fleet import ExitRecord
+from backend.contract.log_notes import STARTS, read_notes
 from backend.contract.shim import InheritedFile, ListenSocket
 from backend.shim.client import ShimClient
 from backend.shim.record import ShimRecord
@@ -121,6 +122,8 @@ async def test_each_start_gets_a_new_file_and_the_number_outlives_the_shim(base:
             last_pid = client.record.pid
         numbers = sorted(int(path.stem) for path in (base / "access").iterdir())
         assert numbers == expected
+        starts = read_notes((base / "logs" / "r-1" / STARTS).read_bytes())
+        assert [number for number, _ in starts] == expected, "readers of its log can tell its lives apart"
         last = base / "access" / f"{expected[-1]:08d}.log"
         assert last.read_text() == f"start {last_pid}\n"
 

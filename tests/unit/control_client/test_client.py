@@ -14,6 +14,7 @@ import pytest
 
 from backend.contract.control import ErrorInfo, Frame, VersionInfo
 from backend.contract.errors import InternalError, Refused, TrinityError, Unreachable, UsageError
+from backend.contract.log_chunks import LogChunk
 from backend.contract.recording import Moment, RecordExtent
 from backend.control_client import ControlClient
 from tests.unit.console.sample import event, snapshot
@@ -160,6 +161,25 @@ async def test_a_stream_that_breaks_is_unreachable_after_what_came(path: Path) -
         with pytest.raises(Unreachable):
             await read(client, seen)
     assert seen == [1]
+
+
+async def test_log_chunks_survive_any_cut_of_the_bytes_and_end_with_the_daemon(path: Path) -> None:
+    sent = [[LogChunk(replica="a", incarnation=n, data=b"\xff\n" * n, lost=n)] for n in range(4)] + [[]]
+    raw = b"".join(len(item).to_bytes(4, "big") + item for item in map(msgspec.msgpack.encode, sent))
+    got: list[list[LogChunk]] = []
+    async with daemon(path, streaming(*(raw[i : i + 7] for i in range(0, len(raw), 7)), b"")) as client:
+        batches = client.log_chunks(["a", "b"], lines=5)
+        for _ in sent:
+            got.append(await anext(batches))  # noqa: PERF401 - the next one raises
+        with pytest.raises(Unreachable, match="ended the stream"):
+            await anext(batches)
+    assert got == sent
+
+
+async def test_a_batch_that_is_none_is_internal(path: Path) -> None:
+    async with daemon(path, streaming(b"\0\0\0\x02\xc0\xc0", b"")) as client:
+        with pytest.raises(InternalError, match="trinity version"):
+            await anext(client.log_chunks(None))
 
 
 async def test_leaving_a_stream_early_leaves_the_client_usable(path: Path) -> None:

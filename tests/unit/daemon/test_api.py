@@ -11,6 +11,7 @@ import pytest
 
 from backend.contract.control import ActionPreview, ActionRequest, ErrorInfo, Frame, LogWindow, VersionInfo
 from backend.contract.errors import InternalError, Refused, TrinityError, Unreachable, UsageError
+from backend.contract.log_chunks import LogChunk
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import LogRow, RequestRow
 from backend.contract.words import Risk, Verb
@@ -69,6 +70,11 @@ class Surface:
     async def follow_logs(self, replicas: list[str] | None, since_ts: float) -> AsyncIterator[list[LogRow]]:
         self.asked.append(("follow", replicas, since_ts))
         yield []
+
+    async def log_chunks(self, replicas: list[str] | None, lines: int) -> AsyncIterator[bytes]:
+        self.asked.append(("chunks", replicas, lines))
+        yield msgspec.msgpack.encode([LogChunk(replica="a", data=b"x\n")])
+        yield msgspec.msgpack.encode([])
 
     def raw(self, replica: str) -> dict[str, Any]:
         self._note("raw", replica)
@@ -223,6 +229,18 @@ async def test_streams_are_a_json_document_a_line_and_an_empty_batch_is_a_line()
         ("frames", 1.0, True),
         ("follow", ["a"], 4.0),
     ]
+
+
+async def test_log_chunks_come_as_binary_batches_with_their_length() -> None:
+    surface = Surface()
+    async with client(surface) as http:
+        body = (await http.get("/v1/logs/chunks?replicas=a,b&lines=1e9")).content
+        await http.get("/v1/logs/chunks")
+        assert (await http.get("/v1/logs/chunks?lines=x")).status_code == 400
+    size = int.from_bytes(body[:4], "big")
+    assert msgspec.msgpack.decode(body[4 : 4 + size], type=list[LogChunk]) == [LogChunk(replica="a", data=b"x\n")]
+    assert body[4 + size :] == b"\0\0\0\x01" + msgspec.msgpack.encode([])
+    assert surface.asked == [("chunks", ["a", "b"], 100_000), ("chunks", None, 2000)]
 
 
 async def test_what_is_not_there_is_404_and_a_wrong_method_405() -> None:
