@@ -20,6 +20,8 @@ SPEEDS: Final = (0, 1, 4, 16)
 LEAST_WINDOW_S: Final = 20.0
 
 Kind = Literal["alarm", "action", "drill", "event"]
+KINDS: Final[tuple[Kind, ...]] = ("alarm", "action", "drill", "event")
+"""In order of importance."""
 
 
 class Happening(msgspec.Struct, frozen=True):
@@ -130,6 +132,11 @@ class Scrub:
         if not self.low <= ts <= self.high or columns < 1:
             return None
         return min(columns - 1, int((ts - self.low) / self.span * columns))
+
+    def in_column(self, found: Sequence[Happening], column: int, columns: int) -> Happening | None:
+        """What happened in a cell: the gravest, and of those the last."""
+        there = [one for one in found if self.column_of(one.ts, columns) == column]
+        return min(reversed(there), key=lambda one: KINDS.index(one.kind), default=None)
 
     def ts_at(self, column: int, columns: int) -> float:
         """The instant in the middle of a cell."""

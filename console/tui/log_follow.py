@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.worker import Worker
@@ -34,7 +35,7 @@ class LogFollower:
         self._following = replicas
         self.pane.shown = list(replicas or [])
         self.pane.back = 0
-        self._worker = self.app.run_worker(self._run(replicas), exit_on_error=False, name="logs")
+        self._worker = self.app.run_worker(partial(self._run, replicas), exit_on_error=False, name="logs")
 
     def stop(self) -> None:
         if self._worker is not None:

@@ -76,11 +76,12 @@ class Strip(Canvas):
     def _views(self, width: int) -> Line:
         current = self.trinity.view.home or self.trinity.view_name
         out: list[Span] = [(" ", "text")]
+        roomy = width >= 78 and self.trinity.current_view_keys() is self.trinity.view.keys
         for number, name, label in VIEWS:
             start = line_width(out)
             if name == current:
                 out.append((f"{number} {label}", "accent b"))
-            elif width >= 78:
+            elif roomy:
                 out += [(f"{number} ", "muted"), (label, "muted")]
             else:
                 out.append((number, "muted"))

@@ -20,6 +20,7 @@ from console.state.compare import Comparison, Side, compare
 from console.state.past import PastShown, clock_words
 from console.state.scrub import Happening, Scrub, happenings
 from console.tui.panels import FleetLine
+from console.tui.polling import later
 from console.tui.scrubber import Scrubber
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Travel:
     def open(self, at: float | None = None) -> None:
         """Hold an instant, the newest recorded one by default, and show the bar."""
         if self.held is None:
-            self.app.run_worker(self._open(at), exclusive=True, group="travel-open", exit_on_error=False)
+            self.app.run_worker(later(self._open, at), exclusive=True, group="travel-open", exit_on_error=False)
         else:
             self.go_to(self.held.ts if at is None else at)
             self.focus()
@@ -144,7 +145,7 @@ class Travel:
     def edge(self, side: int) -> None:
         """The first or the newest recorded instant."""
         if self.scrub is not None:
-            self.app.run_worker(self._edge(side), exclusive=True, group="travel-edge", exit_on_error=False)
+            self.app.run_worker(later(self._edge, side), exclusive=True, group="travel-edge", exit_on_error=False)
 
     async def _edge(self, side: int) -> None:
         source = self.app.link.source
@@ -169,9 +170,9 @@ class Travel:
         """Where the mouse points: to what happened there, else to the instant."""
         if self.scrub is None:
             return
-        there = [one for one in self.found if self.scrub.column_of(one.ts, columns) == column]
-        self.scrub.at = there[-1] if there else None
-        self.go_to(there[-1].ts if there else self.scrub.ts_at(column, columns))
+        there = self.scrub.in_column(self.found, column, columns)
+        self.scrub.at = there
+        self.go_to(there.ts if there is not None else self.scrub.ts_at(column, columns))
 
     def zoom(self, factor: float) -> None:
         """Less or more of the time."""
@@ -255,7 +256,7 @@ class Travel:
         """The playhead moves at once; the panels follow as fast as moments come. One is asked for at a time."""
         self._sync()
         if self._asking is None or self._asking.is_finished:
-            self._asking = self.app.run_worker(self._follow(), group="travel", exit_on_error=False)
+            self._asking = self.app.run_worker(self._follow, group="travel", exit_on_error=False)
 
     def _drop(self) -> None:
         if self._asking is not None:
@@ -305,7 +306,9 @@ class Travel:
             return
         low, high = (self.scrub.low, self.scrub.high) if whole else (self.scrub.ts, self.scrub.ts)
         if low < self._known[0] or high > self._known[1]:
-            self.app.run_worker(self._fetch(self.scrub), exclusive=True, group="travel-rows", exit_on_error=False)
+            self.app.run_worker(
+                later(self._fetch, self.scrub), exclusive=True, group="travel-rows", exit_on_error=False
+            )
 
     async def _fetch(self, scrub: Scrub) -> None:
         """The newest rows of the axis; where they do not reach back to the playhead, those before it."""

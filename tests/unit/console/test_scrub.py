@@ -126,6 +126,9 @@ def test_columns_and_instants_belong_together():
     assert one.column_of(one.high, 100) == 99
     assert one.column_of(one.high + 1, 100) is None
     assert one.column_of(one.low, 0) is None
+    assert one.in_column(FOUND, one.column_of(DAY + 200, 100), 100).kind == "alarm"
+    assert one.in_column(FOUND, one.column_of(DAY + 250, 6), 6).kind == "alarm", "the gravest of a wide cell"
+    assert one.in_column(FOUND, 0, 100) is None
     assert column_in(0, 80) == (0, 78)
     assert column_in(5, 80) == (4, 78)
     assert column_in(200, 80) == (77, 78)
