@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from backend.contract.words import Phase
+from backend.recording.archive import Archive
 from tests.e2e.harness import TRINITY, RealFleet, is_alive, wait_for
 from tests.e2e.light_fleet import WEB, LightFleet, light_fleet
 
@@ -172,6 +174,45 @@ def test_a_load_killed_with_9_leaves_no_generator(web: LightFleet) -> None:
 
 
 # -- one fleet, many hands
+
+
+# -- the past
+
+
+def test_a_kill_can_be_looked_at_again_and_shared_as_one_file(web: LightFleet) -> None:
+    before = web.snapshot()
+    old = web.pids()["web-0"]
+    wait_for(lambda: (web.ask(lambda client: client.extent()).last_ts or 0.0) > before.ts, 5.0, "a recorded snapshot")
+    web.trinity("kill", "web-0", "--yes")
+
+    def replaced() -> float | None:
+        now = web.snapshot()
+        return now.ts if web.pids()["web-0"] not in (None, old) and now.workloads[0].ready == 2 else None
+
+    back_ts = wait_for(replaced, 20.0, "web-0 is back")
+    wait_for(lambda: (web.ask(lambda client: client.extent()).last_ts or 0.0) > back_ts, 5.0, "its return is recorded")
+    then = web.ask(lambda client: client.moment(before.ts))
+    assert {view.status.name: view.status.pid for view in then.snapshot.replicas}["web-0"] == old
+    assert not any(row.verb == "kill" for row in then.actions), "it had not happened"
+    again = web.ask(lambda client: client.moment(back_ts + 60.0))
+    assert [row.target for row in again.actions if row.verb == "kill"] == ["web-0"]
+    assert any(row.kind == "replica.died" for row in again.events)
+
+    exported = json.loads(web.trinity("record", "export", "kill.trinity", "--json").stdout)
+    assert json.loads(web.trinity("replay", "kill.trinity", "--check", "--json").stdout) == exported
+    archive = Archive(web.root / "kill.trinity")
+    assert {kind: exported["counts"][kind] for kind in ("snapshots", "events", "actions")} == {
+        "snapshots": archive.recording.count(),
+        "events": sum(1 for _ in archive.rows("events")),
+        "actions": sum(1 for _ in archive.rows("actions")),
+    }
+    phases = {
+        view.status.phase
+        for shot in archive.recording.snapshots(before.ts, back_ts)
+        for view in shot.replicas
+        if view.status.name == "web-0"
+    }
+    assert phases > {Phase.READY}, "its death is in the file, however soon it was mended"
 
 
 def test_a_second_up_attaches_to_the_same_fleet(web: LightFleet) -> None:
