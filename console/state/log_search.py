@@ -124,6 +124,18 @@ class LogSearch:
         with self._lock:
             return list(zip(self._ts, self._stream, self._number, strict=True))
 
+    def rank(self, key: LogKey) -> int | None:
+        """Which match a key is, the newest being 1; None where it is none that is known."""
+        with self._lock:
+            low, high = 0, len(self._ts)
+            while low < high:
+                middle = (low + high) // 2
+                if self._key(middle) > key:
+                    low = middle + 1
+                else:
+                    high = middle
+            return low + 1 if low < len(self._ts) and self._key(low) == key else None
+
     def next(self, key: LogKey | None, direction: int) -> LogKey | None:
         """The nearest match older (direction < 0) or newer than a key; None while none is known.
 

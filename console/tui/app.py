@@ -359,8 +359,7 @@ class TrinityApp(App[int]):
         """Describe the row under the cursor: a replica, or any other row as it is."""
         from console.tui.views.detail import DetailView
 
-        table, names = self.view.table(), self.chosen_replicas()
-        row = table.model.current if table is not None else None
+        row, names = self.view.current_row(), self.chosen_replicas()
         if not isinstance(self.view, DetailView):
             await self.action_view("detail")
             detail = self.view

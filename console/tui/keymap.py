@@ -27,7 +27,7 @@ class Scope(msgspec.Struct, frozen=True):
 
 SCOPES: Final[tuple[Scope, ...]] = (
     Scope("in tables", "console.tui.vtable:VTable"),
-    Scope("in logs", "console.tui.panels:LogPane"),
+    Scope("in logs", "console.tui.log_pane:LogPane"),
     Scope("in the logs view", "console.tui.views.logs:LogsView"),
     Scope("in texts", "console.tui.scroll:ScrollPanel"),
     Scope("in requests", "console.tui.views.requests:RequestsView"),

@@ -59,6 +59,11 @@ class View(Widget):
         """The table that filter, sort and marks act on."""
         return None
 
+    def current_row(self) -> Any:
+        """What `d` describes: the row under the table's cursor."""
+        table = self.table()
+        return table.model.current if table is not None else None
+
     def set_filter(self, text: str) -> None:
         """What `/` types; the view's table by default."""
         table = self.table()

@@ -20,6 +20,10 @@ def build(name: str) -> View:
             from console.tui.views.logs import LogsView
 
             return LogsView()
+        case "correlation":
+            from console.tui.views.correlation import CorrelationView
+
+            return CorrelationView()
         case "journal":
             from console.tui.views.journal import JournalView
 

@@ -1,37 +1,73 @@
-"""Logs of the selection, or of every replica together, followed live."""
+"""The log explorer's view: what its keys do, the line in which patterns are typed, dialogs. Owns the follower.
+
+Where one is and what is asked for is the explorer's; painting is the pane's.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.timer import Timer
 
-from console.state.logs import LogRing
-from console.tui.log_follow import LogFollower
-from console.tui.panels import LogPane
+from backend.contract.errors import UsageError
+from backend.contract.rows import LogRow
+from console.render import units
+from console.render.log_lines import fields_seen
+from console.state.log_explorer import Kind, LogExplorer
+from console.state.time_input import ACCEPTED, parse_instant
+from console.tui.log_bar import LogBar
+from console.tui.log_follow import LogFollower, new_store
+from console.tui.log_pane import LogPane
+from console.tui.strip import Strip
 from console.tui.views.base import View
+
+LINES: Final = 2000
+"""Lines of each replica to begin with."""
+MEMORY_BYTES: Final = 64 * 1024 * 1024
+TYPING_S: Final = 0.25
+"""A pause in typing after which everything held is searched, not only what is near."""
 
 
 class LogsView(View):
-    """`/` keeps the lines that contain a text; `0` shows all replicas, `l` elsewhere brings a selection here."""
+    """Follows a selection (`l` elsewhere brings one here) or all replicas."""
 
     DEFAULT_CSS = "LogsView { padding: 0 1; }"
     label = "Logs"
-    keys = (("w", "wrap"), ("0", "all"), ("end", "follow"))
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("0", "everyone", "all replicas", id="log.all", show=False)]
+    keys = (("/", "search"), ("i x", "filter"), ("v", "level"), ("space", "pause"), ("enter", "request"))
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "type('search')", "search", id="log.search", show=False),
+        Binding("n", "match(1)", "next match", id="log.next", show=False),
+        Binding("N", "match(-1)", "match before", id="log.before", show=False),
+        Binding("i", "type('include')", "keep lines with", id="log.include", show=False),
+        Binding("x", "type('exclude')", "leave out lines with", id="log.exclude", show=False),
+        Binding("v", "level", "next level", id="log.level", show=False),
+        Binding("F", "fields", "fields as columns", id="log.fields", show=False),
+        Binding("at", "time", "go to a time", id="log.time", show=False),
+        Binding("p", "life", "the life before the last restart", id="log.life", show=False),
+        Binding("S", "save", "save to a file", id="log.save", show=False),
+        Binding("0", "everyone", "all replicas", id="log.all", show=False),
+    ]
 
     def __init__(self) -> None:
         super().__init__(id="view-logs")
-        self.ring = LogRing()
-        self.chosen: list[str] | None = None
+        self.explorer = LogExplorer(new_store(MEMORY_BYTES, spill=True))
         self._follower: LogFollower | None = None
+        self._search_soon: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        yield LogPane(self.ring, id="log-explorer")
+        yield LogPane(self.explorer, id="log-explorer")
 
     def on_mount(self) -> None:
-        self._follower = LogFollower(self.trinity, self.pane, window=2000)
+        self._follower = LogFollower(
+            self.trinity, self.pane, lines=LINES, memory_bytes=MEMORY_BYTES, spill=True, keep=True
+        )
+
+    def on_unmount(self) -> None:
+        if self._follower is not None:
+            self._follower.close()
 
     @property
     def pane(self) -> LogPane:
@@ -39,46 +75,214 @@ class LogsView(View):
 
     def show(self, replicas: list[str] | None) -> None:
         """Follow these replicas; None means all."""
-        self.chosen = replicas
-        if self._follower is not None:
-            self._follower.follow(replicas)
+        self.explorer.choose(replicas)
+        self._follow()
         self.pane.sync()
+
+    def _follow(self) -> None:
+        if self._follower is not None:
+            chosen = self.explorer.replicas
+            self._follower.follow(None if chosen is None else list(chosen))
 
     def activate(self) -> None:
         super().activate()
         self.pane.focus()
-        self.show(self.chosen)
+        self._follow()
+
+    def deactivate(self) -> None:
+        self._close_bar()
 
     def forget(self) -> None:
         if self._follower is not None:
-            self._follower.stop()
+            self._follower.forget()
             if self.trinity.view is self:
-                self.show(self.chosen)
+                self._follow()
 
-    def deactivate(self) -> None:
-        if self._follower is not None:
-            self._follower.stop()
+    # -- typing a pattern ------------------------------------------------------------------------------------
+
+    def action_type(self, kind: Kind) -> None:
+        """`/`, `i` and `x`: a line in place of the strip."""
+        if not self.screen.query(LogBar):
+            self.explorer.begin(kind)
+            draft = self.explorer.draft
+            bar = LogBar(kind, draft.text if draft is not None else "")
+            self.trinity.query_one(Strip).display = False
+            self.mount(bar)
+            bar.focus()
+            self.pane.sync()
+
+    @on(LogBar.Typed)
+    def typed(self, event: LogBar.Typed) -> None:
+        self.explorer.type_in(event.text)
+        self.pane.sync()
+        if self._search_soon is not None:
+            self._search_soon.stop()
+        self._search_soon = self.set_timer(TYPING_S, self._search_all)
+
+    def _search_all(self) -> None:
+        """A pause in typing: what is far away is searched too."""
+        draft = self.explorer.draft
+        if draft is not None and draft.kind == "search" and not draft.problem:
+            self.explorer.search_now()
+            self.pane.sync()
+
+    @on(LogBar.Applied)
+    def applied(self) -> None:
+        problem = self.explorer.apply()
+        if problem:
+            self.pane.sync()
+        else:
+            self._close_bar()
+
+    @on(LogBar.Cancelled)
+    def cancelled(self) -> None:
+        self.explorer.cancel()
+        self._close_bar()
+
+    def _close_bar(self) -> None:
+        bars = self.query(LogBar)
+        if bars:
+            self.explorer.cancel()
+            bars.remove()
+            self.trinity.query_one(Strip).display = True
+            self.pane.focus()
+            self.pane.sync()
 
     def set_filter(self, text: str) -> None:
-        self.ring.set_find(text)
-        self.pane.back = 0
+        """What `/` of the app types: a search here."""
+        self.explorer.begin("search")
+        self.explorer.type_in(text)
+        self.explorer.apply()
         self.pane.sync()
 
-    def filter_text(self) -> str:
-        return self.ring.find
+    def back(self) -> bool:
+        """`esc`: takes back the search, then the filters one by one, the level, the life."""
+        taken = self.pane.stop_saving() or self.explorer.take_back()
+        if taken:
+            self.pane.sync()
+        return taken
+
+    # -- keys ------------------------------------------------------------------------------------------------
+
+    def action_match(self, direction: int) -> None:
+        if not self.explorer.finder.pattern:
+            self.trinity.say("Nothing is searched: / begins a search.", "warn")
+            return
+        self.explorer.next_match(direction, self.pane.room)
+        self.pane.sync()
+
+    def action_level(self) -> None:
+        self.explorer.next_level()
+        self.pane.sync()
 
     def action_everyone(self) -> None:
         self.show(None)
 
+    def action_life(self) -> None:
+        line = self.explorer.current()
+        chosen = self.explorer.life_of or (line.replica if line is not None else "")
+        if not chosen and self.explorer.replicas:
+            chosen = self.explorer.replicas[0]
+        problem = self.explorer.toggle_life(chosen) if chosen else "No line, no replica: nothing has been written yet."
+        if problem:
+            self.trinity.say(problem, "warn")
+        self.pane.sync()
+
+    def action_fields(self) -> None:
+        self.run_worker(self._choose_fields(), exit_on_error=False, group="log dialogs", exclusive=True)
+
+    async def _choose_fields(self) -> None:
+        from console.tui.dialogs import Choice, PickDialog
+
+        rows = [line.row() for line in self.explorer.sample()]
+        seen = fields_seen(rows)
+        if not seen and not self.explorer.fields:
+            self.trinity.say("None of these lines is JSON with fields: there are no columns to show.", "warn")
+            return
+        names = dict(seen) | {name: 0 for name in self.explorer.fields if name not in dict(seen)}
+        while True:
+            chosen = self.explorer.fields
+            choices = [
+                Choice(name, f"{'◆' if name in chosen else ' '} {name}", f"in {count} of {len(rows)} lines")
+                for name, count in names.items()
+            ]
+            if chosen:
+                choices.append(Choice("", "  no columns"))
+            name = await self.trinity.push_screen_wait(PickDialog("Fields as columns: enter switches, esc", choices))
+            if name is None:
+                return
+            self.explorer.toggle_field(name)
+            self.pane.sync()
+
+    def action_time(self) -> None:
+        self.run_worker(self._go_to_time(), exit_on_error=False, group="log dialogs", exclusive=True)
+
+    async def _go_to_time(self) -> None:
+        from console.tui.dialogs import AskDialog
+
+        line = self.explorer.current()
+        origin = line.ts if line is not None else None
+        now = self.explorer.until_ts or self.trinity.clock.now()
+
+        def wrong(answer: str) -> str:
+            try:
+                parse_instant(answer, now=now, origin=origin)
+            except UsageError as error:
+                return str(error)
+            return ""
+
+        initial = units.time_of_day(origin) if origin is not None else ""
+        answer = await self.trinity.push_screen_wait(AskDialog(f"Go to: {ACCEPTED}", initial, wrong))
+        if answer is None:
+            return
+        ts = parse_instant(answer, now=now, origin=origin)
+        self.explorer.go_to_time(ts, self.pane.room)
+        self.pane.sync()
+        oldest = self.explorer.oldest_ts()
+        if oldest is not None and ts < oldest:
+            self.trinity.say(f"The oldest line held is of {units.time_of_day(oldest)}.", "warn")
+
+    def action_save(self) -> None:
+        self.run_worker(self._save(), exit_on_error=False, group="log dialogs", exclusive=True)
+
+    async def _save(self) -> None:
+        from console.tui.log_saving import save_as
+
+        await save_as(self.trinity, self.pane)
+
+    @on(LogPane.Opened)
+    async def open_line(self, event: LogPane.Opened) -> None:
+        """`enter`: every row of the request that the line names."""
+        from console.tui.views.correlation import correlate
+
+        event.stop()
+        line = self.explorer.current()
+        if line is None:
+            return
+        row = line.row()
+        if row.correlation_id is None:
+            self.trinity.say("This line names no request: there is nothing to go with it.", "warn")
+            return
+        await correlate(self.trinity, row.correlation_id, row.ts)
+
     def subject(self) -> str:
-        names = self.chosen or []
+        names = self.explorer.replicas or ()
         return f"{names[0]} +{len(names) - 1}" if len(names) > 1 else "".join(names)
 
     def replicas(self) -> list[str]:
-        return list(self.chosen or [])
+        """The chosen ones; of all, the one whose line is under the cursor."""
+        line = self.explorer.current()
+        if self.explorer.replicas is None and not self.explorer.following and line is not None:
+            return [line.replica]
+        return list(self.explorer.replicas or [])
+
+    def current_row(self) -> LogRow | None:
+        """The line under the cursor; while following, none."""
+        line = None if self.explorer.following else self.explorer.current()
+        return None if line is None else line.row()
 
     def workload(self) -> str | None:
-        for name in self.chosen or []:
+        for name in self.replicas():
             view = self.trinity.state.replica(name)
             if view is not None:
                 return view.status.workload

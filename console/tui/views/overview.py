@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -12,14 +12,17 @@ from console.render.chart_list import QUEUE_AND_FLIGHT, TOKENS, TTFT
 from console.render.columns import REPLICAS, replica_haystack
 from console.render.layout import PANES, one_pane, overview
 from console.render.spans import Line
-from console.state.logs import LogRing
+from console.state.log_explorer import LogExplorer
 from console.state.table import TableModel
 from console.tui.canvas import Canvas
 from console.tui.chart_panels import ChartPanel, Stage, TimePanel
-from console.tui.log_follow import LogFollower
-from console.tui.panels import Feed, LogPane, ScalingPanel
+from console.tui.log_follow import LogFollower, new_store
+from console.tui.log_pane import LogPane
+from console.tui.panels import Feed, ScalingPanel
 from console.tui.views.base import View
 from console.tui.vtable import VTable
+
+LOG_BYTES: Final = 4 * 1024 * 1024
 
 
 class OverviewView(View):
@@ -32,7 +35,7 @@ class OverviewView(View):
         super().__init__(id="view-overview")
         self.model: TableModel[ReplicaView] = TableModel(REPLICAS, lambda view: view.status.name, replica_haystack)
         self.pane = "table"
-        self.ring = LogRing()
+        self.explorer = LogExplorer(new_store(LOG_BYTES, spill=False))
         self.stage = Stage()
         self._panels: dict[str, Canvas] = {}
         self._follower: LogFollower | None = None
@@ -42,7 +45,7 @@ class OverviewView(View):
         table: VTable[ReplicaView] = VTable(
             self.model, "Replicas", empty="no replicas yet", note=self._note, id="replicas"
         )
-        logs = LogPane(self.ring, short=True, id="logs")
+        logs = LogPane(self.explorer, short=True, id="logs")
         self._panels = {
             "table": table,
             "ttft": ChartPanel(TTFT, self.stage, id="ttft"),
@@ -58,7 +61,7 @@ class OverviewView(View):
         self.model.set_items(self.trinity.state.replicas)
         pane = self._panels["logs"]
         assert isinstance(pane, LogPane)
-        self._follower = LogFollower(self.trinity, pane, window=200)
+        self._follower = LogFollower(self.trinity, pane, lines=200, memory_bytes=LOG_BYTES, spill=False)
 
     def _note(self) -> Line:
         up = sum(view.edge is not None and view.edge.up for view in self.model.order)
@@ -119,7 +122,9 @@ class OverviewView(View):
     def follow_selection(self) -> None:
         if self._follower is not None:
             current = self.model.current
-            self._follower.follow([current.status.name] if current is not None else None)
+            chosen = [current.status.name] if current is not None else None
+            self.explorer.choose(chosen)
+            self._follower.follow(chosen)
 
     def activate(self) -> None:
         super().activate()
@@ -127,7 +132,7 @@ class OverviewView(View):
 
     def forget(self) -> None:
         if self._follower is not None:
-            self._follower.stop()
+            self._follower.forget()
             if self.trinity.view is self:
                 self.follow_selection()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
@@ -27,7 +28,7 @@ class RequestsView(View):
 
     DEFAULT_CSS = "RequestsView { padding: 0 1; }"
     label = "Requests"
-    keys = (("v", "every side"),)
+    keys = (("enter", "all of it"), ("v", "every side"))
     BINDINGS: ClassVar[list[BindingType]] = [Binding("v", "sides", "every side", id="requests.sides", show=False)]
 
     def __init__(self) -> None:
@@ -51,6 +52,16 @@ class RequestsView(View):
         said = ["as edge, attempt and client saw them"] if self.apart else []
         said += [f"newest {KEPT} rows"] if len(self._rows) >= KEPT else []
         return (("  ".join(said), "faint"),) if said else ()
+
+    @on(VTable.Opened)
+    async def open_request(self, event: VTable.Opened) -> None:
+        """`enter`: every row of this request; `d` describes the one under the cursor."""
+        from console.tui.views.correlation import correlate
+
+        row = self.model.current
+        if row is not None:
+            event.stop()
+            await correlate(self.trinity, row.request_id, row.ts)
 
     def action_sides(self) -> None:
         self.apart = not self.apart

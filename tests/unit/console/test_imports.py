@@ -14,7 +14,7 @@ def loaded_after(code: str) -> set[str]:
 
 def test_state_and_render_load_no_screen_library():
     modules = loaded_after(
-        "import console.state.simulator, console.state.table, console.state.logs, console.state.late_source\n"
+        "import console.state.simulator, console.state.table, console.state.log_explorer, console.state.late_source\n"
         "import console.render.panels, console.render.charts, console.render.detail, console.render.theme\n"
         "import console.render.ledger_columns, console.render.layout"
     )
