@@ -1,4 +1,4 @@
-"""Where the console keeps what is a person's own: the keymap file, the history of commands. Paths only."""
+"""Where the console keeps what is a person's own: the keymap file, preferences, the history of commands. Paths only."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from pathlib import Path
 def keymap_file(environ: Mapping[str, str] = os.environ) -> Path:
     """`trinity/keys.toml` of the XDG configuration folder; it need not be there."""
     return _base(environ, "XDG_CONFIG_HOME", ".config") / "trinity" / "keys.toml"
+
+
+def preferences_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """`trinity/console.json` of the XDG configuration folder; made when the first preference is kept."""
+    return _base(environ, "XDG_CONFIG_HOME", ".config") / "trinity" / "console.json"
 
 
 def history_file(environ: Mapping[str, str] = os.environ) -> Path:

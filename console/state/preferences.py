@@ -8,20 +8,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
-NAME: Final = "console.json"
 Sections = dict[str, dict[str, object]]
-
-
-def preferences_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """The user's file, in the XDG configuration folder."""
-    base = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/")) / ".config"
-    return Path(base) / "trinity" / NAME
 
 
 class Preferences:

@@ -1,6 +1,6 @@
 """A table without a screen: items, columns, sort, filter, marks and a cursor that stays on its row.
 
-Owns identity and order. Never renders: a column's `cell` is only called by a widget for rows it shows, and for text.
+Owns identity and order. Never renders: a column's `cell` is only called by a widget for rows it shows.
 What was worked out for an item (its words, what it sorts by, whether the filter lets it through) is kept as long as
 the item is the same object: an update costs what changed.
 """
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import compress, count
 from typing import Generic, TypeVar
 
-from console.render.spans import clean, fit_text, text_width
 from console.state.column import Column, Rank, SortValue, find_column, fit_columns, rank
 from console.state.row_filter import RowFilter
 
@@ -336,23 +335,3 @@ class TableModel(Generic[T]):
         marked = [place for place in self._shown if self._keys[place] in self.marks]
         hidden = sorted(place for key in self.marks if not self._passes[place := self._places[key]])
         return [self._items[place] for place in (*marked, *hidden)]
-
-    # -- text ------------------------------------------------------------------------------------------------
-
-    def cells(self, keys: Iterable[str] | None = None) -> list[list[str]]:
-        """Titles and then the rows' words, in display order; only the rows of `keys` where it is given."""
-        now, wanted = self.clock(), None if keys is None else set(keys)
-        chosen = (place for place in self._shown if wanted is None or self._keys[place] in wanted)
-        rows = [[clean(column.cell(self._items[at], now)[0]) for column in self.columns] for at in chosen]
-        return [[column.title for column in self.columns], *rows]
-
-    def as_text(self, keys: Iterable[str] | None = None) -> list[str]:
-        """The table as lines of plain text, every column as wide as it needs."""
-        rows = self.cells(keys)
-        sizes = [max(text_width(row[at]) for row in rows) for at in range(len(self.columns))]
-        aligns = [column.align for column in self.columns]
-        return ["  ".join(fit_text(*cell) for cell in zip(row, sizes, aligns, strict=True)).rstrip() for row in rows]
-
-    def as_tsv(self, keys: Iterable[str] | None = None) -> str:
-        """The same for spreadsheets: a line a row, tabs between cells."""
-        return "".join("\t".join(row) + "\n" for row in self.cells(keys))

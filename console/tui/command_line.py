@@ -97,10 +97,10 @@ class CommandMode:
                 return self._drills
             case "column":
                 table = self.app.view.table()
-                return [column.key for column in table.model.columns] if table is not None else []
+                return [column.key for column in table.model.every] if table is not None else []
             case "filter":
                 table = self.app.view.table()
-                return [f"{column.key}:" for column in table.model.columns] if table is not None else []
+                return [f"{column.key}:" for column in table.model.every] if table is not None else []
         return []
 
 

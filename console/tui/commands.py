@@ -52,8 +52,9 @@ class Commands:
         if table is None:
             self.app.say("There is no table in this view to sort.", "warn")
             return
-        table.model.set_sort(column, descending=order == "desc")
-        table.moved()
+        problem = table.sort_by(column, descending=order == "desc")
+        if problem:
+            self.app.say(problem, "warn")
 
     def theme(self, name: str | None) -> None:
         if name is None:

@@ -17,8 +17,7 @@ from backend.contract.control import Snapshot
 from backend.contract.errors import TrinityError, UsageError
 from console.render.theme_shelf import ThemeShelf, first_theme
 from console.state.keymap import Keymap
-from console.state.places import history_file, keymap_file
-from console.state.preferences import preferences_file
+from console.state.places import history_file, keymap_file, preferences_file
 from console.state.source import FleetSource
 from console.tui.first_light import first_frame
 from console.tui.hygiene import Terminal

@@ -20,7 +20,8 @@ from console.state.column_choice import (
     toggled,
     widened,
 )
-from console.state.preferences import Preferences, preferences_file
+from console.state.places import preferences_file
+from console.state.preferences import Preferences
 
 
 def test_the_file_is_in_the_users_configuration_folder() -> None:

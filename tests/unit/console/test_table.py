@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.render import units
-from console.render.columns import REPLICAS, replica_haystack
+from console.render.columns import REPLICAS
 from console.render.ledger_columns import ACTION_COLUMNS, EVENT_COLUMNS
 from console.state.column import plain_name, window
 from console.state.fuzzy import fuzzy_score
@@ -192,14 +192,6 @@ def test_marks_that_the_filter_hides_are_counted_and_still_chosen():
     assert [row[0] for row in model.chosen()] == ["b", "a", "c"]
 
 
-def test_the_table_is_text_and_cells_for_copying():
-    model = table(sort_key="name", descending=True)
-    model.set_filter("name>=b")
-    assert model.as_text() == ["NAME  SIZE  NOTE", "c     1", "b     None"]
-    assert model.as_text(["b"]) == ["NAME  SIZE  NOTE", "b     None"]
-    assert model.as_tsv() == "NAME\tSIZE\tNOTE\nc\t1\t\nb\tNone\t\n"
-
-
 def test_a_filter_on_ages_holds_as_time_goes_by():
     now = [100.0]
     ages = (
@@ -354,17 +346,15 @@ def test_every_column_of_every_table_has_a_cell_a_place_and_a_value_for_any_row(
     full = sample.replica("llm-0", last_exit=ExitRecord(ts=900.0, code=3), probes=(probe,), adopted=True)
     killed = sample.replica("llm-1", last_exit=ExitRecord(ts=900.0, signal=9, reason="Killed"))
     bare = msgspec.structs.replace(sample.replica("llm-2"), edge=None)
-    model = TableModel(REPLICAS, lambda v: v.status.name, replica_haystack, clock=lambda: 1000.0)
-    model.set_columns(REPLICAS)
-    model.set_items((full, killed, bare))
-    titles, first, second, third = (dict(zip(model.cells()[0], row, strict=True)) for row in model.cells())
-    assert len(titles) == len(REPLICAS)
-    assert (first["LAST EXIT"], first["PROBES"], first["ADOPTED"], first["EXITED"]) == (
+    first, second, third = (
+        {column.title: column.cell(view, 1000.0)[0] for column in REPLICAS} for view in (full, killed, bare)
+    )
+    assert [first[title] for title in ("LAST EXIT", "PROBES", "ADOPTED", "EXITED")] == [
         "Error 3",
         "liveness",
         "yes",
         "1m",
-    )
+    ]
     assert (second["LAST EXIT"], second["PROBES"]) == ("Killed signal 9", units.NOTHING)
     assert (third["SESSIONS"], first["SESSIONS"]) == (units.NOTHING, "10")
     for columns, rows in (
