@@ -66,7 +66,9 @@ def line_width(line: Iterable[Span]) -> int:
 
 
 def fit_line(line: Iterable[Span], width: int, style: str = "text") -> Line:
-    """Exactly `width` cells: cut with an ellipsis, or filled with spaces in `style`."""
+    """Exactly `width` cells: cut with an ellipsis, or filled with spaces in `style`. What fits is returned as it is."""
+    if isinstance(line, tuple) and sum(len(text) if text.isascii() else text_width(text) for text, _ in line) == width:
+        return line
     out: list[Span] = []
     room = width
     for text, name in line:
@@ -108,7 +110,7 @@ def changed_columns(old: Line, new: Line) -> list[tuple[int, int]]:
     Where the spans line up (table cells), each differing span is its own range, trimmed of what it has in
     common; otherwise one range from the first to the last difference.
     """
-    if old == new:
+    if old is new or old == new:
         return []
     if len(old) == len(new):
         widths = [text_width(text) for text, _ in new]

@@ -61,7 +61,8 @@ class TableModel(Generic[T]):
         self._shown: list[int] = []
         self._order: list[T] | None = None
         self._shown_keys: list[str] | None = None
-        self._positions: dict[int, int] | None = None
+        self._some_unknown = False
+        """Whether a row may have nothing to sort by."""
         self._anchor: str | None = None
         self._index = 0
 
@@ -116,10 +117,11 @@ class TableModel(Generic[T]):
 
     def _replace(self, fresh: list[T], changed: list[int]) -> None:
         self._items, self._order = fresh, None
-        ranks, moved = self._ranks, False
+        ranks, moved = self._ranks, set[int]()
         for place, after in zip(changed, self._ranked(changed), strict=True):
             if after != ranks[place]:
-                ranks[place], moved = after, True
+                ranks[place] = after
+                moved.add(place)
             self._hays[place] = ""
         asked = range(len(fresh)) if self._filter.timely else changed
         through = set(self._select(asked))
@@ -129,10 +131,10 @@ class TableModel(Generic[T]):
             self._passes[place] = True
         for place in gone:
             self._passes[place] = False
-        if gone:
-            self._shown = [place for place in self._shown if self._passes[place]]
         if come or gone or moved:
-            self._sort([*self._shown, *come])
+            leave = moved.union(gone)
+            stay = [place for place in self._shown if place not in leave]
+            self._sort(stay, [*(place for place in moved if self._passes[place]), *(p for p in come if p not in moved)])
 
     def _rebuild(self, fresh: list[T]) -> None:
         """Rows came, went or moved at their source: what is known of those that stayed is taken along."""
@@ -197,6 +199,7 @@ class TableModel(Generic[T]):
         if (key, descending) == (self.sort_key, self.descending):
             return
         self.sort_key, self.descending = key, descending
+        self._some_unknown = False
         self._ranks = self._ranked(range(len(self._items)))
         self._sort(sorted(self._shown))
 
@@ -235,17 +238,23 @@ class TableModel(Generic[T]):
         if column is None:
             return [(0, 0.0, place) for place in places]
         sort, items, sign = column.sort, self._items, self._sign
-        return [rank(sort(items[place]), sign * place) for place in places]
+        ranks = [rank(sort(items[place]), sign * place) for place in places]
+        self._some_unknown = self._some_unknown or None in ranks
+        return ranks
 
-    def _sort(self, places: list[int]) -> None:
-        """Order these places; what stands in order already costs little."""
-        ranks = self._ranks
-        known = [place for place in places if ranks[place] is not None]
-        known.sort(key=ranks.__getitem__, reverse=self._sign < 0)  # type: ignore[arg-type] # none is None
-        if len(known) < len(places):
-            known += sorted(place for place in places if ranks[place] is None)
-        self._shown = known
-        self._order = self._shown_keys = self._positions = None
+    def _sort(self, places: list[int], more: Sequence[int] = ()) -> None:
+        """Order these places. `places` in order and a few `more` cost little more than a merge of the two."""
+        ranks, backwards = self._ranks, self._sign < 0
+        unknown: list[int] = []
+        if self._some_unknown:
+            unknown = sorted(place for place in (*places, *more) if ranks[place] is None)
+            places = [place for place in places if ranks[place] is not None]
+            more = [place for place in more if ranks[place] is not None]
+        known = places
+        known += sorted(more, key=ranks.__getitem__, reverse=backwards)  # type: ignore[arg-type] # none is None
+        known.sort(key=ranks.__getitem__, reverse=backwards)  # type: ignore[arg-type] # the same
+        self._shown = known + unknown if unknown else known
+        self._order = self._shown_keys = None
         self._keep_cursor()
 
     # -- columns ---------------------------------------------------------------------------------------------
@@ -285,9 +294,7 @@ class TableModel(Generic[T]):
         place = self._places.get(key) if key is not None else None
         if place is None or not self._passes[place]:
             return None
-        if self._positions is None:
-            self._positions = dict(zip(self._shown, range(len(self._shown)), strict=True))
-        return self._positions[place]
+        return self._shown.index(place)
 
     def _keep_cursor(self) -> None:
         if not self._shown:
