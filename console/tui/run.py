@@ -25,6 +25,9 @@ from console.tui.hygiene import Terminal
 LOW_BANDWIDTH_INTERVAL_S: Final = 3.0
 SWITCH_INTERVAL_S: Final = 0.001
 """Keys come and frames go through threads: none of them waits longer for the interpreter."""
+FRAMES_PER_S: Final = "240"
+"""How soon after a frame the screen library may compose another: a key right after an update waits no 16 ms. How many
+are sent is the governor's."""
 FAREWELL = "The fleet goes on running. Stop it with: trinity down"
 
 
@@ -56,6 +59,7 @@ def run_console(
     place = log_path or Path(tempfile.gettempdir()) / f"trinity-console-{os.getuid()}.log"
     handler = _log_to(place)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    os.environ.setdefault("TEXTUAL_FPS", FRAMES_PER_S)
     terminal = Terminal()
     with terminal:
         try:

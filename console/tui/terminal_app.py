@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import select
 import signal
 from typing import Final
@@ -15,6 +16,9 @@ from console.tui.governor import ConsoleDriver
 from console.tui.hygiene import SIGNALS, Terminal
 
 HANG_UP_CHECK_S: Final = 2.0
+SETTLED_S: Final = (2.0, 15.0)
+COLLECT_AFTER: Final = (5_000, 20, 50)
+"""Objects, and rounds of the younger generations: Python's own 700 look at everything far too often for a screen."""
 
 
 class TerminalApp(TrinityApp):
@@ -33,6 +37,8 @@ class TerminalApp(TrinityApp):
         self._hang_up = select.poll()
         self._hang_up.register(0, 0)
         self.set_interval(HANG_UP_CHECK_S, self._check_terminal)
+        for after_s in SETTLED_S:
+            self.set_timer(after_s, _settle_memory)
 
     def _check_terminal(self) -> None:
         """A terminal that is not our controlling one goes without a SIGHUP; its end of file would be read forever."""
@@ -43,3 +49,9 @@ class TerminalApp(TrinityApp):
         code = 128 + number
         self.terminal.deadline(code)
         self.exit(code, return_code=code)
+
+
+def _settle_memory() -> None:
+    """What stands by now stays: the collector, which stops everything else while it looks, need not look at it."""
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)

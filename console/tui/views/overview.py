@@ -119,6 +119,10 @@ class OverviewView(View):
             self._panels[name].sync()
 
     @on(VTable.Moved)
+    def selection_moved(self) -> None:
+        """First the cursor is painted, then its logs are asked for."""
+        self.call_after_refresh(self.follow_selection)
+
     def follow_selection(self) -> None:
         if self._follower is not None:
             current = self.model.current
