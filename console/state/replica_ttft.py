@@ -6,6 +6,7 @@ bytes for a p95 and two for its count: 3.6 MB for 10,000 replicas. Never draws.
 
 from __future__ import annotations
 
+import heapq
 import math
 from array import array
 from collections import deque
@@ -19,6 +20,8 @@ from backend.contract.control import ReplicaView
 READING_S: Final = 10
 READINGS: Final = 90
 MOST_REPLICAS: Final = 10_000
+MOST_SHOWN: Final = 128
+"""More rows than this are never asked for."""
 UNREAD: Final = -1
 """The count where there was no reading, or none of this replica."""
 _SMALLEST_S: Final = 1e-4
@@ -44,6 +47,10 @@ class _Reading(msgspec.Struct):
     index: int
     p95: array[int]
     count: array[int]
+    worst: tuple[int, ...] = ()
+    """The `MOST_SHOWN` slowest rows, the slowest first: who is worst over many readings is among them."""
+    total: int = 0
+    """Answers of the whole fleet."""
 
 
 class Heat(msgspec.Struct, frozen=True):
@@ -67,6 +74,8 @@ class ReplicaTtft:
         """Replicas beyond what is kept."""
         self._readings: deque[_Reading] = deque(maxlen=READINGS)
         self._rows: dict[str, int] = {}
+        self._names: list[str] = []
+        """By row; empty where the row is free."""
         self._seen: list[int] = []
         self._free: list[int] = []
 
@@ -104,35 +113,42 @@ class ReplicaTtft:
             if view.ttft.count:
                 p95[row] = encoded(view.ttft.p95_s)
                 count[row] = min(65535, view.ttft.count)
-        self._readings.append(_Reading(index, p95, count))
+        worst = heapq.nlargest(MOST_SHOWN, range(len(p95)), key=p95.__getitem__)
+        self._readings.append(_Reading(index, p95, count, tuple(worst), sum(count)))
         return True
 
     def rows(self, first: int, until: int, most: int) -> list[Heat]:
         """The worst replicas of the readings `first` to `until` (exclusive), the worst first; where there are more
         than `most`, the last row is the worst of all others in each reading, which no average would show."""
-        by_index = {one.index: one for one in self._readings if first <= one.index < until}
-        if not by_index or not self._rows:
+        read = [one for one in self._readings if first <= one.index < until]
+        if not read or not self._rows:
             return []
-        size = len(self._seen)
-        peaks = [0] * size
-        for reading in by_index.values():
-            peaks[: len(reading.p95)] = map(max, peaks, reading.p95)
-        order = sorted(self._rows.items(), key=lambda item: (-peaks[item[1]], item[0]))
-        shown = order if len(order) <= most else order[: most - 1]
-        out = [self._heat(name, [row], by_index, first, until) for name, row in shown]
-        if len(order) > len(shown):
-            rest = [row for _, row in order[len(shown) :]]
-            out.append(self._heat(f"{len(rest)} others", rest, by_index, first, until))
+        most = min(most, MOST_SHOWN - 1)
+        peaks = dict.fromkeys(self._rows.values(), 0) if len(self._rows) <= most else {}
+        for one in read:
+            for row in one.worst:
+                peaks[row] = max(peaks.get(row, 0), one.p95[row])
+        order = sorted((-peak, self._names[row], row) for row, peak in peaks.items() if self._names[row])
+        shown = [row for _, _, row in (order if len(self._rows) <= most else order[: most - 1])]
+        out = [self._heat(row, read, first, until) for row in shown]
+        if len(self._rows) > len(shown):
+            out.append(self._others(set(shown), read, first, until))
         return out
 
-    def _heat(self, name: str, rows: Sequence[int], by_index: dict[int, _Reading], first: int, until: int) -> Heat:
+    def _heat(self, row: int, read: Sequence[_Reading], first: int, until: int) -> Heat:
         codes, counts = [0] * (until - first), [UNREAD] * (until - first)
-        for index, reading in by_index.items():
-            known = [row for row in rows if row < len(reading.p95)]
-            if known:
-                codes[index - first] = max(map(reading.p95.__getitem__, known))
-                counts[index - first] = sum(map(reading.count.__getitem__, known))
-        return Heat(name, tuple(codes), tuple(counts))
+        for one in read:
+            if row < len(one.p95):
+                codes[one.index - first], counts[one.index - first] = one.p95[row], one.count[row]
+        return Heat(self._names[row], tuple(codes), tuple(counts))
+
+    def _others(self, shown: set[int], read: Sequence[_Reading], first: int, until: int) -> Heat:
+        codes, counts = [0] * (until - first), [UNREAD] * (until - first)
+        for one in read:
+            slowest = next((row for row in one.worst if row not in shown), None)
+            codes[one.index - first] = 0 if slowest is None else one.p95[slowest]
+            counts[one.index - first] = one.total - sum(one.count[row] for row in shown if row < len(one.count))
+        return Heat(f"{len(self._rows) - len(shown)} others", tuple(codes), tuple(counts))
 
     def _row(self, name: str, p95: array[int], count: array[int]) -> int | None:
         row = self._rows.get(name)
@@ -143,11 +159,12 @@ class ReplicaTtft:
         elif len(self._seen) < MOST_REPLICAS:
             row = len(self._seen)
             self._seen.append(0)
+            self._names.append("")
             p95.append(0)
             count.append(0)
         else:
             return None
-        self._rows[name] = row
+        self._rows[name], self._names[row] = row, name
         return row
 
     def _let_go(self, index: int) -> None:
@@ -157,4 +174,5 @@ class ReplicaTtft:
         for name, row in list(self._rows.items()):
             if self._seen[row] <= index - READINGS:
                 del self._rows[name]
+                self._names[row] = ""
                 self._free.append(row)
