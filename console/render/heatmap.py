@@ -26,6 +26,8 @@ SHARES: Final = (0.1, 0.25, 0.5)
 FLOOR_S: Final = 1.0
 """The scale's maximum is never less: noise between fast replicas is not to look like a fire."""
 WIDEST_NAME: Final = 18
+NARROW: Final = 60
+"""Cells of a panel that has no room for long words in its title."""
 
 
 class HeatScale(msgspec.Struct, frozen=True):
@@ -120,11 +122,12 @@ def heat_lines(
     return out
 
 
-def heat_words(row: Heat, grid: Grid, ts: float) -> Line:
-    """`llm-3  21:05:30  p95 210 ms  n 14`: what the cursor points at."""
+def heat_words(row: Heat, grid: Grid, ts: float, width: int = 80) -> Line:
+    """`llm-3  21:05:30  p95 210 ms  n 14`: what the cursor points at; a narrow panel leaves the time to others."""
     index = math.floor(ts / READING_S) - readings(grid)[0]
     p95, count = row.at(index) if 0 <= index < len(row.codes) else (None, UNREAD)
-    head: Line = ((clean(row.name), "text b"), (f"  {units.time_of_day(ts)}  ", "accent"))
+    when = f"  {units.time_of_day(ts)}  " if width >= NARROW else " "
+    head: Line = ((clean(row.name), "text b"), (when, "accent"))
     if count == UNREAD:
         return (*head, ("not read then", "faint"))
     if not count:
@@ -133,6 +136,11 @@ def heat_words(row: Heat, grid: Grid, ts: float) -> Line:
 
 
 def title_info(scale: HeatScale, width: int) -> Line:
-    """The legend where the title has room for it, else its essence."""
+    """The legend where the title has room for it, else its essence: `▒ 100  ▓ 250  █ 500 ms`."""
     full = legend(scale)
-    return full if line_width(full) <= width else full[:-1] if line_width(full[:-1]) <= width else EMPTY
+    tight: list[Span] = []
+    slow = scale.limits[-1] >= 1
+    for (glyph, style), limit in zip(STEPS[1:], scale.limits, strict=True):
+        tight += [(glyph, style), (f" {limit:g} " if slow else f" {limit * 1000:.0f} ", "muted")]
+    forms = (full, full[:-1], (*tight, ("s" if slow else "ms", "muted")))
+    return next((form for form in forms if line_width(form) <= width), EMPTY)

@@ -34,7 +34,7 @@ def time_axis(gutter: int, columns: int, window_s: float, right_s: float | None 
 
     `right_s` is the right edge of a picture that stands still: its times of day are shown."""
     cells = [" "] * columns
-    steps = next((n for n in (5, 1) if columns // n >= (6 if right_s is None else 10)), 1)
+    steps = next((n for n in (5, 2, 1) if columns // n >= (6 if right_s is None else 10)), 1)
     last = "now" if right_s is None else units.time_of_day(right_s)
     for step in range(steps):
         before = window_s * (steps - step) / steps

@@ -6,6 +6,7 @@ Owns what the mouse does on a chart; which keys move the cursor is the view's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.message import Message
@@ -22,8 +23,13 @@ from console.state.series import DEFAULT_ZOOM, FIELDS, ZOOMS, Grid, TimeLens, gr
 from console.state.store import FleetState
 from console.tui.canvas import Canvas, Panel
 
+if TYPE_CHECKING:
+    from console.tui.app import TrinityApp
+
 MARK_ROW_FROM = 8
 """Lines of a chart with an axis of its own from which on it also has a row of marks."""
+
+THIN_LINK_STRIDE = 6
 
 
 class Stage:
@@ -60,6 +66,11 @@ class Stage:
         self.lens.clear()
         self.known = Stretch()
         self.book = MarkBook()
+
+
+def stride(app: TrinityApp) -> int:
+    """Cells by which pictures move at once: a move is most of what a chart sends, so a thin link has fewer."""
+    return THIN_LINK_STRIDE if app.frames.pace.economy else 1
 
 
 class TimePanel(Panel):
@@ -160,6 +171,7 @@ class ChartPanel(TimePanel):
             marks=marks,
             rulers=rulers or {},
             max_gap_s=self.stage.max_gap_s,
+            stride=stride(self.trinity),
         )
 
 
@@ -177,7 +189,7 @@ class TimeAxis(Canvas):
             return []
         newest = self.stage.newest(state, self.trinity.clock.now())
         edge = lens.edge(newest)
-        cells = grid(edge, lens.window_s, columns, 1)
+        cells = grid(edge, lens.window_s, columns, 1, stride(self.trinity))
         axis = scales.time_axis(scales.GUTTER, columns, lens.window_s, None if edge >= newest else edge)
         row = mark_glyphs.mark_row(self.stage.book.of(state), cells)
         return [((" " * scales.GUTTER, "text"), *row), axis][-height:]

@@ -13,7 +13,7 @@ from console.render.marks import mark_row
 from console.render.spans import EMPTY, Line, fit_line
 from console.state.replica_ttft import READING_S, Heat
 from console.state.series import Grid, grid
-from console.tui.chart_panels import MARK_ROW_FROM, Stage, TimePanel
+from console.tui.chart_panels import MARK_ROW_FROM, Stage, TimePanel, stride
 
 LEGEND_FROM = 10
 """Lines of the map from which on its legend stands below; it is in the title of a lower one."""
@@ -22,7 +22,6 @@ LEGEND_FROM = 10
 class HeatPanel(TimePanel):
     """The worst replicas first; where there are more than rows, the last row stands for all others."""
 
-    heading = "TTFT p95 by replica"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "choose(-1)", "replica above", id="heat.up", show=False),
         Binding("down,j", "choose(1)", "replica below", id="heat.down", show=False),
@@ -35,6 +34,10 @@ class HeatPanel(TimePanel):
         self._rows: list[Heat] = []
         self._key: object = None
 
+    @property
+    def heading(self) -> str:  # type: ignore[override] # shorter where there is no room
+        return "TTFT p95 by replica" if self.size.width >= heatmap.NARROW else "TTFT p95"
+
     def paint(self, width: int, height: int) -> Sequence[Line]:
         self._rows = self._fetched(height - 1)
         return super().paint(width, height)
@@ -44,7 +47,7 @@ class HeatPanel(TimePanel):
         row = next((row for row in self._rows if row.name == self.chosen), None)
         _, cells = self.gutter_and_cells()
         if at is not None and (row or self._rows):
-            return heatmap.heat_words(row or self._rows[0], cells, at)
+            return heatmap.heat_words(row or self._rows[0], cells, at, self.size.width)
         room = self.size.width - len(self.heading) - 4
         below = self.size.height - 1 >= LEGEND_FROM
         return EMPTY if below or not self._rows else heatmap.title_info(heatmap.scale_of(self._rows), room)
@@ -73,7 +76,7 @@ class HeatPanel(TimePanel):
         width = self.size.width
         gutter = heatmap.name_width(self._rows, width)
         columns = max(1, width - gutter - heatmap.values_width(width))
-        return gutter, grid(self.edges()[1], self.stage.lens.window_s, columns, 1)
+        return gutter, grid(self.edges()[1], self.stage.lens.window_s, columns, 1, stride(self.trinity))
 
     def action_choose(self, step: int) -> None:
         names = [row.name for row in self._rows]

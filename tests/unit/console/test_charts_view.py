@@ -181,3 +181,27 @@ async def test_a_record_that_does_not_answer_is_said() -> None:
         screen.source.reachable = False
         await screen.press("Z")
         await screen.until(lambda: "does not answer" in view._words().note, "says so")
+
+
+async def test_the_mouse_on_the_overview_points_in_all_its_charts() -> None:
+    async with console() as screen:
+        await screen.pilot.hover("#queue", offset=(20, 3))
+        await screen.until(lambda: len(cursor_columns(screen)) >= 3, "one line in each chart")
+        await screen.pilot.hover("#replicas", offset=(20, 1))
+        await screen.until(lambda: screen.app.view.stage.lens.hover is None, "it goes with the mouse")
+
+
+async def test_pictures_move_less_often_over_a_thin_link() -> None:
+    async with console(low_bandwidth=True) as screen:
+        view = await charts(screen)
+        cells = view.query_one("#chart-cpu", ChartPanel).gutter_and_cells()[1]
+        assert cells.end % 6 == 0
+
+
+async def test_a_small_heat_map_says_its_essence() -> None:
+    async with console(size=(40, 12)) as screen:
+        view = await charts(screen)
+        await screen.press("H")
+        await screen.until(lambda: "▒ 100 ▓ 250 █ 500 ms" in screen.text, "the steps are in the title")
+        await screen.press("tab")
+        await screen.until(lambda: view.pane != "heat" and "TTFT" in screen.text, "tab goes on to the charts")

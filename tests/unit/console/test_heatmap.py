@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 
 import msgspec
@@ -180,6 +179,14 @@ def test_the_cursor_tells_replica_time_p95_and_n():
 
 def test_the_title_has_as_much_of_the_legend_as_fits():
     scale = scale_of([Heat("a", (5,), (1,))])
-    widths = [line_width(title_info(scale, width)) for width in (100, 50, 20)]
-    assert widths[0] > widths[1] > widths[2] == 0
-    assert all(a >= b for a, b in itertools.pairwise(widths))
+    assert text(title_info(scale, 100)).endswith("blank: no answers")
+    assert text(title_info(scale, 50)).strip().endswith("≥500 ms")
+    assert text(title_info(scale, 25)) == "▒ 100 ▓ 250 █ 500 ms"
+    assert title_info(scale, 10) == ()
+    slow = scale_of([Heat("a", (encoded(42.0),), (1,))])
+    assert text(title_info(slow, 25)) == "▒ 5 ▓ 12.5 █ 25 s"
+
+
+def test_a_narrow_title_leaves_the_time_to_the_line_above():
+    row = history({"llm-1": 0.21}).rows(100, 101, 9)[0]
+    assert text(heat_words(row, grid(1005.0, 10.0, 1, 1), 1005.0, 40)) == "llm-1 p95 210 ms  n 5"
