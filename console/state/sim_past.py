@@ -81,8 +81,8 @@ class SimPast:
             if one is None:
                 second.changed[name] = None
                 continue
-            state = copy.copy(one)
-            state.recent = _NOTHING
+            state = SimReplica.__new__(SimReplica)  # copy.copy takes four times as long
+            state.__dict__.update(one.__dict__, recent=_NOTHING)
             second.changed[name] = state
             fresh = tuple(_newer(one.recent, after))
             if fresh:

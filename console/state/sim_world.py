@@ -18,6 +18,8 @@ from backend.contract.words import Phase, RequestOutcome, Severity, Vantage
 from console.state.sim_drills import SimDrills
 
 SLOTS = 4
+IDLE_CPU = 1.0
+"""Percent of a core that a replica takes which has nothing to do."""
 WINDOW_S = 60.0
 _PATHS = ("/v1/completions", "/v1/chat/completions", "/v1/chat/completions", "/v1/embeddings")
 
@@ -42,10 +44,12 @@ class SimReplica:
     last_exit: ExitRecord | None = None
     in_flight: int = 0
     waiting: int = 0
-    cpu: float = 1.0
+    cpu: float = IDLE_CPU
     memory: float = 310e6
     tokens_per_s: float = 0.0
     sessions: int = 0
+    looked_ts: float = 0.0
+    """When its view was last made; what its probes say is of then."""
     recent: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=4000))
     """(ts, ttft_s) of its streamed answers."""
 
@@ -74,6 +78,17 @@ class SimWorld:
     touched: dict[str, SimReplica | None] = field(default_factory=dict)
     """Replicas that are not as they were when last recorded; null for one that is gone."""
     _random: random.Random = field(init=False)
+    _moving: dict[str, SimReplica] = field(default_factory=dict)
+    """Replicas that change by themselves: not Ready, or with load that comes or goes. All others stand still, so that
+    a second costs what changed in it and not what there is."""
+    _answers: deque[tuple[float, SimReplica, float]] = field(default_factory=deque)
+    """(ts, replica, ttft_s) of the last minute's streamed answers, in order of time."""
+    _fresh: list[tuple[float, SimReplica, float]] = field(default_factory=list)
+    """Those of the present second."""
+    _serving: list[SimReplica] | None = None
+    """Ready and not drained; null while it must be looked up."""
+    _converged: tuple[dict[str, int], int] | None = None
+    """What was wanted when every workload last had it, and how many replicas there were; null since one changed."""
     _seq: int = 0
     _pids: int = 4100
     _number: int = 0
@@ -120,7 +135,7 @@ class SimWorld:
             phase_since=self.now,
         )
         self.replicas.append(one)
-        self.touched[name] = one
+        self._stirred(one)
         return one
 
     def find(self, name: str) -> SimReplica | None:
@@ -138,10 +153,12 @@ class SimWorld:
             self._step()
 
     def _step(self) -> None:
-        for one in list(self.replicas):
+        for one in self.not_ready():
             self._age(one)
-        for workload in self.wanted:
-            self._converge(workload)
+        if self._converged != (self.wanted, len(self.replicas)):
+            self._converged = (dict(self.wanted), len(self.replicas))
+            for workload in self.wanted:
+                self._converge(workload)
         self._serve()
         self._run_drill()
 
@@ -163,13 +180,21 @@ class SimWorld:
             self._turn(one, Phase.TERMINATING, "stopping")
         elif one.phase == Phase.TERMINATING and since >= 1:
             self.replicas.remove(one)
+            self._stirred(one)
             self.touched[one.name] = None
+            del self._moving[one.name]
+            self._answers = deque(answer for answer in self._answers if answer[1] is not one)
             self.event("replica.removed", Severity.INFO, one.name, "stopped and removed")
 
     def _turn(self, one: SimReplica, phase: Phase, reason: str) -> None:
         one.phase, one.reason, one.phase_since = phase, reason, self.now
-        self.touched[one.name] = one
+        self._stirred(one)
         self._log(one, "info", reason or f"phase is {phase}")
+
+    def _stirred(self, one: SimReplica) -> None:
+        """It is no longer what it was: who serves and who is wanted must be looked at again."""
+        self.touched[one.name] = self._moving[one.name] = one
+        self._serving = self._converged = None
 
     def _converge(self, workload: str) -> None:
         staying = [one for one in self.of(workload) if not one.leaving]
@@ -183,7 +208,9 @@ class SimWorld:
             self._turn(one, Phase.DRAINING, "finishing its requests before it stops")
 
     def _serve(self) -> None:
-        ready = [one for one in self.replicas if one.phase == Phase.READY and not one.draining]
+        if self._serving is None:
+            self._serving = [one for one in self.replicas if one.phase == Phase.READY and not one.draining]
+        ready = self._serving
         offered = self.rate + (self.load.rate if self.load.running else 0.0)
         arrivals = self._poisson(offered)
         capacity = max(1, len(ready) * SLOTS)
@@ -191,13 +218,19 @@ class SimWorld:
         self.queued = max(0, self.queued + arrivals - served)
         busy = min(1.0, served / (capacity * 1.3)) if ready else 0.0
         tokens = 0.0
-        by_replica: dict[str, int] = {one.name: 0 for one in ready}
+        by_replica: dict[str, int] = {}
         for _ in range(min(served, 400)):
-            one = min(self._random.sample(ready, min(2, len(ready))), key=lambda r: by_replica[r.name])
-            by_replica[one.name] += 1
+            one = min(self._random.sample(ready, min(2, len(ready))), key=lambda r: by_replica.get(r.name, 0))
+            by_replica[one.name] = by_replica.get(one.name, 0) + 1
+            self._moving[one.name] = one
             tokens += self._answer(one, busy)
-        for one in self.replicas:
+        for one in list(self._moving.values()):
             self._breathe(one, by_replica.get(one.name, 0))
+        for ts, one, ttft in sorted(self._fresh, key=lambda answer: answer[0]):
+            one.recent.append((ts, ttft))
+            self._answers.append((ts, one, ttft))
+        self._fresh.clear()
+        self._forget_answers()
         self.served_per_s = float(served)
         self.tokens_per_s = tokens
         if self.load.running:
@@ -221,7 +254,7 @@ class SimWorld:
         self._number += 1
         ts = self.now - pick.random()
         if stream:
-            one.recent.append((ts, ttft))
+            self._fresh.append((ts, one, ttft))
         identity = f"{self._number:06x}-{pick.getrandbits(32):08x}"
         self.requests.append(
             RequestRow(
@@ -257,14 +290,23 @@ class SimWorld:
         share = served / SLOTS
         one.in_flight = min(SLOTS, round(share * 1.4)) if up else 0
         one.waiting = max(0, served - SLOTS) if up else 0
-        goal = min(198.0, 1.0 + 95 * share) if up else 0.0 if one.phase == Phase.FAILED else 60.0
+        goal = min(198.0, IDLE_CPU + 95 * share) if up else 0.0 if one.phase == Phase.FAILED else 60.0
         if served or one.cpu != goal:
             self.touched[one.name] = one
         one.cpu = goal if abs(goal - one.cpu) < 1 else one.cpu + (goal - one.cpu) * 0.6
         one.memory = one.memory if served == 0 else min(420e6, one.memory + self._random.uniform(-2e5, 3e5))
         one.tokens_per_s = served * 60.0
-        while one.recent and one.recent[0][0] < self.now - WINDOW_S:
-            one.recent.popleft()
+        if one.phase == Phase.READY and not served and one.cpu == goal:
+            del self._moving[one.name]
+
+    def _forget_answers(self) -> None:
+        """Answers that left the window; who gave them looks different now."""
+        before = self.now - WINDOW_S
+        while self._answers and self._answers[0][0] < before:
+            _, one, _ = self._answers.popleft()
+            while one.recent and one.recent[0][0] < before:
+                one.recent.popleft()
+            self.touched[one.name] = one
 
     def _run_drill(self) -> None:
         before = self.drill.phase if self.drill is not None else ""
@@ -362,10 +404,28 @@ class SimWorld:
         """Exact, over the streamed answers of the last 60 s."""
         return quantiles_at(replicas, self.now)
 
+    def fleet_quantiles(self) -> Quantiles:
+        """The same over all replicas."""
+        before = self.now - WINDOW_S
+        return _quantiles(sorted(ttft for ts, _, ttft in self._answers if ts >= before))
+
+    def not_ready(self) -> list[SimReplica]:
+        """Replicas in any other phase."""
+        return [one for one in self._moving.values() if one.phase != Phase.READY]
+
+    def load_of_all(self) -> tuple[int, float]:
+        """Requests in flight and the sum of cpu percentages, of all replicas."""
+        moving = self._moving.values()
+        still = len(self.replicas) - len(self._moving)
+        return sum(one.in_flight for one in moving), sum(one.cpu for one in moving) + still * IDLE_CPU
+
 
 def quantiles_at(replicas: list[SimReplica], now: float) -> Quantiles:
     """Exact, over the streamed answers of the 60 s before `now`."""
-    values = sorted(ttft for one in replicas for ts, ttft in one.recent if ts >= now - WINDOW_S)
+    return _quantiles(sorted(ttft for one in replicas for ts, ttft in one.recent if ts >= now - WINDOW_S))
+
+
+def _quantiles(values: list[float]) -> Quantiles:
     if not values:
         return Quantiles()
     at = [values[min(len(values) - 1, math.ceil(q * len(values)) - 1)] for q in (0.5, 0.95, 0.99)]

@@ -48,14 +48,24 @@ Scene = SimWorld | PastWorld
 
 
 class SimulatorSource:
-    """See `FleetSource`. `replicas` llm replicas and one embedding replica, `seed` decides everything else."""
+    """See `FleetSource`. `replicas` llm replicas and `rate` requests a second; `seed` decides everything else.
+
+    By default so many requests come that about a twentieth of a large fleet changes each second. It has lived for
+    `warm_s` seconds when it is made: five minutes, or fewer where there are thousands."""
 
     def __init__(
-        self, *, replicas: int = 2, seed: int = 7, clock: Clock | None = None, rate: float = 2.0, warm_s: int = 300
+        self,
+        *,
+        replicas: int = 2,
+        seed: int = 7,
+        clock: Clock | None = None,
+        rate: float | None = None,
+        warm_s: int | None = None,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         start = float(int(self.clock.now()))
-        self.world = SimWorld(seed=seed, now=start - warm_s, rate=rate)
+        warm_s = min(300, 600_000 // replicas) if warm_s is None else warm_s
+        self.world = SimWorld(seed=seed, now=start - warm_s, rate=max(2.0, replicas / 100) if rate is None else rate)
         self.world.populate("llm", replicas)
         self.verbs = SimVerbs(self.world)
         self.reachable = True
@@ -65,9 +75,12 @@ class SimulatorSource:
         self._started = start
         self._seq = 0
         self._points: list[SeriesPoint] = []
+        self._views: dict[str, ReplicaView] = {}
+        """Of each replica as it was when it last changed: who did not change is the same object."""
         self.past = SimPast()
         for _ in range(warm_s):
-            self._live_a_second()
+            self._live_a_second(look=False)
+        self._views = {one.name: _view(one, self.world) for one in self.world.replicas}
         if warm_s:
             self.world.event("fleet.started", Severity.INFO, "local", "the fleet is up")
 
@@ -230,7 +243,7 @@ class SimulatorSource:
         if not preview.allowed:
             raise Refused(preview.refusal)
         row = self.verbs.perform(request, preview)
-        self.past.record(self.world, self._point())
+        self._record(self._point())
         return row
 
     async def aclose(self) -> None:
@@ -244,41 +257,57 @@ class SimulatorSource:
 
     def _advance(self) -> None:
         if self.world.touched:
-            self.past.record(self.world, self._point())
+            self._record(self._point())
         now = self.clock.now()
         while self.world.now + 1.0 <= now:
             self._live_a_second()
         del self._points[:-HISTORY_S]
 
-    def _live_a_second(self) -> None:
+    def _live_a_second(self, *, look: bool = True) -> None:
         self.world.advance(self.world.now + 1.0)
         self._points.append(self._point())
-        self.past.record(self.world, self._points[-1])
+        self._record(self._points[-1], look=look)
+
+    def _record(self, point: SeriesPoint, *, look: bool = True) -> None:
+        """What was touched is looked at anew (`look`), and written down."""
+        for name, one in self.world.touched.items():
+            if one is None:
+                self._views.pop(name, None)
+            else:
+                one.looked_ts = self.world.now
+                if look:
+                    self._views[name] = _view(one, self.world)
+        self.past.record(self.world, point)
 
     def _point(self) -> SeriesPoint:
         world = self.world
-        ready = [one for one in world.replicas if one.phase == Phase.READY]
+        in_flight, cpu = world.load_of_all()
         return SeriesPoint(
             ts=world.now,
-            ttft=world.quantiles(world.replicas),
+            ttft=world.fleet_quantiles(),
             queued=world.queued,
-            in_flight=sum(one.in_flight for one in world.replicas),
+            in_flight=in_flight,
             requests_per_s=world.served_per_s,
             tokens_per_s=world.tokens_per_s,
             errors_per_s=world.errors_per_s,
-            ready=len(ready),
+            ready=len(world.replicas) - len(world.not_ready()),
             wanted=sum(world.wanted.values()),
-            cpu_percent=min(100.0, 4.0 + sum(one.cpu for one in world.replicas) / max(2, len(world.replicas))),
+            cpu_percent=min(100.0, 4.0 + cpu / max(2, len(world.replicas))),
             memory_percent=41.0,
         )
 
-    def _snapshot(self, world: Scene | None = None, point: SeriesPoint | None = None) -> Snapshot:
+    def _snapshot(self, past: Scene | None = None, point: SeriesPoint | None = None) -> Snapshot:
         """The present, or a past instant."""
-        world = world or self.world
+        world = past or self.world
+        if past is None:
+            replicas = tuple([self._views[one.name] for one in self.world.replicas])
+            odd = self.world.not_ready()
+        else:
+            replicas = tuple(_view(one, past) for one in past.replicas)
+            odd = past.replicas
         point = point or (self._points[-1] if self._points else self._point())
-        ready = sum(one.phase == Phase.READY for one in world.replicas)
-        wanted = sum(world.wanted.values())
-        down = [one.name for one in world.replicas if one.phase not in (Phase.READY, Phase.TERMINATING)]
+        ready, wanted = point.ready, sum(world.wanted.values())
+        down = [one.name for one in odd if one.phase not in (Phase.READY, Phase.TERMINATING)]
         return Snapshot(
             seq=self._seq,
             ts=world.now,
@@ -286,8 +315,8 @@ class SimulatorSource:
             version=VERSION,
             health="ok" if ready >= wanted else "degraded" if ready else "down",
             health_reason=f"{', '.join(down[:3])} not ready" if down else "",
-            replicas=tuple(_view(one, world) for one in world.replicas),
-            workloads=tuple(_workload(name, world) for name in world.wanted),
+            replicas=replicas,
+            workloads=tuple(_workload(name, world, point) for name in world.wanted),
             point=point,
             scaling=(_scaling("llm", world, point),),
             load=world.load if world.load.running else LoadView(),
@@ -301,24 +330,24 @@ class SimulatorSource:
         )
 
 
-def _workload(name: str, world: Scene) -> WorkloadView:
-    members = world.of(name)
+def _workload(name: str, world: Scene, point: SeriesPoint) -> WorkloadView:
+    """The simulator has one workload: what the fleet does, it does."""
     return WorkloadView(
         name=name,
         wanted=world.wanted[name],
-        ready=sum(one.phase == Phase.READY for one in members),
-        total=len(members),
-        slots=SLOTS * sum(one.phase == Phase.READY for one in members),
+        ready=point.ready,
+        total=len(world.replicas),
+        slots=SLOTS * point.ready,
         routes=("/v1",),
         queued=world.queued,
-        in_flight=sum(one.in_flight for one in members),
+        in_flight=point.in_flight,
         maintenance=name in world.maintenance,
         autoscale=world.autoscale,
     )
 
 
 def _scaling(name: str, world: Scene, point: SeriesPoint) -> ScalingView:
-    ttft = world.quantiles(world.of(name)).p99_s
+    ttft = point.ttft.p99_s
     inputs: dict[str, Scalar] = {
         "cpu_percent": round(point.cpu_percent, 1),
         "cpu_target": 70,
@@ -349,7 +378,7 @@ def _view(one: SimReplica, world: Scene) -> ReplicaView:
             name=name,
             ok=one.phase in (Phase.READY, Phase.DRAINING),
             detail="200 OK" if up else one.reason,
-            last_ts=world.now,
+            last_ts=one.looked_ts,
             latency_s=0.0012,
         )
         for name in ("startup", "readiness", "liveness")

@@ -148,3 +148,16 @@ async def test_a_late_source_makes_its_source_once_and_passes_everything_on():
     assert await anext(late.follow_logs(None, since_ts=1.0))
     await late.aclose()
     assert len(made) == 2
+
+
+async def test_a_twentieth_of_a_large_fleet_changes_each_second_and_the_rest_stays_the_same_object() -> None:
+    clock = FixedClock(1_000_000.0)
+    sim = SimulatorSource(replicas=1000, clock=clock)
+    before = (await sim.snapshot()).replicas
+    changed = []
+    for _ in range(20):
+        clock.at += 1
+        after = (await sim.snapshot()).replicas
+        changed.append(sum(old is not new for old, new in zip(before, after, strict=True)))
+        before = after
+    assert 30 <= sum(changed) / len(changed) <= 80
