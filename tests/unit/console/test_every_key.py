@@ -1,0 +1,681 @@
+"""Each key of the help screen is pressed and its effect is seen. A key without a proof here fails the first test.
+
+A proof gets the screen, with what the keys act on in front, and one of the keys of an id. It presses the key and
+waits for the effect. Keys of one scope share a console; what each leaves behind is put back before the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from backend.contract.words import Severity, Verb
+from console.state.simulator import SimulatorSource
+from console.tui.columns import ColumnsDialog
+from console.tui.command_line import CommandBar, CommandInput
+from console.tui.dialogs import AskDialog, ConfirmDialog, PickDialog
+from console.tui.filter_bar import FilterBar
+from console.tui.jump import JumpScreen
+from console.tui.keymap import table
+from console.tui.palette import Palette
+from console.tui.panels import LogPane
+from console.tui.scroll import ScrollPanel
+from tests.unit.console.test_drill_screens import DRILL, DrillScreen, drills
+from tests.unit.console.test_tui import Screen, console
+
+Proof = Callable[[Any, str], Awaitable[None]]
+
+KEYS_OF = {bound.id: (bound.scope, bound.keys) for bound in table()}
+
+
+# -- ways to see an effect -----------------------------------------------------------------------------------
+
+
+def shows(view: str, *, after: str = "overview") -> Proof:
+    """The key shows a view."""
+
+    async def proof(screen: Screen, key: str) -> None:
+        await screen.press(key)
+        await screen.until(lambda: screen.app.view_name == view, f"{key} shows {view}")
+        await screen.app.action_view(after)
+        await screen.until(lambda: screen.app.view_name == after, "back")
+
+    return proof
+
+
+def opens(kind: type[Any], words: str = "") -> Proof:
+    """The key opens a dialog or a line; esc closes it and nothing has happened."""
+
+    async def proof(screen: Screen, key: str) -> None:
+        done = screen.verbs_done()
+        await screen.press(key)
+        await screen.until(
+            lambda: isinstance(screen.app.screen, kind) or screen.app.screen.query(kind), f"{key} opens {kind.__name__}"
+        )
+        await screen.shows(words)
+        await screen.press("escape")
+        await screen.until(
+            lambda: len(screen.app.screen_stack) == 1 and not screen.app.screen.query(kind),
+            f"esc closes it: {key}",
+        )
+        assert screen.verbs_done() == done
+
+    return proof
+
+
+def asks_for(verb: Verb) -> Proof:
+    """The key previews a verb; nothing happens until it is confirmed."""
+
+    async def proof(screen: Screen, key: str) -> None:
+        await opens(ConfirmDialog, str(verb))(screen, key)
+
+    return proof
+
+
+def moves(
+    value: Callable[[Screen], Any], was: Any, now: Callable[[Any], bool], put: Callable[[Screen, Any], Any]
+) -> Proof:
+    """The key takes a value from `was` to one that `now` accepts."""
+
+    async def proof(screen: Screen, key: str) -> None:
+        put(screen, was)
+        await screen.until(lambda: value(screen) == was, f"{was} before {key}")
+        await screen.press(key)
+        await screen.until(lambda: now(value(screen)), f"{key} moves it from {was}, not to {value(screen)}")
+        put(screen, was)
+
+    return proof
+
+
+# -- everywhere ----------------------------------------------------------------------------------------------
+
+
+async def back(screen: Screen, key: str) -> None:
+    await screen.app.action_view("fleet")
+    await screen.press(key)
+    await screen.until(lambda: screen.app.view_name == "overview", f"{key} goes back")
+
+
+async def forward(screen: Screen, key: str) -> None:
+    await screen.app.action_view("fleet")
+    await screen.app.navigator.back()
+    await screen.press(key)
+    await screen.until(lambda: screen.app.view_name == "fleet", f"{key} goes forward")
+    await screen.app.navigator.back()
+
+
+async def other_panel(screen: Screen, key: str) -> None:
+    before = screen.app.focused
+    await screen.press(key)
+    await screen.until(lambda: screen.app.focused not in (None, before), f"{key} goes to another panel")
+    screen.app.view.table().focus()
+    await screen.until(lambda: screen.app.focused is before, "the table has the keys again")
+
+
+async def other_fleet(screen: Screen, key: str) -> None:
+    first = screen.app.link
+    await screen.press(key)
+    await screen.until(lambda: screen.app.link is not first, f"{key} shows the other fleet")
+    await screen.app.part("fleets").choose(first)
+
+
+async def travels(screen: Screen, key: str) -> None:
+    travel = screen.app.part("travel")
+    await screen.press(key)
+    await screen.until(lambda: travel.held is not None, f"{key} shows the past")
+    await screen.press(key)
+    await screen.until(lambda: travel.held is None, f"{key} again is live")
+    screen.app.view.activate()
+
+
+async def raw(screen: Screen, key: str) -> None:
+    await screen.press(key)
+    await screen.until(lambda: screen.app.view_name == "detail" and screen.app.view.raw, f"{key} shows raw data")
+    await screen.app.navigator.back()
+
+
+async def says(screen: Screen, key: str, words: str) -> None:
+    await screen.press(key)
+    await screen.until(lambda: words in screen.message, f"{key} says {words!r}, not {screen.message!r}")
+
+
+async def copies(screen: Screen, key: str) -> None:
+    await says(screen, key, "✓ copied the row llm-0")
+
+
+async def redraws(screen: Screen, key: str) -> None:
+    drawn: list[int] = []
+    screen.app.frames.redraw = lambda: drawn.append(1)  # type: ignore[method-assign]
+    await screen.press(key)
+    await screen.until(lambda: drawn, f"{key} draws the screen again")
+
+
+async def switches_theme(screen: Screen, key: str) -> None:
+    before = screen.app.theming.spec.name
+    await screen.press(key)
+    await screen.until(lambda: screen.app.theming.spec.name != before, f"{key} switches the theme")
+
+
+async def quits(screen: Screen, key: str) -> None:
+    left: list[Any] = []
+    screen.app.exit = lambda result=None, **_: left.append(result)  # type: ignore[method-assign]
+    await screen.press(key)
+    await screen.until(lambda: left == [0], f"{key} quits")
+
+
+async def one_more(screen: Screen, key: str) -> None:
+    world = screen.source.world
+    before = world.wanted["llm"]
+    await screen.press(key)
+    await screen.until(lambda: world.wanted["llm"] == before + 1, f"{key} adds one")
+    await screen.until(lambda: screen.app.state.last_undoable() is not None, "the console knows")
+
+
+async def panics(screen: Screen, key: str) -> None:
+    await screen.press(key)
+    await screen.until(lambda: screen.source.world.drills.blocked, f"{key} stops drills without a question")
+    await screen.until(lambda: screen.app.state.snapshot.drills_blocked, "the console knows")  # type: ignore[union-attr]
+
+
+async def acknowledges(screen: Screen, key: str) -> None:
+    screen.source.world.event("test", Severity.ERROR, "llm-0", "llm-0 is on fire")
+    await screen.until(screen.app.state.unacknowledged, "an alarm")
+    await screen.press(key)
+    await screen.until(lambda: not screen.app.state.unacknowledged(), f"{key} acknowledges")
+
+
+EVERYWHERE: dict[str, Proof] = {
+    "view.fleet": shows("fleet"),
+    "view.requests": shows("requests"),
+    "view.logs": shows("logs"),
+    "view.journal": shows("journal"),
+    "view.drills": shows("drills"),
+    "view.charts": shows("charts"),
+    "view.help": shows("help"),
+    "view.overview": back,
+    "go.back": back,
+    "go.backward": back,
+    "go.forward": forward,
+    "go.line": opens(CommandBar),
+    "go.palette": opens(Palette),
+    "go.jump": opens(JumpScreen),
+    "go.filter": opens(FilterBar),
+    "go.travel": travels,
+    "go.next": other_panel,
+    "go.before": other_panel,
+    "fleet.before": other_fleet,
+    "fleet.next": other_fleet,
+    "fleet.all": shows("everywhere"),
+    "go.describe": shows("detail"),
+    "go.raw": raw,
+    "go.copy": copies,
+    "go.export": opens(AskDialog, "Export overview to which file"),
+    "go.redraw": redraws,
+    "go.theme": switches_theme,
+    "act.restart": asks_for(Verb.RESTART),
+    "act.rollout": asks_for(Verb.ROLLOUT),
+    "act.kill": asks_for(Verb.KILL),
+    "act.drain": asks_for(Verb.DRAIN),
+    "act.autoscale": asks_for(Verb.AUTOSCALE),
+    "act.maintenance": asks_for(Verb.MAINTENANCE),
+    "act.fewer": asks_for(Verb.SCALE),
+    "act.more": one_more,
+    "act.undo": asks_for(Verb.UNDO),
+    "act.scale": opens(AskDialog, "to how many replicas"),
+    "act.load": opens(AskDialog, "how many requests a second"),
+    "act.note": opens(AskDialog, "Note for the events"),
+    "act.panic": panics,
+    "act.allow": asks_for(Verb.DRILL_STOP),
+    "act.acknowledge": acknowledges,
+    "go.quit": quits,
+}
+
+
+# -- tables, texts, logs -------------------------------------------------------------------------------------
+
+
+def _cursor(screen: Screen) -> int:
+    return screen.app.view.table().model.cursor  # type: ignore[union-attr, no-any-return]
+
+
+def _put_cursor(screen: Screen, at: int) -> None:
+    screen.app.view.table().model.move_to(at)  # type: ignore[union-attr]
+
+
+def _left(screen: Screen) -> int:
+    return screen.app.view.table().left  # type: ignore[union-attr]
+
+
+def _put_left(screen: Screen, at: int) -> None:
+    screen.app.view.table().left = at  # type: ignore[union-attr]
+
+
+def marks(count: int) -> Proof:
+    async def proof(screen: Screen, key: str) -> None:
+        model = screen.app.view.table().model  # type: ignore[union-attr]
+        model.marks.clear()
+        model.move_to(0)
+        if count == 4:
+            await screen.press("space")
+            model.move_to(3)
+        await screen.press(key)
+        await screen.until(lambda: len(model.marks) == count, f"{key} marks {count}")
+        model.marks.clear()
+        screen.app.view.table().sync()  # type: ignore[union-attr]
+
+    return proof
+
+
+async def sorts(screen: Screen, key: str) -> None:
+    model = screen.app.view.table().model  # type: ignore[union-attr]
+    before = (model.sort_key, model.descending)
+    await screen.press(key)
+    await screen.until(lambda: (model.sort_key, model.descending) != before, f"{key} sorts in another way")
+
+
+TABLES: dict[str, Proof] = {
+    "table.down": moves(_cursor, 0, lambda at: at == 1, _put_cursor),
+    "table.up": moves(_cursor, 5, lambda at: at == 4, _put_cursor),
+    "table.pagedown": moves(_cursor, 0, lambda at: at > 2, _put_cursor),
+    "table.pageup": moves(_cursor, 30, lambda at: at < 28, _put_cursor),
+    "table.home": moves(_cursor, 30, lambda at: at == 0, _put_cursor),
+    "table.end": moves(_cursor, 5, lambda at: at == 39, _put_cursor),
+    "table.left": moves(_left, 1, lambda at: at == 0, _put_left),
+    "table.right": moves(_left, 0, lambda at: at == 1, _put_left),
+    "table.mark": marks(1),
+    "table.range": marks(4),
+    "table.all": marks(40),
+    "table.sort": sorts,
+    "table.reverse": sorts,
+    "table.columns": opens(ColumnsDialog),
+    "table.open": shows("detail"),
+}
+
+
+def _top(screen: Screen) -> int:
+    return screen.app.view.query_one(ScrollPanel).top
+
+
+def _put_top(screen: Screen, at: int) -> None:
+    panel = screen.app.view.query_one(ScrollPanel)
+    panel.top = at
+    panel.sync()
+
+
+TEXTS: dict[str, Proof] = {
+    "scroll.down": moves(_top, 0, lambda at: at == 1, _put_top),
+    "scroll.up": moves(_top, 5, lambda at: at == 4, _put_top),
+    "scroll.pagedown": moves(_top, 0, lambda at: at > 2, _put_top),
+    "scroll.pageup": moves(_top, 30, lambda at: at < 28, _put_top),
+    "scroll.home": moves(_top, 30, lambda at: at == 0, _put_top),
+    "scroll.end": moves(_top, 0, lambda at: at > 40, _put_top),
+}
+
+
+def _pane(screen: Screen) -> LogPane:
+    return screen.app.view.query_one(LogPane)
+
+
+def _back(screen: Screen) -> int:
+    return _pane(screen).back
+
+
+def _put_back(screen: Screen, at: int) -> None:
+    _pane(screen).back = at
+
+
+async def wraps(screen: Screen, key: str) -> None:
+    before = _pane(screen).wrap
+    await screen.press(key)
+    await screen.until(lambda: _pane(screen).wrap != before, f"{key} wraps")
+
+
+async def all_logs(screen: Screen, key: str) -> None:
+    await screen.press(key)
+    await screen.until(lambda: _pane(screen).shown == [], f"{key} shows all replicas")
+
+
+LOGS: dict[str, Proof] = {
+    "log.up": moves(_back, 0, lambda at: at == 1, _put_back),
+    "log.down": moves(_back, 3, lambda at: at == 2, _put_back),
+    "log.pageup": moves(_back, 0, lambda at: at > 3, _put_back),
+    "log.pagedown": moves(_back, 5, lambda at: at == 0, _put_back),
+    "log.home": moves(_back, 0, lambda at: at > 5, _put_back),
+    "log.end": moves(_back, 5, lambda at: at == 0, _put_back),
+    "log.wrap": wraps,
+    "log.all": all_logs,
+}
+
+
+# -- the other views -----------------------------------------------------------------------------------------
+
+
+def turns(flag: str) -> Proof:
+    async def proof(screen: Screen, key: str) -> None:
+        view = screen.app.view
+        before = getattr(view, flag)
+        await screen.press(key)
+        await screen.until(lambda: getattr(view, flag) != before, f"{key} turns {flag}")
+
+    return proof
+
+
+REQUESTS: dict[str, Proof] = {"requests.sides": turns("apart")}
+JOURNAL: dict[str, Proof] = {"journal.verbose": turns("verbose")}
+
+
+def _lens(screen: Screen) -> Any:
+    return screen.app.view.stage.lens  # type: ignore[attr-defined]
+
+
+def cursor(start: str, step: float) -> Proof:
+    """The charts' cursor goes back for a negative step, on for a positive one; from an edge."""
+
+    async def proof(screen: Screen, key: str) -> None:
+        await screen.press(start)
+        await screen.until(lambda: _lens(screen).at is not None, "a cursor")
+        before = _lens(screen).at
+        await screen.press(key)
+        await screen.until(lambda: (_lens(screen).at - before) * step > 0, f"{key} moves the cursor")
+
+    return proof
+
+
+def zooms(less: bool) -> Proof:
+    async def proof(screen: Screen, key: str) -> None:
+        before = _lens(screen).window_s
+        await screen.press(key)
+        await screen.until(lambda: _lens(screen).window_s != before, f"{key} zooms")
+        assert (_lens(screen).window_s < before) == less
+
+    return proof
+
+
+async def charts_travel(screen: Screen, key: str) -> None:
+    travel = screen.app.part("travel")
+    await screen.press("end", "left", "left")
+    await screen.press(key)
+    await screen.until(lambda: travel.held is not None, f"{key} travels to the cursor")
+    travel.leave()
+    screen.app.view.activate()
+
+
+async def heat_map(screen: Screen, key: str) -> None:
+    await screen.press(key)
+    await screen.until(lambda: screen.app.query_one("HeatPanel").display, f"{key} shows the heat map")
+
+
+CHARTS: dict[str, Proof] = {
+    "charts.left": cursor("end", -1),
+    "charts.right": cursor("home", 1),
+    "charts.minute-back": cursor("end", -1),
+    "charts.minute-on": cursor("home", 1),
+    "charts.home": cursor("end", -1),
+    "charts.end": cursor("home", 1),
+    "charts.in": zooms(less=True),
+    "charts.out": zooms(less=False),
+    "charts.travel": charts_travel,
+    "charts.heat": heat_map,
+}
+
+
+def chooses(first: str, step: int) -> Proof:
+    async def proof(screen: Screen, key: str) -> None:
+        panel: Any = screen.app.query_one("HeatPanel")
+        names = [row.name for row in panel._rows]
+        panel.chosen = names[0 if first == "top" else 1]
+        await screen.press(key)
+        await screen.until(
+            lambda: panel.chosen == names[(0 if first == "top" else 1) + step], f"{key} chooses a replica"
+        )
+
+    return proof
+
+
+HEAT: dict[str, Proof] = {"heat.up": chooses("second", -1), "heat.down": chooses("top", 1)}
+
+
+def held(start: float, step: float) -> Proof:
+    """The playhead goes from `start` seconds before the newest instant, back or on."""
+
+    async def proof(screen: Screen, key: str) -> None:
+        scrub = screen.app.part("travel").scrub
+        screen.app.part("travel").go_to(scrub.last - start)
+        before = scrub.ts
+        await screen.press(key)
+        await screen.until(lambda: (scrub.ts - before) * step > 0, f"{key} moves the playhead")
+
+    return proof
+
+
+def spans(less: bool) -> Proof:
+    async def proof(screen: Screen, key: str) -> None:
+        scrub = screen.app.part("travel").scrub
+        before = scrub.span
+        await screen.press(key)
+        await screen.until(lambda: scrub.span != before and (scrub.span < before) == less, f"{key} zooms")
+
+    return proof
+
+
+async def plays(screen: Screen, key: str) -> None:
+    scrub = screen.app.part("travel").scrub
+    await screen.press(key)
+    await screen.until(lambda: scrub.speed == 1, f"{key} plays")
+    await screen.press(key, key, key)
+    await screen.until(lambda: scrub.speed == 0, "and stands again")
+
+
+async def compares(screen: Screen, key: str) -> None:
+    await screen.press(key)
+    await screen.until(lambda: screen.app.part("travel").marked is not None, f"{key} marks an instant")
+
+
+async def leaves(screen: Screen, key: str) -> None:
+    await screen.press(key)
+    await screen.until(lambda: screen.app.part("travel").held is None, f"{key} is live again")
+
+
+TRAVEL: dict[str, Proof] = {
+    "travel.left": held(60, -1),
+    "travel.right": held(60, 1),
+    "travel.far-left": held(60, -1),
+    "travel.far-right": held(300, 1),
+    "travel.before": held(0, -1),
+    "travel.next": held(1700, 1),
+    "travel.home": held(60, -1),
+    "travel.end": held(60, 1),
+    "travel.closer": spans(less=True),
+    "travel.farther": spans(less=False),
+    "travel.play": plays,
+    "travel.compare": compares,
+    "travel.leave": leaves,
+}
+
+
+async def marks_a(screen: Screen, key: str) -> None:
+    travel = screen.app.part("travel")
+    travel.marked = None
+    await screen.press(key)
+    await screen.until(lambda: travel.marked is not None, f"{key} marks A")
+
+
+COMPARE: dict[str, Proof] = {"compare.mark": marks_a}
+
+
+def goes(view: str) -> Proof:
+    """From the present view to another and back, where only a way back leads to the same state."""
+
+    async def proof(screen: Screen, key: str) -> None:
+        was = screen.app.view_name
+        await screen.press(key)
+        await screen.until(lambda: screen.app.view_name == view, f"{key} shows {view}")
+        await screen.app.show_view(was)
+        await screen.until(lambda: screen.app.view_name == was, "back")
+
+    return proof
+
+
+DRILLS: dict[str, Proof] = {
+    "drills.report": goes("drill-report"),
+    "drills.history": opens(PickDialog, f"Earlier runs of {DRILL}"),
+    "drills.timeline": goes("drill-run"),
+}
+RUN: dict[str, Proof] = {"run.back": goes("drills"), "run.report": goes("drill-report")}
+REPORT: dict[str, Proof] = {
+    "report.compare": opens(PickDialog, "Compare"),
+    "report.save": opens(AskDialog, "Save the report as"),
+    "report.timeline": goes("drill-run"),
+    "report.history": opens(PickDialog, "Earlier runs"),
+}
+
+
+def fills(typed: str, found: str) -> Proof:
+    """The key turns what is typed in the command line into another text."""
+
+    async def proof(screen: Screen, key: str) -> None:
+        line = screen.app.query_one(CommandInput)
+        line.value = typed
+        line.line.typed()
+        await screen.press(key)
+        await screen.until(lambda: line.value == found, f"{key} makes {found!r} of {typed!r}, not {line.value!r}")
+
+    return proof
+
+
+async def comes_back(screen: Screen, key: str) -> None:
+    line = screen.app.query_one(CommandInput)
+    line.value = "sc"
+    line.line.typed()
+    await screen.press("up", key)
+    await screen.until(lambda: line.value == "sc", f"{key} comes back to what was typed")
+
+
+async def leaves_line(screen: Screen, key: str) -> None:
+    if not screen.app.query(CommandBar):
+        await screen.press("colon")
+        await screen.until(lambda: screen.app.query(CommandInput), "the line is open")
+    await screen.press(key)
+    await screen.until(lambda: not screen.app.query(CommandBar), f"{key} leaves the line")
+
+
+LINE: dict[str, Proof] = {
+    "line.tab": fills("describe llm", "describe llm-0"),
+    "line.untab": fills("describe llm", "describe llm-1"),
+    "line.older": fills("sc", "scale llm 3"),
+    "line.newer": comes_back,
+    "line.leave": leaves_line,
+}
+
+PROOFS: dict[str, Proof] = {
+    name: proof
+    for part in (
+        *(EVERYWHERE, TABLES, TEXTS, LOGS, REQUESTS, JOURNAL, CHARTS, HEAT),
+        *(TRAVEL, COMPARE, DRILLS, RUN, REPORT, LINE),
+    )
+    for name, proof in part.items()
+}
+
+
+# -- the promise ---------------------------------------------------------------------------------------------
+
+
+def test_every_key_of_the_help_has_a_proof() -> None:
+    assert set(KEYS_OF) - set(PROOFS) == set(), "these keys have no proof"
+    assert set(PROOFS) - set(KEYS_OF) == set(), "these proofs are of keys that are gone"
+
+
+async def front(screen: Screen, view: str) -> None:
+    """Show a view and wait until it has the keys."""
+    await screen.app.action_view(view)
+    await screen.until(
+        lambda: screen.app.focused and screen.app.view in screen.app.focused.ancestors, f"{view} has them"
+    )
+
+
+async def prove(screen: Screen, proofs: dict[str, Proof]) -> None:
+    """Every key of every id, in the order of the table of proofs."""
+    for name, proof in proofs.items():
+        for key in KEYS_OF[name][1]:
+            await proof(screen, key)
+
+
+async def test_keys_that_work_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRINITY_CLIPBOARD", raising=False)
+    async with console(replicas=3, others=[("other", SimulatorSource(replicas=2))]) as screen:
+        await prove(screen, EVERYWHERE)
+
+
+async def test_keys_of_tables() -> None:
+    async with console(replicas=40, size=(80, 24)) as screen:
+        await prove(screen, TABLES)
+
+
+async def test_keys_of_texts_requests_and_events() -> None:
+    async with console(size=(80, 24)) as screen:
+        await front(screen, "help")
+        await prove(screen, TEXTS)
+        for view, proofs in (("requests", REQUESTS), ("journal", JOURNAL)):
+            await front(screen, view)
+            await prove(screen, proofs)
+
+
+async def test_keys_of_logs() -> None:
+    async with console(size=(80, 24)) as screen:
+        await screen.press("l")
+        await screen.until(lambda: screen.app.view_name == "logs" and _pane(screen).ring.count() > 30, "many lines")
+        await prove(screen, LOGS)
+
+
+async def test_keys_of_charts_and_the_heat_map() -> None:
+    async with console(replicas=4) as screen:
+        await front(screen, "charts")
+        await prove(screen, CHARTS)
+        await screen.until(lambda: len(screen.app.query_one("HeatPanel")._rows) > 1, "rows")  # type: ignore[attr-defined]
+        screen.app.query_one("HeatPanel").focus()
+        await prove(screen, HEAT)
+
+
+async def test_keys_of_time_travel_and_comparison() -> None:
+    async with console() as screen:
+        await front(screen, "compare")
+        await prove(screen, COMPARE)
+        await front(screen, "overview")
+        screen.source.world.event("test", Severity.INFO, "llm-0", "something happened")
+        await screen.press("t")
+        travel = screen.app.part("travel")
+        await screen.until(lambda: travel.held is not None and travel.bar(focused=True) is not None, "the bar")
+        await prove(screen, TRAVEL)
+
+
+async def test_keys_of_drills() -> None:
+    async with drills() as screen:
+        await proved_drills(screen)
+
+
+async def proved_drills(screen: DrillScreen) -> None:
+    await screen.run()
+    screen.clock.ahead_s = 40.0
+    await screen.until(lambda: screen.app.view_name == "drill-report", "the report follows")
+    await screen.choose()
+    await prove(screen, DRILLS)
+    await screen.app.watch_drill("")
+    await screen.until(lambda: screen.app.view_name == "drill-run", "the run")
+    screen.app.navigator.behind = ["drills"]
+    await prove(screen, RUN)
+    await screen.app.show_report("")
+    await screen.choose()
+    await screen.press("p")
+    await screen.shows("What users felt")
+    await prove(screen, REPORT)
+
+
+async def test_keys_of_the_command_line() -> None:
+    async with console() as screen:
+        mode = screen.app.part("line")
+        mode.history.add("scale llm 3")
+        mode.open()
+        await screen.until(lambda: screen.app.query(CommandInput), "the line is open")
+        await prove(screen, LINE)
