@@ -163,6 +163,13 @@ def test_old_segments_go_by_age_and_by_size(tmp_path: Path) -> None:
     assert [file.first_ts for file in list_segments(tmp_path)] == [1300.0], "the one being written stays"
 
 
+def test_the_segment_being_written_is_never_deleted_even_where_its_time_is_the_oldest(tmp_path: Path) -> None:
+    record(tmp_path, seconds_of(30, start=5000.0))
+    set_back = seconds_of(3, start=1000.0)
+    recording = record(tmp_path, set_back, RecordingLimits(disk_bytes=0))
+    assert list(recording.snapshots()) == set_back
+
+
 def test_a_large_segment_is_ended(tmp_path: Path) -> None:
     record(tmp_path, seconds_of(40), RecordingLimits(segment_bytes=3000))
     assert len(list_segments(tmp_path)) > 2
@@ -202,8 +209,10 @@ def test_a_full_disk_costs_what_did_not_fit_and_nothing_after(tmp_path: Path, mo
     for at, one in enumerate(all_of_it):
         disk.room = 20 if at == 4 else None
         if at == 4:
+            held = list_segments(tmp_path)[0].path.stat().st_size
             with pytest.raises(OSError, match="No space"):
                 writer.add(one)
+            assert list_segments(tmp_path)[0].path.stat().st_size == held, "nothing of it stays in the file"
         else:
             writer.add(one)
     assert list(Recording(tmp_path).snapshots()) == [*all_of_it[:4], *all_of_it[5:]]
