@@ -32,6 +32,8 @@ HEADER_BYTES: Final = _HEAD.size + _CRC.size
 _MAX_RAW: Final = 256 * 1024 * 1024
 """No snapshot is larger: a body that unpacks to more was not written by us."""
 _LEVEL: Final = 6
+_MOST_DIFFERENCE: Final = 4
+"""Differences of a group may unpack to so many times its keyframe: where everything changes, a seek stays short."""
 
 Bytes = bytes | memoryview
 
@@ -82,17 +84,20 @@ class Packer:
     def __init__(self) -> None:
         self._base: Snapshot | None = None
         self._stream = zlib.compressobj(_LEVEL)
+        self._room = 0
 
     def pack(self, snapshot: Snapshot, *, key: bool = False) -> tuple[bytes, bool]:
-        """The next record, and whether it is a keyframe: the first is, those asked for, and where only the whole
-        snapshot says it."""
-        delta = None if key or self._base is None else make_delta(self._base, snapshot)
+        """The next record, and whether it is a keyframe: the first is, those asked for, and where the whole snapshot
+        says it as well."""
+        delta = None if key or self._base is None or self._room <= 0 else make_delta(self._base, snapshot)
         if delta is None:
             self._stream = zlib.compressobj(_LEVEL)
             views = [msgspec.Raw(_encode(view)) for view in snapshot.replicas]
             raw = _encode(_Whole(msgspec.structs.replace(snapshot, replicas=()), views))
+            self._room = _MOST_DIFFERENCE * len(raw)
         else:
             raw = _encode(delta)
+            self._room -= len(raw)
         self._base = snapshot
         body = self._stream.compress(raw) + self._stream.flush(zlib.Z_SYNC_FLUSH)
         return pack_record(snapshot.ts, _encode(snapshot.point), body, key=delta is None), delta is None

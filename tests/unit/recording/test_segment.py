@@ -153,6 +153,14 @@ def test_a_minute_of_a_thousand_replicas_takes_less_than_a_megabyte() -> None:
     assert unpacked(data)[-1] == minute[-1]
 
 
+def test_where_everything_changes_a_seek_stays_short() -> None:
+    data, _ = packed(seconds_of(30, replicas=50, changing=50), keys=())
+    keys = [at for at, record in enumerate(scan(data)) if record.key]
+    assert all(b - a <= 6 for a, b in zip(keys, [*keys[1:], 30], strict=True)), keys
+    calm, _ = packed(seconds_of(30, replicas=50, changing=2), keys=())
+    assert [record.key for record in scan(calm)].count(True) == 1
+
+
 def test_old_records_may_lack_what_was_added_since() -> None:
     """A field with a default that the recording does not know yet has its default."""
     raw = msgspec.to_builtins(replica("a"))
