@@ -5,6 +5,7 @@ Every step has an arrow and a sign: nothing depends on colour.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from backend.contract.words import Phase
@@ -28,7 +29,7 @@ HOW_TO: Final[tuple[str, ...]] = (
 
 
 def comparison_lines(found: Comparison, width: int, now: float, known_from: float = 0.0) -> list[Line]:
-    """Everything, in two columns where there is room. Older happenings than `known_from` were not at hand."""
+    """Everything, in two columns where there is room. Older happenings than `known_from` are not at hand."""
     head = [head_line(found.before, found.after, width, now), EMPTY]
     if width < WIDE:
         changes = _changes(found, width)
@@ -163,6 +164,8 @@ def step_words(change: NumberChange) -> str:
 
 
 def _happened(found: Comparison, width: int, known_from: float, now: float) -> list[Line]:
+    if math.isinf(known_from):
+        return [_title("Between them"), (("asking what happened …", "faint"),)]
     partial = known_from > found.before.ts
     out: list[Line] = [_title("Between them", f"known from {time_words(known_from, now)} on" if partial else "")]
     out += [fit_line(_count(count), width) for count in found.happened]

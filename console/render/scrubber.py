@@ -20,6 +20,8 @@ from console.state.scrub import Happening, Scrub
 
 MARKS: Final[dict[str, Span]] = {"alarm": ("✗", "error b"), "action": ("◆", "accent"), "drill": ("▸", "warn")}
 """In order of importance: where several fall into one cell, the first is shown."""
+LEAST_TOP: Final = 12
+"""So many in one cell fill it, or more where there were more."""
 PLAYHEAD: Final = "┃"
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _STEPS: Final = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 604_800)
@@ -112,7 +114,7 @@ def _happened(scrub: Scrub, bar: Bar, columns: int) -> Line:
         if at is not None:
             counts[at] += 1
             kinds[at].add(one.kind)
-    top = max(counts, default=0)
+    top = max([LEAST_TOP, *counts])
     cells: list[str] = []
     styles: list[str] = []
     for count, kind in zip(counts, kinds, strict=True):

@@ -89,7 +89,7 @@ class SimPast:
                 second.answers[name] = fresh
         world.touched.clear()
         if last is not None and last.world.now == world.now:
-            last.world = second.world
+            last.world, last.point = second.world, point
             last.changed |= second.changed
             if last.whole is not None:
                 last.whole = _applied(last.whole, second.changed)

@@ -243,7 +243,7 @@ class SimulatorSource:
         if not preview.allowed:
             raise Refused(preview.refusal)
         row = self.verbs.perform(request, preview)
-        self._record(self._point())
+        self._note()
         return row
 
     async def aclose(self) -> None:
@@ -257,11 +257,18 @@ class SimulatorSource:
 
     def _advance(self) -> None:
         if self.world.touched:
-            self._record(self._point())
+            self._note()
         now = self.clock.now()
         while self.world.now + 1.0 <= now:
             self._live_a_second()
         del self._points[:-HISTORY_S]
+
+    def _note(self) -> None:
+        """What was done since the last second is part of that second."""
+        point = self._point()
+        if self._points and self._points[-1].ts == point.ts:
+            self._points[-1] = point
+        self._record(point)
 
     def _live_a_second(self, *, look: bool = True) -> None:
         self.world.advance(self.world.now + 1.0)

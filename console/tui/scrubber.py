@@ -12,6 +12,7 @@ from console.render.scrubber import column_in, scrubber_lines
 from console.render.spans import Line
 from console.tui.canvas import Canvas
 from console.tui.keys import view_bindings
+from console.tui.strip import Strip
 
 if TYPE_CHECKING:
     from console.tui.travel import Travel
@@ -66,10 +67,15 @@ class Scrubber(Canvas):
         return scrubber_lines(scrub, self.travel.bar(focused=self.has_focus), width, height) if scrub else []
 
     def on_focus(self) -> None:
-        self.sync()
+        self.call_later(self._focus_changed)
 
     def on_blur(self) -> None:
+        self.call_later(self._focus_changed)
+
+    def _focus_changed(self) -> None:
+        """Once it is so: this widget hears of it before its own state is set."""
         self.sync()
+        self.trinity.screen_stack[0].query_one(Strip).sync()
 
     def on_click(self, event: events.Click) -> None:
         self.focus()

@@ -221,6 +221,7 @@ def test_what_happened_between_is_counted_by_kind():
     assert "   1 ✗ replica.died" in said
     assert "known from" not in said
     assert "known from" in words(found, known_from=A + 10)
+    assert "asking what happened" in words(found, known_from=float("inf"))
 
 
 @pytest.mark.parametrize("width", [20, 38, 78, 118, 198])

@@ -181,7 +181,7 @@ def test_the_head_says_when_and_what_happened_there():
 def test_alarms_actions_and_drills_are_marked_by_glyphs():
     one = scrub()
     happened = text(scrubber_lines(one, bar(), 122, 3))[1]
-    for at, glyph in ((200, "✗"), (250, "◆"), (300, "▸"), (100, "█"), (600, "┃")):
+    for at, glyph in ((200, "✗"), (250, "◆"), (300, "▸"), (100, "▃"), (600, "┃")):
         assert happened[1 + one.column_of(DAY + at, 120)] == glyph
     one.move_to(DAY + 200)
     line = scrubber_lines(one, bar(), 122, 3)[1]
