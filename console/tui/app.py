@@ -251,6 +251,9 @@ class TrinityApp(App[int]):
         """Put a view on screen; it is built the first time. The trail is the navigator's."""
         if name == self.view_name:
             return
+        if not self.query_one("#body").is_mounted:  # a key that was typed ahead of the first frame
+            self.call_after_refresh(self.show_view, name)
+            return
         before = self.view
         if name not in self.views:
             self.views[name] = catalogue.build(name)

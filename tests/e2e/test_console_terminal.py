@@ -192,3 +192,12 @@ def test_a_terminal_that_goes_without_a_signal_ends_the_console(start: Start) ->
         os.dup2(null, fd)
     os.close(null)
     assert console.process.wait(10) == 129
+
+
+def test_keys_typed_ahead_of_the_first_frame_are_taken() -> None:
+    console = Console("from console.cli import main; main(['--simulate', '2'])", size=(80, 24))
+    try:
+        console.press("2")
+        console.until(lambda: console.shows("Workloads"), "the view that was asked for")
+    finally:
+        console.close()
