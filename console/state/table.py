@@ -8,13 +8,14 @@ the item is the same object: an update costs what changed.
 from __future__ import annotations
 
 import operator
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress, count
 from typing import Generic, TypeVar
 
 from console.state.column import Column, Rank, SortValue, find_column, fit_columns, rank
-from console.state.row_filter import RowFilter
+from console.state.row_filter import RowFilter, complete
 
 __all__ = ["Column", "SortValue", "TableModel", "fit_columns"]
 
@@ -175,6 +176,14 @@ class TableModel(Generic[T]):
             self._filter = RowFilter(text, self.every)
             self._refilter()
 
+    def typed(self, text: str) -> str:
+        """What holds while `text` is being typed: without a column's name that is only begun, where no row says those
+        letters, so that the table is not empty on the way to `cpu>80`."""
+        if complete(text, self.every) is None or any(sign in re.split(r"\s", text)[-1] for sign in ":=<>"):
+            return text
+        asked = RowFilter(text, self.every)
+        return text if self._through(asked, range(len(self._items))) else re.sub(r"\s*\S+$", "", text)
+
     def _refilter(self) -> None:
         self._passes = [False] * len(self._items)
         through = self._select(range(len(self._items)))
@@ -184,14 +193,15 @@ class TableModel(Generic[T]):
 
     def _select(self, places: Sequence[int]) -> list[int]:
         """Those of `places` that the filter lets through."""
-        if not self._filter:
-            return list(places)
-        if self._filter.words:
+        return self._through(self._filter, places) if self._filter else list(places)
+
+    def _through(self, asked: RowFilter[T], places: Sequence[int]) -> list[int]:
+        if asked.words:
             hays, items, haystack = self._hays, self._items, self.haystack
             for place in places:
                 if not hays[place]:
                     hays[place] = haystack(items[place]).casefold()
-        return self._filter.select(places, self._items, self._hays, self.clock())
+        return asked.select(places, self._items, self._hays, self.clock())
 
     # -- sort ------------------------------------------------------------------------------------------------
 

@@ -384,7 +384,7 @@ class TrinityApp(App[int]):
         if not self.screen.query(FilterBar):
             self.query_one(Strip).display = False
             table = self.view.table()
-            bar = FilterBar(self.view.filter_text(), table.model.every if table is not None else ())
+            bar = FilterBar(self.view.filter_text(), table.model if table is not None else None)
             self.screen.mount(bar)
             bar.focus()
 

@@ -14,6 +14,7 @@ from textual.widgets import Input
 
 from console.state.column import Column
 from console.state.row_filter import complete
+from console.state.table import TableModel
 
 if TYPE_CHECKING:
     from console.tui.app import TrinityApp
@@ -48,7 +49,8 @@ class FilterBar(Input):
         Binding("down,up", "keep", "back to the rows", show=False, priority=True),
     ]
 
-    def __init__(self, text: str, columns: Sequence[Column[Any]] = ()) -> None:
+    def __init__(self, text: str, model: TableModel[Any] | None = None) -> None:
+        columns = model.every if model is not None else ()
         super().__init__(
             text,
             placeholder=OF_TABLES if columns else OF_TEXT,
@@ -56,7 +58,7 @@ class FilterBar(Input):
             compact=True,
             select_on_focus=False,
         )
-        self.columns = columns
+        self.model, self.columns = model, columns
         self.cursor_blink = False
 
     @property
@@ -66,12 +68,12 @@ class FilterBar(Input):
     @on(Input.Changed)
     def narrow(self, event: Input.Changed) -> None:
         event.stop()
-        self.trinity.view.set_filter(event.value)
+        self.trinity.view.set_filter(self.model.typed(event.value) if self.model is not None else event.value)
 
     @on(Input.Submitted)
     def submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self.trinity.close_filter()
+        self._close()
 
     def action_clear(self) -> None:
         self.trinity.view.set_filter("")
@@ -84,4 +86,9 @@ class FilterBar(Input):
             self.cursor_position = len(whole)
 
     def action_keep(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        """What stands there holds to the letter."""
+        self.trinity.view.set_filter(self.value)
         self.trinity.close_filter()

@@ -243,14 +243,32 @@ class VTable(Panel, Generic[T]):
                 self.action_open()
 
     def _sort_at(self, x: int) -> None:
+        """A title sorts; the signs for more columns go there."""
+        first = self._window.columns[0][1] if self._window.columns else 0
+        if self._window.before and 0 <= x - GUTTER - first < GAP:
+            self.action_sideways(-1)
+        elif self._window.after and x >= self.size.width - GAP:
+            self.action_sideways(1)
+        else:
+            self._sort_by_title(x)
+
+    def _sort_by_title(self, x: int) -> None:
         at = GUTTER
         for column, size in self._window.columns:
-            if at <= x < at + size + GAP:
+            if at <= x < at + size:
                 same = self.model.sort_key == column.key
                 self.model.set_sort(column.key, descending=same and not self.model.descending)
                 self.moved()
                 return
             at += size + GAP
+
+    def on_mouse_scroll_right(self, event: events.MouseScrollRight) -> None:
+        event.stop()
+        self.action_sideways(1)
+
+    def on_mouse_scroll_left(self, event: events.MouseScrollLeft) -> None:
+        event.stop()
+        self.action_sideways(-1)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()

@@ -192,6 +192,25 @@ def test_marks_that_the_filter_hides_are_counted_and_still_chosen():
     assert [row[0] for row in model.chosen()] == ["b", "a", "c"]
 
 
+def test_a_columns_name_that_is_only_begun_hides_nothing():
+    model = table()
+    assert model.typed("si") == ""
+    assert model.typed("a si") == "a"
+    assert model.typed("size>2") == "size>2"
+    assert model.typed("zz") == "zz"
+    model.set_items([("size-1", 1), ("b", 2)])
+    assert model.typed("si") == "si", "a row says it"
+    model.set_filter("b sise:3")
+    assert (model.filter, len(model.notes), model.cursor, model.keys) == ("b sise:3", 1, 0, ["b"])
+
+
+def test_a_table_shows_at_least_one_column():
+    model = table()
+    model.set_columns(COLUMNS[1:])
+    model.set_columns(())
+    assert [column.key for column in model.columns] == ["size", "note"]
+
+
 def test_a_filter_on_ages_holds_as_time_goes_by():
     now = [100.0]
     ages = (

@@ -134,6 +134,10 @@ async def test_a_title_that_is_clicked_sorts_also_when_scrolled() -> None:
         assert await screen.pilot.click(screen.table, offset=(at, 1))
         assert screen.table.model.current is not None
         assert screen.lines[2].startswith(("  llm-5", "▸ llm-5"))
+        assert await screen.pilot.click(screen.table, offset=(57, 1))
+        assert "RST" not in screen.header, "the sign for more goes there"
+        assert await screen.pilot.click(screen.table, offset=(screen.header.index(LEFT_MORE.strip()), 1))
+        assert "RST" in screen.header
         assert screen.table.sort_by("name") == ""
         assert "REPLICA↑" in screen.header
 
@@ -215,7 +219,9 @@ async def test_a_view_without_a_table_has_no_columns_to_choose() -> None:
 
 async def test_tab_completes_columns_and_their_words_while_the_filter_is_typed() -> None:
     async with fleet((120, 30)) as screen:
-        await screen.press("slash", "p", "h", "tab")
+        await screen.press("slash", "p", "h")
+        assert "llm-0" in screen.lines[2], "on the way to a column's name nothing is hidden"
+        await screen.press("tab")
         bar = screen.app.query_one(FilterBar)
         assert bar.value == "phase:"
         await screen.press("F", "a", "tab", "tab")
