@@ -1,7 +1,7 @@
 """Regular expressions over messages: smart case, and which of many lines match, at the speed of C where that is exact.
 
 A pattern means what `re.search` of it in one message means. ASCII patterns match the message's bytes, others its text.
-Imported by the search process too: the standard library and the error type only.
+Imported by the search process too, which must begin fast: little of the standard library, nothing else.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Final
-
-from backend.contract.errors import UsageError
 
 _CROSSES: Final = re.compile(r"\[\^|\\[sWDBAZnxuUN0-9]|\\[tfvra]-|[\x00-\x1f]|\(\?(?!:|P<)|[*+?}]\+")
 """What might match or look beyond a line's end, or anchors to the ends of a whole text: such go line by line."""
@@ -47,6 +45,8 @@ class Matcher:
             if _CROSSES.search(pattern) is None:
                 self._many = re.compile(compiled.pattern, flags | re.MULTILINE)
         except (re.error, OverflowError, RecursionError) as error:
+            from backend.contract.errors import UsageError
+
             raise UsageError(f"`{pattern}` is no regular expression: {error}.", "Escape special characters.") from error
 
     def test(self, message: bytes) -> bool:
@@ -85,3 +85,54 @@ def _line_hits(pattern: re.Pattern[str] | re.Pattern[bytes], text: str | bytes, 
             break
         number += 1
     return hits
+
+
+class LineFilter:
+    """A query's tests of single lines, compiled. Raises UsageError for a bad pattern."""
+
+    def __init__(
+        self,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        levels: frozenset[str] | None = None,
+        *,
+        must: str | None = None,
+    ) -> None:
+        self.include = [Matcher(pattern) for pattern in include]
+        self.exclude = [Matcher(pattern) for pattern in exclude]
+        self.must = None if must is None else Matcher(must)
+        self.levels = levels
+        self.keeps_all = self.must is None and not self.include and not self.exclude and levels is None
+
+    def kept(self, messages: list[bytes]) -> Sequence[int]:
+        """The indexes of the wanted ones, rising."""
+        kept: Sequence[int] = range(len(messages))
+        if self.keeps_all:
+            return kept
+        if self.must is not None:
+            kept = self.must.hits(messages)
+        if self.include and kept:
+            wanted = {index for matcher in self.include for index in _among(matcher, messages, kept)}
+            kept = sorted(wanted)
+        for matcher in self.exclude:
+            if kept:
+                gone = set(_among(matcher, messages, kept))
+                kept = [index for index in kept if index not in gone]
+        if self.levels is not None:
+            levels = self.levels
+            kept = [index for index in kept if (message_level(messages[index]) or "") in levels]
+        return kept
+
+
+def _among(matcher: Matcher, messages: list[bytes], asked: Sequence[int]) -> Sequence[int]:
+    """Those of the asked messages that match."""
+    if len(asked) == len(messages):
+        return matcher.hits(messages)
+    return [asked[hit] for hit in matcher.hits([messages[index] for index in asked])]
+
+
+def message_level(message: bytes) -> str | None:
+    """The level a message names."""
+    from backend.contract.log_lines import Piece, to_row
+
+    return to_row("", Piece(0.0, "", True, message)).level

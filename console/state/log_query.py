@@ -1,14 +1,12 @@
-"""Which lines are wanted, and what a look at them gives: the query, its compiled form, pages and stream facts. Pure."""
+"""Which lines are wanted, and what a look at them gives: the query, pages and stream facts. Pure."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import msgspec
 
 from backend.contract.errors import UsageError
 from console.state.log_line import LogKey, LogLine
-from console.state.log_pattern import Matcher
+from console.state.log_pattern import LineFilter
 
 LIVES = ("all", "previous", "current")
 
@@ -27,6 +25,12 @@ class LogQuery(msgspec.Struct, frozen=True):
     """`all` lives of each replica, the `current` one, or the `previous`: the one before it that wrote something."""
     since_ts: float | None = None
     until_ts: float | None = None
+
+    def line_filter(self, *, must: str | None = None) -> LineFilter:
+        """Its tests of single lines; `must` is a pattern that has to match besides. Raises UsageError."""
+        if self.incarnation not in LIVES:
+            raise UsageError(f"There is no incarnation `{self.incarnation}`.", f"Choose one of {', '.join(LIVES)}.")
+        return LineFilter(self.include, self.exclude, self.levels, must=must)
 
 
 EVERYTHING = LogQuery()
@@ -55,50 +59,3 @@ class Page(msgspec.Struct, frozen=True):
     scanned_lines: int
     complete: bool
     """False when the budget ended the look before the limit was reached or the end was seen."""
-
-
-class LineFilter:
-    """A query's tests of single lines, compiled. Raises UsageError for a bad pattern or an unknown life."""
-
-    def __init__(self, query: LogQuery, *, must: str | None = None) -> None:
-        """`must`: a pattern that has to match besides, a search's."""
-        if query.incarnation not in LIVES:
-            raise UsageError(f"There is no incarnation `{query.incarnation}`.", f"Choose one of {', '.join(LIVES)}.")
-        self.include = [Matcher(pattern) for pattern in query.include]
-        self.exclude = [Matcher(pattern) for pattern in query.exclude]
-        self.must = None if must is None else Matcher(must)
-        self.levels = query.levels
-        self.keeps_all = self.must is None and not self.include and not self.exclude and query.levels is None
-
-    def kept(self, messages: list[bytes]) -> Sequence[int]:
-        """The indexes of the wanted ones, rising."""
-        kept: Sequence[int] = range(len(messages))
-        if self.keeps_all:
-            return kept
-        if self.must is not None:
-            kept = self.must.hits(messages)
-        if self.include and kept:
-            wanted = {index for matcher in self.include for index in _among(matcher, messages, kept)}
-            kept = sorted(wanted)
-        for matcher in self.exclude:
-            if kept:
-                gone = set(_among(matcher, messages, kept))
-                kept = [index for index in kept if index not in gone]
-        if self.levels is not None:
-            levels = self.levels
-            kept = [index for index in kept if (message_level(messages[index]) or "") in levels]
-        return kept
-
-
-def _among(matcher: Matcher, messages: list[bytes], asked: Sequence[int]) -> Sequence[int]:
-    """Those of the asked messages that match."""
-    if len(asked) == len(messages):
-        return matcher.hits(messages)
-    return [asked[hit] for hit in matcher.hits([messages[index] for index in asked])]
-
-
-def message_level(message: bytes) -> str | None:
-    """The level a message names."""
-    from backend.contract.log_lines import Piece, to_row
-
-    return to_row("", Piece(0.0, "", True, message)).level

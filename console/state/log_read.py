@@ -2,30 +2,41 @@
 
 Each stream has a cursor with the key of what it would give next, or a bound of it while that window is unread; the heap
 gives the greatest (backwards) or least (forwards). So only windows that are needed are read, and few lines are parsed.
+Imported by the search process too, which must begin fast: little of the standard library, nothing else.
 """
 
 from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
-from console.state.log_line import HEAD, LogKey, message_of, stamp_of_ts, stamp_ts
-from console.state.log_query import LineFilter
-from console.state.log_stream import LogBlock, LogStream
+from console.state.log_block import LogBlock
+from console.state.log_head import HEAD, LogKey, message_of, stamp_of_ts, stamp_ts
+from console.state.log_pattern import LineFilter
 
 FIRST_WINDOW: Final = 8 * 1024
 LAST_WINDOW: Final = 256 * 1024
 
-Found = tuple[LogKey, LogStream, bytes]
-"""A wanted line: its key, whose it is, its held bytes."""
+Found = tuple[LogKey, bytes]
+"""A wanted line: its key and its held bytes."""
+
+
+class Stream(Protocol):
+    """Blocks of one life, oldest first."""
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def blocks(self) -> Sequence[LogBlock]: ...
 
 
 class Cursor:
     """One stream's place: everything before `offset` of block `index` (line `number`) is on the older side."""
 
-    def __init__(self, stream: LogStream, blocks: list[LogBlock], index: int, offset: int, number: int) -> None:
+    def __init__(self, stream: Stream, blocks: list[LogBlock], index: int, offset: int, number: int) -> None:
         self.stream, self.blocks = stream, blocks
         self.index, self.offset, self.number = index, offset, number
         self.window = FIRST_WINDOW
@@ -101,7 +112,7 @@ def _kept(lines: list[bytes], block: LogBlock, wanted: LineFilter) -> Sequence[i
 class Merge:
     """Wanted lines in the merged order, from a key on. `scanned_lines` and `scanned_bytes` say what it took."""
 
-    def __init__(self, streams: Sequence[LogStream], key: LogKey | None, wanted: LineFilter, *, back: bool) -> None:
+    def __init__(self, streams: Sequence[Stream], key: LogKey | None, wanted: LineFilter, *, back: bool) -> None:
         self.scanned_lines = self.scanned_bytes = 0
         self._wanted, self._back, self._sign = wanted, back, -1 if back else 1
         self._heap: list[tuple[float, int, int, Cursor]] = []
@@ -137,7 +148,7 @@ class Merge:
             at, line = cursor.waiting.pop()
             self._replace(cursor)
             sign = self._sign
-            return (sign * ts, sign * stream, at), cursor.stream, line
+            return (sign * ts, sign * stream, at), line
         lines, size = cursor.read_back(self._wanted) if self._back else cursor.read_on(self._wanted)
         self.scanned_lines += lines
         self.scanned_bytes += size
@@ -164,14 +175,8 @@ class Merge:
         else:
             heapq.heapreplace(self._heap, entry)
 
-    def __iter__(self) -> Iterator[Found]:
-        while self._heap:
-            found = self.step()
-            if found is not None:
-                yield found
 
-
-def _cursor_at(stream: LogStream, key: LogKey | None, *, back: bool) -> Cursor:
+def _cursor_at(stream: Stream, key: LogKey | None, *, back: bool) -> Cursor:
     """Stands between the lines before a key and the others; the key's own line counts as the next one either way."""
     blocks = list(stream.blocks)
     if key is None:
@@ -205,7 +210,7 @@ def _last_stamp(block: LogBlock) -> bytes:
     return block.last_stamp
 
 
-def _at_number(stream: LogStream, blocks: list[LogBlock], number: int, *, back: bool) -> Cursor:
+def _at_number(stream: Stream, blocks: list[LogBlock], number: int, *, back: bool) -> Cursor:
     number = max(number, blocks[0].first_number)
     index = bisect_right(blocks, number, key=lambda block: block.end_number)
     if index == len(blocks):

@@ -1,33 +1,51 @@
 """The search process: reads a task from standard input, scans the blocks it names newest first, reports matches.
 
-Ends when whoever started it is gone, even in the midst of a pattern that never ends. Opens nothing.
+Ends when whoever started it is gone, even in the midst of a pattern that never ends. Opens nothing, and imports little:
+somebody waits for its first report.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
+import marshal
 import os
 import struct
 import sys
 import time
 from array import array
-from collections import deque
 from typing import Final
 
-import msgspec
-
-from console.state.log_line import LogKey
-from console.state.log_query import LineFilter
+from console.state.log_block import LogBlock, SpillFile
+from console.state.log_head import LogKey
+from console.state.log_pattern import LineFilter
 from console.state.log_read import Merge
-from console.state.log_search import REPORT, ScanTask, StreamTask
-from console.state.log_spill import SpillFile
-from console.state.log_stream import LogBlock, LogStream
 
+REPORT: Final = struct.Struct("<IQQB")
+"""A report: places that follow, lines scanned, matches found, and whether that is all."""
 REPORT_S: Final = 0.03
 FOREGROUND_LINES: Final = 200_000
 """What is scanned before the process makes way for others: the part somebody waits for."""
 _BATCH: Final = 4096
+
+BlockTask = tuple[int, int, int, int, int, bytes, bytes, bool]
+"""One block: descriptor and offset, size, first number, lines, first and last stamp, and whether it is odd."""
+ScanTask = tuple[
+    str, list[str], list[str], list[str] | None, float | None, float | None, int, dict[int, list[BlockTask]]
+]
+"""Pattern, include, exclude, levels, since and until, how many places to keep, and the blocks of each stream."""
+
+
+class ScanStream:
+    """One stream of a task."""
+
+    def __init__(self, number: int, tasks: list[BlockTask]) -> None:
+        self.number = number
+        self.blocks: list[LogBlock] = []
+        for fd, at, size, first_number, lines, first_stamp, last_stamp, odd in tasks:
+            block = LogBlock(number, first_number, first_stamp)
+            block.file, block.at, block.size, block.lines = SpillFile(fd), at, size, lines
+            block.last_stamp, block.odd, block.full = last_stamp, odd, True
+            self.blocks.append(block)
 
 
 class Reports:
@@ -60,38 +78,15 @@ class Reports:
         del self._ts[:], self._number[:], self._stream[:]
 
 
-def stream_of(task: StreamTask, memory_fd: int) -> LogStream:
-    """The stream whose blocks a task names."""
-    stream = LogStream(task.number, "", 0)
-    files: dict[int, SpillFile] = {}
-    for block in task.blocks:
-        fd = memory_fd if block.fd < 0 else block.fd
-        stream.blocks.append(
-            LogBlock(
-                stream=task.number,
-                first_number=block.first_number,
-                first_stamp=block.first_stamp,
-                last_stamp=block.last_stamp,
-                lines=block.lines,
-                size=block.size,
-                odd=block.odd,
-                full=True,
-                file=files.setdefault(fd, SpillFile(fd)),
-                at=block.at,
-            )
-        )
-    return stream
-
-
 def scan(task: ScanTask, out_fd: int) -> None:
     """Look through all of it. Raises OSError where nobody reads the reports."""
-    query = task.query
-    key = None if query.until_ts is None else (query.until_ts, -1, -1)
-    streams = [stream_of(stream, task.memory_fd) for stream in task.streams]
-    merge = Merge(streams, key, LineFilter(query, must=task.pattern), back=True)
-    reports = Reports(out_fd, task.keep)
+    pattern, include, exclude, levels, since_ts, until_ts, keep, blocks = task
+    streams = [ScanStream(number, of_stream) for number, of_stream in blocks.items()]
+    wanted = LineFilter(include, exclude, None if levels is None else frozenset(levels), must=pattern)
+    merge = Merge(streams, None if until_ts is None else (until_ts, -1, -1), wanted, back=True)
+    reports = Reports(out_fd, keep)
     foreground = True
-    while (ts := merge.next_ts()) is not None and (query.since_ts is None or ts >= query.since_ts):
+    while (ts := merge.next_ts()) is not None and (since_ts is None or ts >= since_ts):
         found = merge.step()
         if found is not None:
             reports.found(found[0])
@@ -100,8 +95,7 @@ def scan(task: ScanTask, out_fd: int) -> None:
         reports.send(merge.scanned_lines)
         if foreground and merge.scanned_lines > FOREGROUND_LINES:
             foreground = False
-            with contextlib.suppress(OSError):
-                os.nice(10)
+            os.nice(10)
     reports.send(merge.scanned_lines, done=True)
 
 
@@ -114,7 +108,7 @@ def end_with_starter(fd: int) -> None:
 def main() -> None:
     """The process."""
     size = struct.unpack("<Q", _read(0, 8))[0]
-    task = msgspec.msgpack.decode(_read(0, size), type=ScanTask)
+    task: ScanTask = marshal.loads(_read(0, size))  # noqa: S302 - from the process that started this one
     end_with_starter(0)
     try:
         scan(task, 1)
@@ -123,7 +117,7 @@ def main() -> None:
 
 
 def _read(fd: int, size: int) -> bytes:
-    parts: deque[bytes] = deque()
+    parts: list[bytes] = []
     while size > 0:
         part = os.read(fd, size)
         if not part:

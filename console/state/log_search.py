@@ -6,6 +6,7 @@ A pattern that never ends costs a core until it is cancelled, never the screen.
 
 from __future__ import annotations
 
+import marshal
 import os
 import signal
 import struct
@@ -19,48 +20,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-import msgspec
-
-from console.state.log_line import LogKey
+from console.state.log_head import LogKey
 from console.state.log_query import LogQuery
+from console.state.log_scan import REPORT, BlockTask, ScanTask
 from console.state.log_stream import LogStream
 
 KEPT_MATCHES: Final = 250_000
 """Newest matches whose place is kept; older ones are counted only."""
-REPORT: Final = struct.Struct("<IQQB")
-"""A report of the search process: places that follow, lines scanned, matches found, and whether it is done."""
 _BUFFER: Final = 1024 * 1024
 _START: Final = "import sys; sys.path[:] = sys.argv[1:]; from console.state.log_scan import main; main()"
-
-
-class BlockTask(msgspec.Struct, array_like=True):
-    """One block for the search process: `fd` -1 means the copy of memory."""
-
-    fd: int
-    at: int
-    size: int
-    first_number: int
-    lines: int
-    first_stamp: bytes
-    last_stamp: bytes
-    odd: bool
-
-
-class StreamTask(msgspec.Struct, array_like=True):
-    """One stream's blocks, oldest first."""
-
-    number: int
-    blocks: list[BlockTask]
-
-
-class ScanTask(msgspec.Struct, array_like=True):
-    """What the search process is to do."""
-
-    pattern: str
-    query: LogQuery
-    memory_fd: int
-    keep: int
-    streams: list[StreamTask]
 
 
 class LogSearch:
@@ -82,7 +50,7 @@ class LogSearch:
         self._changed = threading.Condition(self._lock)
         self._fds: dict[int, int] = {}
         memory: list[bytes | bytearray] = []
-        tasks = [StreamTask(stream.number, self._blocks(stream, memory)) for stream in streams if stream.blocks]
+        tasks = {stream.number: self._blocks(stream, memory) for stream in streams if stream.blocks}
         self._thread = threading.Thread(target=self._run, args=(memory, tasks), name="log search", daemon=True)
         self._thread.start()
 
@@ -98,7 +66,7 @@ class LogSearch:
                 if fd < 0:
                     fd = self._fds[block.file.fd] = os.dup(block.file.fd)
             place = (block.first_number, block.lines, block.first_stamp, block.last_stamp, block.odd)
-            tasks.append(BlockTask(fd, at, block.size, *place))
+            tasks.append((fd, at, block.size, *place))
         return tasks
 
     # -- what is known ---------------------------------------------------------------------------------------
@@ -179,16 +147,22 @@ class LogSearch:
 
     # -- the process -----------------------------------------------------------------------------------------
 
-    def _run(self, memory: list[bytes | bytearray], tasks: list[StreamTask]) -> None:
+    def _run(self, memory: list[bytes | bytearray], tasks: dict[int, list[BlockTask]]) -> None:
         held = list(self._fds.values())
         try:
-            memory_fd = _copy_of(memory, tasks)
+            memory_fd = _memory_file()
             held.append(memory_fd)
+            tasks = _with_memory(tasks, memory_fd)
+            for data in memory:
+                _write_all(memory_fd, data)
             memory.clear()
-            task = ScanTask(self.pattern, self.query, memory_fd, KEPT_MATCHES, tasks)
+            query = self.query
+            levels = None if query.levels is None else sorted(query.levels)
+            wanted = (self.pattern, list(query.include), list(query.exclude), levels)
+            task: ScanTask = (*wanted, query.since_ts, query.until_ts, KEPT_MATCHES, tasks)
             process = self._start(held)
             if process is not None:
-                self._follow(process, msgspec.msgpack.encode(task))
+                self._follow(process, marshal.dumps(task))
         except OSError as error:
             self._fail(f"The search could not run: {error.strerror or error}.")
         finally:
@@ -252,18 +226,19 @@ def _words(code: int, said: bytes) -> str:
     return f"The search process ended with {code}: {last[0] if last else 'it said nothing'}."
 
 
-def _copy_of(memory: list[bytes | bytearray], tasks: list[StreamTask]) -> int:
-    """A file in memory with the blocks, in the order of the tasks, which are told where they stand."""
-    fd = _memory_file()
+def _with_memory(tasks: dict[int, list[BlockTask]], fd: int) -> dict[int, list[BlockTask]]:
+    """Blocks without a file are in this one, one after the other."""
     at = 0
-    for stream in tasks:
-        for block in stream.blocks:
-            if block.fd < 0:
-                block.at = at
-                at += block.size
-    for data in memory:
-        _write_all(fd, data)
-    return fd
+    placed: dict[int, list[BlockTask]] = {}
+    for number, blocks in tasks.items():
+        placed[number] = []
+        for block in blocks:
+            if block[0] < 0:
+                placed[number].append((fd, at, *block[2:]))
+                at += block[2]
+            else:
+                placed[number].append(block)
+    return placed
 
 
 def _memory_file() -> int:

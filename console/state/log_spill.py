@@ -13,17 +13,10 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
-import msgspec
+from console.state.log_block import SpillFile
 
 _PIECES: Final = 16
 _LEAST_BYTES: Final = 64 * 1024
-
-
-class SpillFile(msgspec.Struct, eq=False):
-    """One nameless file and how much of it is written."""
-
-    fd: int
-    size: int = 0
 
 
 class Spill:
@@ -81,19 +74,6 @@ class Spill:
         self.bytes -= file.size
         os.close(file.fd)
         file.fd = -1
-
-
-def read_at(fd: int, size: int, at: int) -> bytes:
-    """`size` bytes from `at` on. Raises OSError where they are not there."""
-    parts: list[bytes] = []
-    while size > 0:
-        part = os.pread(fd, size, at)
-        if not part:
-            raise OSError(errno.EIO, "a spill file is shorter than what was written to it")
-        parts.append(part)
-        size -= len(part)
-        at += len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _nameless(directory: Path) -> int:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from backend.contract.log_chunks import LogChunk
+from console.state.log_block import LogBlock
 from console.state.log_line import LogKey, LogLine, read_line
-from console.state.log_query import EVERYTHING, LineFilter, LogQuery, Page, StreamInfo
+from console.state.log_query import EVERYTHING, LogQuery, Page, StreamInfo
 from console.state.log_read import Merge
 from console.state.log_spill import Spill
-from console.state.log_stream import BLOCK_BYTES, LogBlock, LogStream
+from console.state.log_stream import BLOCK_BYTES, LogStream
 
 if TYPE_CHECKING:
     from console.state.log_search import LogSearch
@@ -203,7 +204,7 @@ class LogStore:
         self, key: LogKey | None, limit: int, query: LogQuery = EVERYTHING, *, budget_bytes: int = LOOK_BYTES
     ) -> Page:
         """The newest `limit` wanted lines before a key (None: of all). Raises UsageError for a bad pattern."""
-        wanted = LineFilter(query)
+        wanted = query.line_filter()
         if query.until_ts is not None and (key is None or key[0] >= query.until_ts):
             key = (query.until_ts, -1, -1)
         with self._lock:
@@ -222,7 +223,7 @@ class LogStore:
         """The oldest `limit` wanted lines after a key (None: of all). Raises UsageError for a bad pattern.
 
         A line that comes later with an older instant than what was seen is not found by going on from there."""
-        wanted = LineFilter(query)
+        wanted = query.line_filter()
         if query.since_ts is not None and (key is None or key[0] < query.since_ts):
             key = (query.since_ts, -1, -1)
         with self._lock:
@@ -259,7 +260,8 @@ class LogStore:
                 return lines, False
             found = merge.step()
             if found is not None:
-                key, stream, line = found
+                key, line = found
+                stream = self._by_number[key[1]]
                 lines.append(read_line(line, key, stream.replica, stream.incarnation))
         return lines, True
 
@@ -271,7 +273,7 @@ class LogStore:
         Raises UsageError for a bad pattern."""
         from console.state.log_search import LogSearch
 
-        LineFilter(query, must=pattern)
+        query.line_filter(must=pattern)
         with self._lock:
             search = LogSearch(pattern, query, self._chosen(query))
             self._searches = [other for other in self._searches if not other.done]

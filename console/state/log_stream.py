@@ -9,50 +9,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-import msgspec
-
 from backend.contract.log_lines import MAX_MESSAGE_BYTES, Joiner, Piece
-from console.state.log_line import HEAD, PLAIN_HEADS, STAMP, held_line, stamp_ts
-from console.state.log_spill import SpillFile, read_at
+from console.state.log_block import LogBlock
+from console.state.log_head import HEAD, PLAIN_HEADS, STAMP
+from console.state.log_line import held_line
 
 BLOCK_BYTES: Final = 256 * 1024
-
-
-class LogBlock(msgspec.Struct, eq=False):
-    """Neighbouring lines of one stream, each with its newline. Once `full` nothing is added."""
-
-    stream: int
-    first_number: int
-    first_stamp: bytes
-    last_stamp: bytes = b""
-    lines: int = 0
-    size: int = 0
-    odd: bool = False
-    """Some lines have flag `B`: their text begins with their own stamp."""
-    full: bool = False
-    """Its bytes change no more."""
-    data: bytearray | None = None
-    file: SpillFile | None = None
-    at: int = 0
-
-    @property
-    def first_ts(self) -> float:
-        return stamp_ts(self.first_stamp)
-
-    @property
-    def last_ts(self) -> float:
-        return stamp_ts(self.last_stamp)
-
-    @property
-    def end_number(self) -> int:
-        return self.first_number + self.lines
-
-    def read(self, start: int, end: int) -> bytes:
-        """Some of its bytes. Raises OSError."""
-        if self.data is not None:
-            return bytes(memoryview(self.data)[start:end]) if start or end < self.size else bytes(self.data)
-        assert self.file is not None
-        return read_at(self.file.fd, end - start, self.at + start)
 
 
 class LogStream:
@@ -143,7 +105,8 @@ class LogStream:
     ) -> tuple[int, int, LogBlock | None]:
         block = self.blocks[-1] if self.blocks else None
         if block is None or block.full:
-            block = LogBlock(self.number, self.received, first, data=bytearray())
+            block = LogBlock(self.number, self.received, first)
+            block.data = bytearray()
             self.blocks.append(block)
         assert block.data is not None
         block.data += data

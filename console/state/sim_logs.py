@@ -15,7 +15,7 @@ import msgspec
 
 from backend.contract.log_chunks import LogChunk
 from backend.contract.rows import LogRow, RequestRow
-from console.state.log_line import stamp_of_ts
+from console.state.log_head import stamp_of_ts
 from console.state.sim_world import SimWorld
 
 _LETTERS: Final = {"debug": "D", "info": "I", "warning": "W", "error": "E", "critical": "F"}

@@ -1,4 +1,4 @@
-"""Stored log bytes handed out while a shim writes, rotates and deletes: whole lines, lives, true losses."""
+"""Stored log bytes given out while a shim's own writer writes, rotates and deletes: whole lines, lives, true losses."""
 
 from __future__ import annotations
 

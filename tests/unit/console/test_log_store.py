@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.contract.log_chunks import LogChunk
-from console.state.log_line import LogLine, stamp_of_ts
+from console.state.log_head import stamp_of_ts
+from console.state.log_line import LogLine
 from console.state.log_query import EVERYTHING, LogQuery
 from console.state.log_store import LogStore
 
