@@ -20,7 +20,7 @@ FLAG_AT: Final = 35
 WHOLE: Final = ord("F")
 BACK_HEAD: Final = HEAD + STAMP + 1
 PLAIN_HEADS: Final = frozenset((b"Z stdout F ", b"Z stderr F "))
-EARLIEST: Final = b"1970-01-01T00:00:00.000000"
+_FIRST, _LAST = b"0001-01-01T00:00:00.000000", b"9999-12-31T23:59:59.999999"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -46,8 +46,8 @@ def stamp_of_ts(ts: float) -> bytes:
     """The stamp of an instant."""
     try:
         at = _EPOCH + timedelta(microseconds=round(ts * 1_000_000))
-    except OverflowError:
-        return EARLIEST
+    except (OverflowError, ValueError):
+        return _LAST if ts > 0 else _FIRST
     return at.strftime("%Y-%m-%dT%H:%M:%S.%f").encode().rjust(STAMP, b"0")
 
 
