@@ -12,6 +12,7 @@ from typing import Final, cast
 import msgspec
 
 from backend.contract.control import SeriesPoint
+from console.state.replica_ttft import COVERS, READING_S, READINGS, ReplicaTtft
 from console.state.series import HELD_S, thinned
 from console.state.source import FleetSource, PastSource
 
@@ -21,6 +22,8 @@ SERIES_S: Final = 3600
 """What one call for the newest seconds brings."""
 LONGEST_S: Final = 86_400.0
 """No chart reaches further back."""
+MOST_VIEWS: Final = 30_000
+"""Replicas, over all readings, that the record is asked for to fill a heat map."""
 _HOLE_S: Final = 3.0
 
 
@@ -82,6 +85,24 @@ async def load(source: FleetSource, asked: Stretch, newest: float) -> Stretch:
         found = [*thinned([point for point in moment.points if begin <= point.ts < end], asked.step_s), *found]
         end = begin
     return msgspec.structs.replace(asked, points=found)
+
+
+async def fill_heat(source: FleetSource, heat: ReplicaTtft, newest: float, replicas: int) -> int:
+    """Readings of the last minutes from the record, one a minute, where the state has none; how many came. Fewer for
+    a large fleet. Raises `TrinityError` where the source does not answer."""
+    if not hasattr(source, "moment"):
+        return 0
+    past = cast(PastSource, source)
+    extent = await past.extent()
+    came = 0
+    for back in range(1, min(READINGS // COVERS, MOST_VIEWS // max(1, replicas)) + 1):
+        ts = newest - back * COVERS * READING_S
+        if extent.first_ts is None or ts < extent.first_ts:
+            break
+        if not heat.is_covered(ts):
+            moment = await past.moment(ts, window_s=0)
+            came += heat.add_past(moment.snapshot.ts, moment.snapshot.replicas)
+    return came
 
 
 async def reach_s(source: FleetSource, newest: float) -> float:

@@ -1,7 +1,8 @@
 """TTFT of every replica over the last quarter of an hour, in compact arrays: what the heat map is drawn from.
 
-One reading of the fleet every ten seconds; each is a quantile over the minute before it, so nothing is missed. Two
-bytes for a p95 and two for its count: 3.6 MB for 10,000 replicas. Never draws.
+One reading of the fleet every ten seconds; each is a quantile over the minute before it, so nothing is missed, and
+where readings are missing the next one within that minute stands for them. Two bytes for a p95 and two for its count:
+3.6 MB for 10,000 replicas. Never draws, never asks a source.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ READINGS: Final = 90
 MOST_REPLICAS: Final = 10_000
 MOST_SHOWN: Final = 128
 """More rows than this are never asked for."""
+COVERS: Final = 6
+"""Readings for which one stands: its quantiles are those of the last minute."""
 UNREAD: Final = -1
 """The count where there was no reading, or none of this replica."""
 _SMALLEST_S: Final = 1e-4
@@ -88,6 +91,11 @@ class ReplicaTtft:
     def oldest(self) -> int | None:
         return self._readings[0].index if self._readings else None
 
+    @property
+    def readings(self) -> int:
+        """How many are kept."""
+        return len(self._readings)
+
     def __len__(self) -> int:
         return len(self._rows)
 
@@ -102,6 +110,25 @@ class ReplicaTtft:
         if self._readings and index <= self._readings[-1].index:
             return False
         self._let_go(index)
+        self._readings.append(self._read(index, replicas))
+        return True
+
+    def add_past(self, ts: float, replicas: Iterable[ReplicaView]) -> bool:
+        """A reading from before the others, as a record has it. False where there is one already."""
+        index = math.floor(ts / READING_S)
+        if any(one.index == index for one in self._readings):
+            return False
+        self._readings = deque(
+            sorted([*self._readings, self._read(index, replicas)], key=lambda one: one.index), maxlen=READINGS
+        )
+        return True
+
+    def is_covered(self, ts: float) -> bool:
+        """Whether some reading says how an instant was."""
+        index = math.floor(ts / READING_S)
+        return any(index <= one.index < index + COVERS for one in self._readings)
+
+    def _read(self, index: int, replicas: Iterable[ReplicaView]) -> _Reading:
         p95, count = (array("H", bytes(2 * len(self._seen))) for _ in range(2))
         self.left_out = 0
         for view in replicas:
@@ -109,23 +136,33 @@ class ReplicaTtft:
             if row is None:
                 self.left_out += 1
                 continue
-            self._seen[row] = index
+            self._seen[row] = max(self._seen[row], index)
             if view.ttft.count:
                 p95[row] = encoded(view.ttft.p95_s)
                 count[row] = min(65535, view.ttft.count)
         worst = heapq.nlargest(MOST_SHOWN, range(len(p95)), key=p95.__getitem__)
-        self._readings.append(_Reading(index, p95, count, tuple(worst), sum(count)))
-        return True
+        return _Reading(index, p95, count, tuple(worst), sum(count))
+
+    def _covering(self, first: int, until: int) -> list[tuple[int, _Reading]]:
+        """For each column the reading that says how it was: its own, else the next one within its minute."""
+        own = {one.index: one for one in self._readings}
+        found = (
+            (index, next((own[at] for at in range(index, index + COVERS) if at in own), None))
+            for index in range(
+                max(first, self._readings[0].index - COVERS + 1), min(until, self._readings[-1].index + 1)
+            )
+        )
+        return [(index, one) for index, one in found if one is not None]
 
     def rows(self, first: int, until: int, most: int) -> list[Heat]:
         """The worst replicas of the readings `first` to `until` (exclusive), the worst first; where there are more
         than `most`, the last row is the worst of all others in each reading, which no average would show."""
-        read = [one for one in self._readings if first <= one.index < until]
+        read = self._covering(first, until) if self._readings else []
         if not read or not self._rows:
             return []
         most = min(most, MOST_SHOWN - 1)
         peaks = dict.fromkeys(self._rows.values(), 0) if len(self._rows) <= most else {}
-        for one in read:
+        for _, one in read:
             for row in one.worst:
                 peaks[row] = max(peaks.get(row, 0), one.p95[row])
         order = sorted((-peak, self._names[row], row) for row, peak in peaks.items() if self._names[row])
@@ -135,19 +172,19 @@ class ReplicaTtft:
             out.append(self._others(set(shown), read, first, until))
         return out
 
-    def _heat(self, row: int, read: Sequence[_Reading], first: int, until: int) -> Heat:
+    def _heat(self, row: int, read: Sequence[tuple[int, _Reading]], first: int, until: int) -> Heat:
         codes, counts = [0] * (until - first), [UNREAD] * (until - first)
-        for one in read:
+        for index, one in read:
             if row < len(one.p95):
-                codes[one.index - first], counts[one.index - first] = one.p95[row], one.count[row]
+                codes[index - first], counts[index - first] = one.p95[row], one.count[row]
         return Heat(self._names[row], tuple(codes), tuple(counts))
 
-    def _others(self, shown: set[int], read: Sequence[_Reading], first: int, until: int) -> Heat:
+    def _others(self, shown: set[int], read: Sequence[tuple[int, _Reading]], first: int, until: int) -> Heat:
         codes, counts = [0] * (until - first), [UNREAD] * (until - first)
-        for one in read:
+        for index, one in read:
             slowest = next((row for row in one.worst if row not in shown), None)
-            codes[one.index - first] = 0 if slowest is None else one.p95[slowest]
-            counts[one.index - first] = one.total - sum(one.count[row] for row in shown if row < len(one.count))
+            codes[index - first] = 0 if slowest is None else one.p95[slowest]
+            counts[index - first] = one.total - sum(one.count[row] for row in shown if row < len(one.count))
         return Heat(f"{len(self._rows) - len(shown)} others", tuple(codes), tuple(counts))
 
     def _row(self, name: str, p95: array[int], count: array[int]) -> int | None:

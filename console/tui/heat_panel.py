@@ -108,7 +108,7 @@ class HeatPanel(TimePanel):
         history = self.trinity.state.replica_ttft
         most = max(1, height - (1 + (height >= MARK_ROW_FROM) + (height >= LEGEND_FROM)))
         first, until = heatmap.readings(self.gutter_and_cells()[1])
-        key = (id(history), history.newest, first, until, most)
+        key = (id(history), history.newest, history.oldest, history.readings, first, until, most)
         if key != self._key:
             self._rows, self._key = history.rows(first, until, most), key
         return self._rows

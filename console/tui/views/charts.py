@@ -12,7 +12,8 @@ from textual.binding import Binding, BindingType
 from backend.contract.errors import TrinityError
 from console.render.chart_list import CHARTS
 from console.render.layout import charts_view, one_pane
-from console.state.recorded import Stretch, load, reach_s, wanted
+from console.state.recorded import Stretch, fill_heat, load, reach_s, wanted
+from console.state.replica_ttft import ReplicaTtft
 from console.state.series import ZOOMS
 from console.tui.canvas import Canvas
 from console.tui.chart_panels import ChartPanel, ChartWords, Stage, TimeAxis, TimePanel
@@ -51,6 +52,8 @@ class ChartsView(View):
         self.pane = NAMES[0]
         self._panels: dict[str, Canvas] = {}
         self._before_heat = NAMES[0]
+        self._filled: ReplicaTtft | None = None
+        """The readings that were filled up from the record."""
         self._asking: Stretch | None = None
         """What the record is being asked for."""
         self._replicas_laid_out = -1
@@ -87,6 +90,7 @@ class ChartsView(View):
         if len(self.trinity.state.replicas) != self._replicas_laid_out:
             self._arrange()
         self._words().cell_s = self._cell_s()
+        self._fill_heat()
         super().update()
 
     def _words(self) -> ChartWords:
@@ -114,6 +118,22 @@ class ChartsView(View):
             log.info("no drill runs for the marks: %s", error)
             return
         self.update()
+
+    def _fill_heat(self) -> None:
+        """A heat map that is on screen begins with what the record knows."""
+        heat = self.trinity.state.replica_ttft
+        if self._panels["heat"].display and heat is not self._filled and len(heat):
+            self._filled = heat
+            self.run_worker(self._ask_heat(heat), exit_on_error=False, group="chart heat", exclusive=True)
+
+    async def _ask_heat(self, heat: ReplicaTtft) -> None:
+        try:
+            came = await fill_heat(self.trinity.source, heat, self._newest(), len(self.trinity.state.replicas))
+        except (TrinityError, OSError) as error:
+            log.info("the heat map begins now: %s", error)
+            return
+        if came:
+            self._panels["heat"].sync()
 
     def _recall(self, *, everything: bool = False) -> None:
         """Ask for what the picture needs and the state does not hold; once a stretch."""

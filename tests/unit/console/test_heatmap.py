@@ -91,13 +91,38 @@ def test_the_worst_stand_first_and_the_others_are_as_bad_as_their_worst():
 
 def test_what_was_not_read_is_not_an_idle_replica():
     kept = history({"a": None}, {"a": 0.1, "late": 0.2})
-    first = next(row for row in kept.rows(99, 102, 9) if row.name == "a")
-    assert [first.at(column)[1] for column in range(3)] == [UNREAD, 0, 5]
-    late = next(row for row in kept.rows(99, 102, 9) if row.name == "late")
-    assert late.at(1)[1] == UNREAD
+    first = next(row for row in kept.rows(94, 102, 9) if row.name == "a")
+    assert [first.at(column)[1] for column in (0, 6, 7)] == [UNREAD, 0, 5]
+    late = next(row for row in kept.rows(94, 102, 9) if row.name == "late")
+    assert late.at(6)[1] == UNREAD
     assert kept.rows(500, 600, 9) == []
     assert ReplicaTtft().rows(0, 9, 9) == []
     assert (ReplicaTtft().newest, ReplicaTtft().oldest) == (None, None)
+
+
+def test_a_reading_stands_for_the_minute_before_it_and_no_longer():
+    kept = ReplicaTtft()
+    kept.take(1000.0, [view("a", 0.1)])
+    kept.take(1090.0, [view("a", 0.9)])
+    row = kept.rows(90, 110, 9)[0]
+    read = {90 + column: round(row.at(column)[0], 2) for column in range(20) if row.at(column)[1] != UNREAD}
+    assert read == dict.fromkeys(range(95, 101), 0.1) | dict.fromkeys(range(104, 110), 0.9)
+    assert kept.is_covered(955.0)
+    assert not kept.is_covered(945.0)
+    assert not kept.is_covered(1015.0)
+
+
+def test_the_past_is_put_before_what_was_read_live():
+    kept = ReplicaTtft()
+    kept.take(2000.0, [view("a", 0.1)])
+    assert kept.add_past(1900.0, [view("a", 0.3), view("gone", 0.5)])
+    assert not kept.add_past(1905.0, [view("a", 0.7)]), "once"
+    assert (kept.oldest, kept.newest, kept.readings) == (190, 200, 2)
+    assert [row.name for row in kept.rows(185, 201, 9)] == ["gone", "a"]
+    assert kept.take(2010.0, [view("a")])
+    for back in range(1, 2 * READINGS):
+        kept.add_past(1900.0 - back * READING_S, [view("a")])
+    assert kept.readings == READINGS
 
 
 def test_a_replica_that_is_gone_gives_its_row_back_without_its_past():
@@ -151,10 +176,10 @@ def test_a_reading_fills_its_cells_whatever_the_zoom(window, columns, edge):
 
 
 def test_lines_are_as_wide_as_asked_and_say_name_and_newest_value():
-    rows = history({"embedding-0": 0.9, "llm-1": 0.05}).rows(98, 101, 9)
+    rows = history({"embedding-0": 0.9, "llm-1": 0.05}).rows(90, 101, 9)
     for width in (40, 60, 120):
         gutter = name_width(rows, width)
-        cells = grid(1005.0, 20.0, width - gutter - 8, 1)
+        cells = grid(1005.0, 100.0, width - gutter - 8, 1)
         lines = heat_lines(rows, cells, width, gutter=gutter, chosen="llm-1", rulers={0: ("│", "accent on-cursor")})
         assert all(line_width(line) == width for line in lines)
         assert text(lines[1]).startswith("▸")
@@ -167,9 +192,9 @@ def test_lines_are_as_wide_as_asked_and_say_name_and_newest_value():
 
 
 def test_the_cursor_tells_replica_time_p95_and_n():
-    rows = history({"llm-1": 0.21}, {"llm-1": None}).rows(99, 103, 9)
-    cells = grid(1025.0, 40.0, 4, 1)
-    said = [text(heat_words(rows[0], cells, ts)) for ts in (1005.0, 1015.0, 995.0, 5000.0)]
+    cells = grid(1025.0, 100.0, 10, 1)
+    rows = history({"llm-1": 0.21}, {"llm-1": None}).rows(*readings(cells), 9)
+    said = [text(heat_words(rows[0], cells, ts)) for ts in (1005.0, 1015.0, 935.0, 5000.0)]
     assert "llm-1" in said[0]
     assert "p95 210 ms  n 5" in said[0]
     assert "no answers, n 0" in said[1]

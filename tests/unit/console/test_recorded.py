@@ -8,7 +8,8 @@ import pytest
 
 from backend.contract.control import SeriesPoint
 from backend.contract.recording import Moment, RecordExtent
-from console.state.recorded import LONGEST_S, MOST_POINTS, Stretch, load, reach_s, wanted, wanted_step
+from console.state.recorded import LONGEST_S, MOST_POINTS, Stretch, fill_heat, load, reach_s, wanted, wanted_step
+from console.state.replica_ttft import ReplicaTtft
 
 from .sample import point, snapshot
 
@@ -36,7 +37,7 @@ class Recording(Source):
         self.asked.append(("moment", ts))
         begin = max(self.first, ts - window_s)
         points = tuple(point(begin + at) for at in range(int(ts - begin) + 1))
-        return Moment(ts=ts, snapshot=snapshot(), points=points)
+        return Moment(ts=ts, snapshot=snapshot(ts=ts), points=points)
 
 
 def held(seconds: int) -> list[SeriesPoint]:
@@ -115,3 +116,20 @@ async def test_everything_is_what_is_recorded_within_a_day():
     assert await reach_s(any_source(Recording(NOW - 500_000)), NOW) == LONGEST_S
     assert await reach_s(any_source(Recording(NOW - 5)), NOW) == 60
     assert await reach_s(any_source(Recording(NOW)), NOW) == 900
+
+
+async def test_a_heat_map_begins_with_what_is_recorded_one_reading_a_minute() -> None:
+    heat = ReplicaTtft()
+    source = Recording(NOW - 400)
+    heat.take(NOW, snapshot().replicas)
+    assert await fill_heat(any_source(source), heat, NOW, 2) == 6
+    assert len(source.asked) == 6
+    assert all(heat.is_covered(NOW - back) for back in range(0, 390, 10))
+    assert await fill_heat(any_source(source), heat, NOW, 2) == 0, "what is there is not asked for again"
+
+
+async def test_a_large_fleet_is_asked_for_less() -> None:
+    source = Recording(NOW - 50_000)
+    assert await fill_heat(any_source(source), ReplicaTtft(), NOW, 10_000) == 3
+    assert await fill_heat(any_source(Source(NOW)), ReplicaTtft(), NOW, 2) == 0
+    assert await fill_heat(any_source(Recording(NOW)), ReplicaTtft(), NOW, 2) == 0
