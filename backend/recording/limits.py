@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+SEGMENT_S: Final = 600.0
+"""No segment is longer: readers rely on it to find a time by the files' names."""
 
 
 class RecordingLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,7 +18,7 @@ class RecordingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Between two snapshots at least, however much happens."""
     keyframe_s: float = 60.0
     """A whole snapshot at least this often; what comes between are differences. A seek reads at most this much."""
-    segment_s: float = 600.0
+    segment_s: float = SEGMENT_S
     segment_bytes: int = 16 * 1024 * 1024
     """A new file is begun at this age or size."""
     retention_s: float = 7 * 86400.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import msgspec
 
 from backend.contract.control import SeriesPoint, Snapshot
 from backend.contract.recording import RecordExtent
+from backend.recording.limits import SEGMENT_S
 from backend.recording.segment import Record, Unpacker, Unreadable, scan, unpack_point
 from backend.recording.writer import list_segments
 
@@ -29,6 +31,9 @@ class Part(msgspec.Struct, frozen=True):
     start: int = 0
     size: int | None = None
     """Null: to the end of the file, which may grow."""
+    first_ts: float = float("-inf")
+    last_ts: float = float("inf")
+    """Nothing in it is earlier or later, as far as its name tells."""
 
 
 class _Scan(msgspec.Struct, frozen=True):
@@ -45,6 +50,7 @@ class Recording:
     def __init__(self, source: Path | Sequence[Part], *, origin: str = "daemon") -> None:
         self._source, self._origin = source, origin
         self._scans: dict[Part, _Scan] = {}
+        self._one_at_a_time = threading.Lock()
 
     def extent(self) -> RecordExtent:
         """From the first record to the last, and how much they take."""
@@ -66,8 +72,7 @@ class Recording:
     def at(self, ts: float) -> Snapshot | None:
         """The newest snapshot recorded at or before `ts` that can be read; the oldest one where `ts` is before it.
         None where nothing is recorded."""
-        parts = self._parts()
-        for part in reversed(parts):
+        for part in reversed(self._parts(float("-inf"), ts)):
             scan_ = self._scan(part)
             found = bisect_right(scan_.times, ts)
             while found > 0:
@@ -84,7 +89,7 @@ class Recording:
     def points(self, since_ts: float, until_ts: float) -> list[SeriesPoint]:
         """Those recorded in since_ts <= ts <= until_ts, oldest first."""
         found: list[SeriesPoint] = []
-        for part in self._parts():
+        for part in self._parts(since_ts, until_ts):
             scan_ = self._scan(part)
             low, high = _between(scan_.times, since_ts, until_ts)
             if low == high:
@@ -99,7 +104,7 @@ class Recording:
 
     def snapshots(self, since_ts: float = 0.0, until_ts: float = float("inf")) -> Iterator[Snapshot]:
         """Those recorded in since_ts <= ts <= until_ts, oldest first; what cannot be read is left out."""
-        for part in self._parts():
+        for part in self._parts(since_ts, until_ts):
             scan_ = self._scan(part)
             low, high = _between(scan_.times, since_ts, until_ts)
             if low == high:
@@ -113,7 +118,8 @@ class Recording:
 
     def count(self, since_ts: float = 0.0, until_ts: float = float("inf")) -> int:
         """Records in since_ts <= ts <= until_ts."""
-        spans = (_between(self._scan(part).times, since_ts, until_ts) for part in self._parts())
+        parts = self._parts(since_ts, until_ts)
+        spans = (_between(self._scan(part).times, since_ts, until_ts) for part in parts)
         return sum(high - low for low, high in spans)
 
     def _newest_of_group(self, part: Part, records: list[Record], last: int) -> tuple[int, Snapshot | None]:
@@ -127,10 +133,13 @@ class Recording:
 
     # -- files
 
-    def _parts(self) -> Sequence[Part]:
-        if isinstance(self._source, Path):
-            return [Part(file.path) for file in list_segments(self._source)]
-        return self._source
+    def _parts(self, since_ts: float = float("-inf"), until_ts: float = float("inf")) -> Sequence[Part]:
+        """Those that may hold something of that time: a week's segments are not looked through for a minute."""
+        if not isinstance(self._source, Path):
+            return self._source
+        files = list_segments(self._source)
+        parts = (Part(file.path, first_ts=file.first_ts, last_ts=file.first_ts + SEGMENT_S + 1) for file in files)
+        return [part for part in parts if part.first_ts <= until_ts and part.last_ts >= since_ts]
 
     def _size(self, part: Part) -> int:
         try:
@@ -139,6 +148,10 @@ class Recording:
             return 0  # deleted by retention since it was listed
 
     def _scan(self, part: Part) -> _Scan:
+        with self._one_at_a_time:
+            return self._scanned(part)
+
+    def _scanned(self, part: Part) -> _Scan:
         size = self._size(part)
         known = self._scans.get(part)
         if known is not None and known.size == size:

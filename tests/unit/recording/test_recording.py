@@ -86,6 +86,27 @@ def test_a_seek_reads_no_more_than_one_keyframes_time(tmp_path: Path, monkeypatc
         assert len(read) <= 5
 
 
+def test_a_week_is_not_looked_through_for_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    week = [second for start in range(0, 600_000, 6000) for second in seconds_of(2, start=float(start))]
+    recording = record(tmp_path, week)
+    assert len(list_segments(tmp_path)) == 100
+    looked_at: list[Part] = []
+    scanned = Recording._scanned
+    monkeypatch.setattr(Recording, "_scanned", lambda self, part: looked_at.append(part) or scanned(self, part))
+    for look in (
+        lambda: recording.at(300_005.0),
+        lambda: recording.points(300_000.0, 300_005.0),
+        lambda: list(recording.snapshots(300_000.0, 300_005.0)),
+        lambda: recording.count(300_000.0, 300_005.0),
+        recording.newest,
+    ):
+        looked_at.clear()
+        assert look()
+        assert len(looked_at) == 1
+    assert recording.at(300_005.0) == week[101]
+    assert recording.at(303_000.0) == week[101], "nothing was recorded then: what was last seen"
+
+
 def test_a_daemon_that_comes_back_begins_a_segment_of_its_own(tmp_path: Path) -> None:
     before, after = seconds_of(5), seconds_of(5, start=1010.0, seed=2)
     record(tmp_path, before)
