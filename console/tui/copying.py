@@ -1,6 +1,6 @@
 """`Y`: what is selected, to the terminal's clipboard. Owns what is copied of which panel.
 
-A panel may say itself what of it is copied: `copied()` returns the text and words for it.
+A panel may say itself what of it is copied: `selected_text()` returns it, a line of a log for one.
 """
 
 from __future__ import annotations
@@ -55,10 +55,9 @@ class Copying:
     def selected(self) -> tuple[str, str]:
         """The text and words for it: marked rows, the row under the cursor, the text that is shown."""
         widget: Widget | None = self.app.screen.focused
-        own = getattr(widget, "copied", None)
+        own = getattr(widget, "selected_text", None)
         if own is not None:
-            text, what = own()
-            return str(text), str(what)
+            return str(own()), "the line"
         table = widget if isinstance(widget, VTable) else None
         if isinstance(widget, ScrollPanel):
             name = " ".join(widget.heading.split()) or "the panel"

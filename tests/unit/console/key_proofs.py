@@ -6,14 +6,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from backend.contract.words import Severity, Verb
+from console.state.log_explorer import LogExplorer
 from console.tui.columns import ColumnsDialog
 from console.tui.command_line import CommandBar
-from console.tui.dialogs import AskDialog, ConfirmDialog
+from console.tui.dialogs import AskDialog, ConfirmDialog, PickDialog
 from console.tui.filter_bar import FilterBar
 from console.tui.jump import JumpScreen
 from console.tui.keymap import table
+from console.tui.log_bar import LogBar
+from console.tui.log_pane import LogPane
 from console.tui.palette import Palette
-from console.tui.panels import LogPane
 from console.tui.scroll import ScrollPanel
 from tests.unit.console.test_tui import Screen
 
@@ -306,36 +308,77 @@ TEXTS: dict[str, Proof] = {
 }
 
 
-def log_pane(screen: Screen) -> LogPane:
-    return screen.app.view.query_one(LogPane)
+def explorer(screen: Screen) -> LogExplorer:
+    return screen.app.view.query_one(LogPane).explorer
 
 
-def _back(screen: Screen) -> int:
-    return log_pane(screen).back
+def reads(value: Callable[[LogExplorer], Any], *before: str) -> Proof:
+    """The key changes where the reader of the logs is, or what is read; from the newest lines and `before`."""
+
+    async def proof(screen: Screen, key: str) -> None:
+        log = explorer(screen)
+        await screen.press("end", *before)
+        was = value(log)
+        await screen.press(key)
+        await screen.until(lambda: value(log) != was, f"{key} does nothing to {was}")
+
+    return proof
 
 
-def _put_back(screen: Screen, at: int) -> None:
-    log_pane(screen).back = at
-
-
-async def wraps(screen: Screen, key: str) -> None:
-    before = log_pane(screen).wrap
+async def previous_life(screen: Screen, key: str) -> None:
     await screen.press(key)
-    await screen.until(lambda: log_pane(screen).wrap != before, f"{key} wraps")
+    await screen.until(lambda: "No earlier life of llm-" in screen.message, f"{key} says that there is none")
 
 
-async def all_logs(screen: Screen, key: str) -> None:
+async def shows_all(screen: Screen, key: str) -> None:
+    explorer(screen).choose(["llm-0"])
     await screen.press(key)
-    await screen.until(lambda: log_pane(screen).shown == [], f"{key} shows all replicas")
+    await screen.until(lambda: explorer(screen).replicas is None, f"{key} shows all replicas")
+
+
+async def finds(screen: Screen, key: str) -> None:
+    """`n` and `N` walk through the matches."""
+    log = explorer(screen)
+    screen.app.view.set_filter("slot")
+    await screen.until(lambda: log.finder.settled, "searched")
+    await screen.press("N")
+    await screen.until(lambda: log.cursor is not None, "a match")
+    was = log.cursor
+    await screen.press(key)
+    await screen.until(lambda: log.cursor != was, f"{key} goes to another match")
+    log.take_back()
+
+
+async def correlates(screen: Screen, key: str) -> None:
+    await screen.press("end", "up", key)
+    await screen.until(
+        lambda: screen.app.view_name == "correlation" or "names no request" in screen.message, f"{key} asks who it was"
+    )
+    await screen.app.action_view("logs")
+    await screen.until(lambda: isinstance(screen.app.focused, LogPane), "the lines have the keys again")
 
 
 LOGS: dict[str, Proof] = {
-    "log.up": moves(_back, 0, lambda at: at == 1, _put_back),
-    "log.down": moves(_back, 3, lambda at: at == 2, _put_back),
-    "log.pageup": moves(_back, 0, lambda at: at > 3, _put_back),
-    "log.pagedown": moves(_back, 5, lambda at: at == 0, _put_back),
-    "log.home": moves(_back, 0, lambda at: at > 5, _put_back),
-    "log.end": moves(_back, 5, lambda at: at == 0, _put_back),
-    "log.wrap": wraps,
-    "log.all": all_logs,
+    "log.up": reads(lambda log: log.cursor, "up"),
+    "log.down": reads(lambda log: log.cursor, "pageup"),
+    "log.pageup": reads(lambda log: log.cursor, "up"),
+    "log.pagedown": reads(lambda log: log.cursor, "home"),
+    "log.home": reads(lambda log: log.cursor, "up"),
+    "log.end": reads(lambda log: log.following, "up"),
+    "log.pause": reads(lambda log: log.following),
+    "log.right": reads(lambda log: log.x),
+    "log.left": reads(lambda log: log.x, "right"),
+    "log.wrap": reads(lambda log: log.wrap),
+    "log.open": correlates,
+    "log.search": opens(LogBar),
+    "log.next": finds,
+    "log.before": finds,
+    "log.include": opens(LogBar),
+    "log.exclude": opens(LogBar),
+    "log.level": reads(lambda log: log.level),
+    "log.fields": opens(PickDialog, "Fields as columns"),
+    "log.time": opens(AskDialog, "Go to"),
+    "log.life": previous_life,
+    "log.save": opens(AskDialog),
+    "log.all": shows_all,
 }

@@ -21,7 +21,7 @@ from tests.unit.console.key_proofs import (
     TABLES,
     TEXTS,
     Proof,
-    log_pane,
+    explorer,
     opens,
 )
 from tests.unit.console.test_drill_screens import DRILL, DrillScreen, drills
@@ -302,8 +302,9 @@ async def test_keys_of_texts_requests_and_events() -> None:
 
 async def test_keys_of_logs() -> None:
     async with console(size=(80, 24)) as screen:
-        await screen.press("l")
-        await screen.until(lambda: screen.app.view_name == "logs" and log_pane(screen).ring.count() > 30, "many lines")
+        await screen.press("4", "0")
+        await screen.until(lambda: screen.app.view_name == "logs", "the logs")
+        await screen.until(lambda: explorer(screen).store.received > 100 and "following" in screen.text, "many lines")
         await prove(screen, LOGS)
 
 

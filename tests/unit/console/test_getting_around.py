@@ -210,10 +210,15 @@ async def test_y_copies_the_row_marked_rows_and_the_text(monkeypatch: pytest.Mon
         await screen.press("escape", "d", "Y")
         await screen.until(lambda: "the text of llm-" in screen.message, "says what")
         assert "Last exit" in pasted(written[-1])
+        await screen.press("4")
+        await screen.until(lambda: "prompt done" in screen.text, "lines")
+        await screen.press("Y")
+        await screen.until(lambda: "✓ copied the line" in screen.message, "says what")
+        assert " llm-" in pasted(written[-1])
         monkeypatch.setenv("TRINITY_CLIPBOARD", "off")
         await screen.press("Y")
         await screen.until(lambda: "switched off" in screen.message, "says why not")
-        assert len(written) == 3
+        assert len(written) == 4
 
 
 async def test_e_exports_as_the_name_says_and_never_over_a_file_unasked(
