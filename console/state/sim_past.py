@@ -7,26 +7,33 @@ from __future__ import annotations
 
 import bisect
 import copy
-import math
+import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
+import msgspec
+
 from backend.contract.control import DrillView, LoadView, Quantiles, SeriesPoint
+from backend.contract.fleet import ExitRecord
 from backend.contract.recording import RecordExtent
 from backend.contract.rows import ActionRow, EventRow
+from backend.contract.words import Phase
 from console.state.past import as_of
 from console.state.sim_world import WINDOW_S, SimReplica, SimWorld, quantiles_at
 
 KEPT_S: Final = 1800
 """Seconds that can be looked at."""
+KEPT_ROWS: Final = 250_000
+"""Fewer seconds where more replicas than these changed in them."""
 WHOLE_EVERY: Final = 60
 """Every so many seconds all replicas are written down, so that no instant is far from such a one."""
 EVENTS: Final = 500
 ACTIONS: Final = 200
 
-Answers = dict[str, tuple[tuple[float, float], ...]]
+Answers = dict[str, list[tuple[float, float]]]
 
 
 @dataclass
@@ -43,24 +50,51 @@ class PastWorld:
     drill: DrillView | None
     drills_blocked: str
 
-    def of(self, workload: str) -> list[SimReplica]:
-        return [one for one in self.replicas if one.workload == workload]
-
     def quantiles(self, replicas: list[SimReplica]) -> Quantiles:
         return quantiles_at(replicas, self.now)
 
 
+class Note(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A replica as it is written down: what `SimReplica` holds but its answers, in its order."""
+
+    name: str
+    workload: str
+    phase: Phase
+    created_ts: float
+    started_ts: float
+    pid: int
+    speed: float
+    phase_since: float
+    restarts: int
+    reason: str
+    draining: bool
+    leaving: bool
+    last_exit: ExitRecord | None
+    in_flight: int
+    waiting: int
+    cpu: float
+    memory: float
+    tokens_per_s: float
+    sessions: int
+    looked_ts: float
+
+
+class _Page(msgspec.Struct, array_like=True):
+    """What was written in a second: the replicas that differ (null: gone), what they answered."""
+
+    changed: dict[str, Note | None] = {}
+    answers: Answers = {}
+
+
 @dataclass
 class _Second:
-    """One recorded second: the fleet's own numbers, the replicas that differ, what they answered."""
+    """One recorded second, packed: what differs from the one before, and all replicas in some."""
 
     world: PastWorld
     point: SeriesPoint
-    changed: dict[str, SimReplica | None] = field(default_factory=dict)
-    """Null for one that is gone."""
-    answers: Answers = field(default_factory=dict)
-    whole: dict[str, SimReplica] | None = None
-    """All replicas, in order, in some seconds."""
+    rows: int = 0
+    page: bytes = b""
+    whole: bytes = b""
 
 
 class SimPast:
@@ -68,6 +102,9 @@ class SimPast:
 
     def __init__(self) -> None:
         self._seconds: deque[_Second] = deque()
+        self._open = _Page()
+        """The page of the newest second, as long as more may be done in it."""
+        self._rows = 0
         self._since_whole = 0
 
     # -- writing ---------------------------------------------------------------------------------------------
@@ -75,40 +112,33 @@ class SimPast:
     def record(self, world: SimWorld, point: SeriesPoint) -> None:
         """Write the world down as it is now; again in the same second for what was done to it since."""
         last = self._seconds[-1] if self._seconds else None
-        second = _Second(_world_of(world), point)
-        after = last.world.now if last is not None else 0.0
-        for name, one in world.touched.items():
-            if one is None:
-                second.changed[name] = None
-                continue
-            state = SimReplica.__new__(SimReplica)  # copy.copy takes four times as long
-            state.__dict__.update(one.__dict__, recent=_NOTHING)
-            second.changed[name] = state
-            fresh = tuple(_newer(one.recent, after))
-            if fresh:
-                second.answers[name] = fresh
+        if last is None or last.world.now != world.now:
+            after = last.world.now if last is not None else 0.0
+            self._open = _Page({}, {})
+            for name, one in world.touched.items():
+                if one is not None and (fresh := _newer(one.recent, after)):
+                    self._open.answers[name] = fresh
+            last = _Second(_world_of(world), point)
+            self._seconds.append(last)
+            self._since_whole += 1
+        self._open.changed |= {name: None if one is None else _noted(one) for name, one in world.touched.items()}
         world.touched.clear()
-        if last is not None and last.world.now == world.now:
-            last.world, last.point = second.world, point
-            last.changed |= second.changed
-            if last.whole is not None:
-                last.whole = _applied(last.whole, second.changed)
-            return
-        self._since_whole += 1
-        if last is None or self._since_whole >= WHOLE_EVERY:
-            second.whole = _applied(self._replicas(len(self._seconds) - 1) if last else {}, second.changed)
+        last.world, last.point, last.page = _world_of(world), point, _packed(self._open)
+        self._rows += len(self._open.changed) - last.rows
+        last.rows = len(self._open.changed)
+        if len(self._seconds) == 1 or self._since_whole >= WHOLE_EVERY or last.whole:
+            last.whole = _packed([_noted(one) for one in world.replicas])
             self._since_whole = 0
-        self._seconds.append(second)
         self._forget(world.now - KEPT_S)
 
     def _forget(self, before: float) -> None:
         """What is too old goes, a minute at a time: the first second that stays has all replicas."""
-        while self._seconds[0].world.now < before:
-            following = next((at for at, one in enumerate(self._seconds) if at and one.whole is not None), None)
-            if following is None or self._seconds[following].world.now > before:
+        while self._seconds[0].world.now < before or self._rows > KEPT_ROWS:
+            following = next((at for at, one in enumerate(self._seconds) if at and one.whole), None)
+            if following is None or (self._seconds[following].world.now > before and self._rows <= KEPT_ROWS):
                 return
             for _ in range(following):
-                self._seconds.popleft()
+                self._rows -= self._seconds.popleft().rows
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -124,38 +154,42 @@ class SimPast:
         then. Raises LookupError where nothing is recorded."""
         if not self._seconds:
             raise LookupError("nothing is recorded")
-        index = max(0, bisect.bisect_right(self._seconds, ts, key=lambda second: second.world.now) - 1)
-        found = self._seconds[index].world
-        answers: dict[str, list[tuple[float, float]]] = {}
-        for second in self._between(found.now - WINDOW_S, index):
-            for name, fresh in second.answers.items():
-                answers.setdefault(name, []).extend(fresh)
-        replicas = []
-        for name, state in self._replicas(index).items():
-            one = copy.copy(state)
-            if name in answers:
-                born = one.created_ts  # one of the same name may have answered before
-                one.recent = deque(answer for answer in answers[name] if answer[0] > born)
-            replicas.append(one)
-        world = copy.copy(found)
-        world.replicas = replicas
-        return world, [second.point for second in self._between(-math.inf, index)]
-
-    def _between(self, after: float, index: int) -> Iterator[_Second]:
-        """Seconds later than `after`, up to the one at `index`, oldest first."""
-        return (one for at, one in enumerate(self._seconds) if at <= index and one.world.now > after)
-
-    def _replicas(self, index: int) -> dict[str, SimReplica]:
-        """All of them after the second at `index`: from the last whole one on."""
-        start = next(at for at in range(index, -1, -1) if self._seconds[at].whole is not None)
-        known = dict(self._seconds[start].whole or {})
-        for at in range(start + 1, index + 1):
-            _apply(known, self._seconds[at].changed)
-        return known
+        seconds = list(self._seconds)
+        index = max(0, bisect.bisect_right(seconds, ts, key=lambda second: second.world.now) - 1)
+        start = next(at for at in range(index, -1, -1) if seconds[at].whole)
+        first = bisect.bisect_right(seconds, seconds[index].world.now - WINDOW_S, key=lambda second: second.world.now)
+        known = {note.name: note for note in _WHOLE.decode(zlib.decompress(seconds[start].whole))}
+        answers: Answers = {}
+        for at in range(min(start + 1, first), index + 1):
+            page = _PAGE.decode(zlib.decompress(seconds[at].page))
+            if at > start:
+                _apply(known, page.changed)
+            if at >= first:
+                for name, fresh in page.answers.items():
+                    answers.setdefault(name, []).extend(fresh)
+        world = copy.copy(seconds[index].world)
+        world.replicas = [_replica(note, answers.get(note.name, ())) for note in known.values()]
+        return world, [second.point for second in seconds[: index + 1]]
 
 
-_NOTHING: Final[deque[tuple[float, float]]] = deque(maxlen=1)
-"""What a recorded replica holds instead of its answers, which are kept by the second."""
+_PAGE: Final = msgspec.msgpack.Decoder(_Page)
+_WHOLE: Final = msgspec.msgpack.Decoder(list[Note])
+_fields = attrgetter(*Note.__struct_fields__)
+
+
+def _noted(one: SimReplica) -> Note:
+    return Note(*_fields(one))
+
+
+def _replica(note: Note, answers: Iterable[tuple[float, float]]) -> SimReplica:
+    born = note.created_ts  # one of the same name may have answered before
+    one = SimReplica(*_fields(note))
+    one.recent = deque(answer for answer in answers if answer[0] > born)
+    return one
+
+
+def _packed(what: object) -> bytes:
+    return zlib.compress(msgspec.msgpack.encode(what), 1)
 
 
 def _world_of(world: SimWorld) -> PastWorld:
@@ -182,21 +216,15 @@ def _newer(recent: deque[tuple[float, float]], after: float) -> list[tuple[float
     return out[::-1]
 
 
-def _apply(known: dict[str, SimReplica], changed: dict[str, SimReplica | None]) -> None:
-    for name, state in changed.items():
+def _apply(known: dict[str, Note], changed: dict[str, Note | None]) -> None:
+    for name, note in changed.items():
         before = known.get(name)
-        if state is None:
+        if note is None:
             known.pop(name, None)
             continue
-        if before is not None and before.created_ts != state.created_ts:
+        if before is not None and before.created_ts != note.created_ts:
             del known[name]  # another one of the same name stands last
-        known[name] = state
-
-
-def _applied(known: dict[str, SimReplica], changed: dict[str, SimReplica | None]) -> dict[str, SimReplica]:
-    fresh = dict(known)
-    _apply(fresh, changed)
-    return fresh
+        known[name] = note
 
 
 def events_until(rows: Iterable[EventRow], ts: float) -> tuple[EventRow, ...]:

@@ -76,6 +76,7 @@ class SimulatorSource:
         self._seq = 0
         self._points: list[SeriesPoint] = []
         self._views: dict[str, ReplicaView] = {}
+        self._past_views: dict[str, tuple[tuple[object, ...], ReplicaView]] = {}
         """Of each replica as it was when it last changed: who did not change is the same object."""
         self.past = SimPast()
         for _ in range(warm_s):
@@ -310,7 +311,7 @@ class SimulatorSource:
             replicas = tuple([self._views[one.name] for one in self.world.replicas])
             odd = self.world.not_ready()
         else:
-            replicas = tuple(_view(one, past) for one in past.replicas)
+            replicas = self._looked_back(past)
             odd = past.replicas
         point = point or (self._points[-1] if self._points else self._point())
         ready, wanted = point.ready, sum(world.wanted.values())
@@ -335,6 +336,16 @@ class SimulatorSource:
             consoles=1,
             loop_lag_p99_s=0.002,
         )
+
+    def _looked_back(self, past: Scene) -> tuple[ReplicaView, ...]:
+        """Views of a past instant; of what was as it is at the instant looked at before they are the same objects."""
+        known, self._past_views = self._past_views, {}
+        for one in past.replicas:
+            state = (one.created_ts, one.looked_ts, one.phase, one.pid, one.draining)
+            before = known.get(one.name)
+            view = before[1] if before is not None and before[0] == state else _view(one, past)
+            self._past_views[one.name] = (state, view)
+        return tuple([view for _, view in self._past_views.values()])
 
 
 def _workload(name: str, world: Scene, point: SeriesPoint) -> WorkloadView:

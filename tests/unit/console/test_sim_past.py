@@ -8,6 +8,7 @@ import pytest
 from backend.contract.control import ActionRequest
 from backend.contract.errors import UsageError
 from backend.contract.words import Phase, Verb
+from console.state import sim_past
 from console.state.sim_past import KEPT_S, SimPast
 from console.state.simulator import SimulatorSource
 
@@ -54,8 +55,8 @@ async def test_every_second_is_given_back_exactly_as_it_was_seen():
             snapshot = await sim.snapshot()
         seen[snapshot.ts] = snapshot
         clock.at += 1
-    for ts, snapshot in seen.items():
-        assert (await sim.moment(ts)).snapshot == snapshot
+    for ts in (*seen, *reversed(seen)):
+        assert (await sim.moment(ts)).snapshot == seen[ts]
     assert {len(one.replicas) for one in seen.values()} >= {2, 3, 4, 5}
 
 
@@ -107,6 +108,18 @@ async def test_the_past_is_bounded_and_its_oldest_second_stays_whole():
         await sim.snapshot()
     extent = await sim.extent()
     assert KEPT_S <= extent.last_ts - extent.first_ts <= KEPT_S + 60
+    assert len((await sim.moment(extent.first_ts)).snapshot.replicas) == 2
+
+
+async def test_where_much_changes_less_time_is_kept(monkeypatch):
+    clock = FixedClock()
+    monkeypatch.setattr(sim_past, "KEPT_ROWS", 200)
+    sim = SimulatorSource(clock=clock, rate=20.0, warm_s=0)
+    for _ in range(300):
+        clock.at += 1
+        await sim.snapshot()
+    extent = await sim.extent()
+    assert 60 <= extent.last_ts - extent.first_ts <= 180
     assert len((await sim.moment(extent.first_ts)).snapshot.replicas) == 2
 
 
