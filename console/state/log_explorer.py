@@ -30,7 +30,7 @@ LEVELS: Final[tuple[tuple[str, frozenset[str] | None], ...]] = (
 """A line without a level counts as information."""
 START: Final[LogKey] = (float("-inf"), 0, 0)
 END: Final[LogKey] = (float("inf"), 0, 0)
-BUDGET: Final = 1_000_000
+BUDGET: Final = 600_000
 """Bytes that one look may cost: some milliseconds."""
 
 
@@ -236,11 +236,6 @@ class LogExplorer:
             return self._reach.satisfied(None, height)
         self._reach.around(self.cursor, height, height, budget)
         return self._reach.satisfied(self.cursor, height, height)
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing older matches than what was read."""
-        return self._reach.oldest
 
     def shown(self, height: int) -> tuple[list[LogLine], int]:
         """The lines for `height` screen lines and which of them is the cursor's; -1 while following."""

@@ -81,9 +81,6 @@ class LogReach:
         return fresh
 
     def _back(self, count: int, budget: int) -> None:
-        if self.low is None:
-            self.oldest = True
-            return
         page = self.store.before(self.low, count, self.query, budget_bytes=budget)
         self.lines[:0] = page.lines
         self.low, self.oldest = page.next_key, page.next_key is None

@@ -135,7 +135,8 @@ def test_the_cursor_is_a_sign_and_a_surface() -> None:
 def test_a_brief_line_leaves_out_what_an_engine_repeats() -> None:
     held = row(message="0.52.376.500 I slot  print_timing: done", fields={"a": 1})
     assert "▲ slot print_timing: done " in painted(80, held, names=["llm-1"], brief=True)
-    assert "0.52.376.500" in painted(80, held, names=["llm-1"])
+    assert "▲ slot print_timing: done  a=1" in painted(80, held, names=["llm-1"])
+    assert "0.52.376.500 I slot  print" in painted(120, held, names=["llm-1"])
 
 
 def test_json_fields_follow_the_message_unless_a_column_says_them() -> None:
