@@ -41,6 +41,7 @@ class Scrubber(Canvas):
         _key("full_stop,n", "'step_event',1", "what happened next", "next"),
         _key("home", "'edge',-1", "the first instant", "home"),
         _key("end", "'edge',1", "the newest instant", "end"),
+        _key("at", "'ask'", "go to a time", "ask"),
         _key("z", "'zoom',0.5", "less of the time, closer", "closer"),
         _key("Z", "'zoom',2.0", "more of the time", "farther"),
         _key("space", "'play'", "play, faster, stand", "play"),

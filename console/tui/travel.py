@@ -205,6 +205,44 @@ class Travel:
             self.scrub.speed = 0
             self._sync()
 
+    def at(self, text: str) -> None:
+        """`:at 14:05`: hold that instant."""
+        if problem := self._problem(text):
+            self.app.say(problem, "warn")
+        else:
+            self.open(self._instant(text))
+
+    def ask(self) -> None:
+        """`@`: a time in words."""
+        self.app.run_worker(later(self._ask), exclusive=True, group="travel-ask", exit_on_error=False)
+
+    async def _ask(self) -> None:
+        from console.tui.dialogs import AskDialog
+
+        answer = await self.app.push_screen_wait(
+            AskDialog("Go to which time? 14:05, 2026-11-21 14:05, -5m", "", self._problem)
+        )
+        if answer:
+            self.at(answer)
+
+    def _instant(self, text: str) -> float:
+        """A time of day is the last one before the present, or before a recording's end."""
+        from console.state.time_input import parse_instant
+
+        last = self.scrub.last if self.scrub is not None else self.now()
+        return parse_instant(
+            text,
+            now=last if self.app.replay else self.now(),
+            origin=self.scrub.ts if self.scrub is not None else None,
+        )
+
+    def _problem(self, text: str) -> str:
+        try:
+            self._instant(text)
+        except UsageError as error:
+            return str(error)
+        return ""
+
     # -- comparing -------------------------------------------------------------------------------------------
 
     async def compare(self) -> None:
@@ -212,7 +250,11 @@ class Travel:
         if self.marked is None or self.app.view_name == "compare" or self._stands_on_mark():
             self.mark()
         else:
-            await self.app.action_view("compare")
+            await self.show_comparison()
+
+    async def show_comparison(self) -> None:
+        """What differs between A and the instant on screen; how to mark A where none is."""
+        await self.app.action_view("compare")
 
     def mark(self) -> None:
         """The instant on screen is A from now on."""

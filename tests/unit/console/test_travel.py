@@ -140,6 +140,24 @@ async def test_two_instants_are_compared_and_one_with_the_present() -> None:
         await screen.until(lambda: screen.travel.marked is not None and screen.travel.marked.ts > KILLED, "A is now")
 
 
+async def test_a_time_is_typed() -> None:
+    async with past() as screen:
+        await screen.press("at", *"-20s", "enter")
+        await screen.at(KILLED + 20)
+        await screen.press("at", *"soon", "enter")
+        await screen.shows("'soon' is no time.")
+        await screen.press("escape", "t")
+        await screen.until(lambda: not screen.app.state.past, "live")
+        await screen.press("colon", *"at -39s", "enter")
+        await screen.at(KILLED + 1)
+        screen.travel.at("soon")
+        assert "'soon' is no time." in screen.message
+        await screen.press("colon", *"compare", "enter")
+        await screen.shows("c marks the instant A")
+        await screen.press("colon", *"live", "enter")
+        await screen.until(lambda: not screen.app.state.past, "live again")
+
+
 async def test_a_held_key_is_fluid_since_only_the_newest_wish_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async with past() as screen:
         asked: list[float] = []
