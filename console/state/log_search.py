@@ -17,7 +17,6 @@ import threading
 import time
 from array import array
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
 from console.state.log_head import LogKey
@@ -95,14 +94,8 @@ class LogSearch:
     def rank(self, key: LogKey) -> int | None:
         """Which match a key is, the newest being 1; None where it is none that is known."""
         with self._lock:
-            low, high = 0, len(self._ts)
-            while low < high:
-                middle = (low + high) // 2
-                if self._key(middle) > key:
-                    low = middle + 1
-                else:
-                    high = middle
-            return low + 1 if low < len(self._ts) and self._key(low) == key else None
+            at = self._newer_than(key)
+            return at + 1 if at < len(self._ts) and self._key(at) == key else None
 
     def next(self, key: LogKey | None, direction: int) -> LogKey | None:
         """The nearest match older (direction < 0) or newer than a key; None while none is known.
@@ -112,19 +105,23 @@ class LogSearch:
             size = len(self._ts)
             if key is None:
                 return self._key(0 if direction < 0 else size - 1) if size else None
-            low, high = 0, size
-            while low < high:
-                middle = (low + high) // 2
-                # Newest first: those before `low` are newer than the key.
-                if self._key(middle) > key:
-                    low = middle + 1
-                else:
-                    high = middle
+            at = self._newer_than(key)
             if direction > 0:
-                return self._key(low - 1) if low else None
-            if low < size and self._key(low) == key:
-                low += 1
-            return self._key(low) if low < size else None
+                return self._key(at - 1) if at else None
+            if at < size and self._key(at) == key:
+                at += 1
+            return self._key(at) if at < size else None
+
+    def _newer_than(self, key: LogKey) -> int:
+        """How many known matches are newer than a key."""
+        low, high = 0, len(self._ts)
+        while low < high:
+            middle = (low + high) // 2
+            if self._key(middle) > key:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     def _key(self, index: int) -> LogKey:
         return self._ts[index], self._stream[index], self._number[index]
@@ -152,17 +149,12 @@ class LogSearch:
         try:
             memory_fd = _memory_file()
             held.append(memory_fd)
-            tasks = _with_memory(tasks, memory_fd)
-            for data in memory:
-                _write_all(memory_fd, data)
-            memory.clear()
-            query = self.query
-            levels = None if query.levels is None else sorted(query.levels)
-            wanted = (self.pattern, list(query.include), list(query.exclude), levels)
-            task: ScanTask = (*wanted, query.since_ts, query.until_ts, KEPT_MATCHES, tasks)
             process = self._start(held)
             if process is not None:
-                self._follow(process, marshal.dumps(task))
+                with process:
+                    self._hand_over(process, memory_fd, memory, tasks)
+                    said = self._follow(process)
+                self._fail(_words(process.returncode, said))
         except OSError as error:
             self._fail(f"The search could not run: {error.strerror or error}.")
         finally:
@@ -174,7 +166,7 @@ class LogSearch:
             if self.done:
                 return None
             self._process = subprocess.Popen(
-                [sys.executable, "-ISE", "-c", _START, *filter(None, sys.path)],
+                [sys.executable, *_options(), "-c", _START, *filter(None, sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -183,30 +175,51 @@ class LogSearch:
             )
             return self._process
 
-    def _follow(self, process: subprocess.Popen[bytes], task: bytes) -> None:
+    def _hand_over(
+        self,
+        process: subprocess.Popen[bytes],
+        memory_fd: int,
+        memory: list[bytes | bytearray],
+        tasks: dict[int, list[BlockTask]],
+    ) -> None:
+        """Copy what is in memory while the process gets ready, then tell it what to do."""
         assert process.stdin is not None
+        query = self.query
+        levels = None if query.levels is None else sorted(query.levels)
+        wanted = (self.pattern, list(query.include), list(query.exclude), levels)
+        placed = _with_memory(tasks, memory_fd)
+        task: ScanTask = (*wanted, query.since_ts, query.until_ts, KEPT_MATCHES, placed)
+        text = marshal.dumps(task)
+        try:
+            for data in memory:
+                _write_all(memory_fd, data)
+            memory.clear()
+            # Its standard input stays open: the end of it is how the process learns that we are gone.
+            _write_all(process.stdin.fileno(), struct.pack("<Q", len(text)) + text)
+        except BrokenPipeError:
+            return  # it has ended: following it says why
+        except OSError:
+            process.kill()
+            raise
+
+    def _follow(self, process: subprocess.Popen[bytes]) -> bytes:
+        """Take its reports until it ends. Returns what it said on its standard error."""
         assert process.stdout is not None
         assert process.stderr is not None
-        with process:
-            with suppress(BrokenPipeError):
-                _write_all(process.stdin.fileno(), struct.pack("<Q", len(task)) + task)
-            # Its standard input stays open: the end of it is how the process learns that we are gone.
-            while (head := _read_exactly(process.stdout.fileno(), REPORT.size)) is not None:
-                places, scanned, count, ended = REPORT.unpack(head)
-                body = _read_exactly(process.stdout.fileno(), places * 20)
-                if body is None:
-                    break
-                with self._changed:
-                    self._ts.frombytes(body[: places * 8])
-                    self._number.frombytes(body[places * 8 : places * 16])
-                    self._stream.frombytes(body[places * 16 :])
-                    self.scanned, self.count = scanned, count
-                    if ended:
-                        self._end()
-                    self._changed.notify_all()
-            said = b"" if self.done else process.stderr.read()
-        if not self.done:
-            self._fail(_words(process.returncode, said))
+        while (head := _read_exactly(process.stdout.fileno(), REPORT.size)) is not None:
+            places, scanned, count, ended = REPORT.unpack(head)
+            body = _read_exactly(process.stdout.fileno(), places * 20)
+            if body is None:
+                break
+            with self._changed:
+                self._ts.frombytes(body[: places * 8])
+                self._number.frombytes(body[places * 8 : places * 16])
+                self._stream.frombytes(body[places * 16 :])
+                self.scanned, self.count = scanned, count
+                if ended:
+                    self._end()
+                self._changed.notify_all()
+        return b"" if self.done else process.stderr.read()
 
     def _fail(self, sentence: str) -> None:
         with self._changed:
@@ -217,6 +230,12 @@ class LogSearch:
     def _end(self) -> None:
         self._took = time.perf_counter() - self._began
         self._changed.notify_all()
+
+
+def _options() -> list[str]:
+    """Nothing of the environment but where byte code is kept: without it each start would compile."""
+    options = ["-ISE", *(["-B"] if sys.dont_write_bytecode else [])]
+    return [*options, *(["-X", f"pycache_prefix={sys.pycache_prefix}"] if sys.pycache_prefix else [])]
 
 
 def _words(code: int, said: bytes) -> str:

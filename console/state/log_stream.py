@@ -49,6 +49,10 @@ class LogStream:
         Returns how many messages and bytes came, and a block that this filled."""
         if self._rest:
             data = self._rest + data
+            self._rest = b""
+        head = data[:HEAD]
+        if self._joiner is None and head[:STAMP] >= self._last_stamp and _one_head(data, head):
+            return self._keep(data, data.count(b"\n"), head[:STAMP], head[:STAMP], odd=False, full_at=full_at)
         lines = data.split(b"\n")
         self._rest = lines.pop()
         if len(self._rest) > MAX_MESSAGE_BYTES * 2:  # no line of ours: it must not grow for ever
@@ -58,14 +62,9 @@ class LogStream:
             return 0, 0, None
         if self._rest:
             data = data[: -len(self._rest)]
-        stamps = [line[:STAMP] for line in lines]
-        if (
-            self._joiner is None
-            and stamps[0] >= self._last_stamp
-            and {line[STAMP:HEAD] for line in lines} <= PLAIN_HEADS
-            and stamps == sorted(stamps)
-        ):
-            return self._keep(data, len(lines), stamps[0], stamps[-1], odd=False, full_at=full_at)
+        heads = [line[:HEAD] for line in lines]
+        if self._joiner is None and heads[0][:STAMP] >= self._last_stamp and _rising(heads):
+            return self._keep(data, len(lines), heads[0][:STAMP], heads[-1][:STAMP], odd=False, full_at=full_at)
         return self._take_one_by_one(lines, full_at)
 
     def finish(self, *, full_at: int) -> tuple[int, int, LogBlock | None]:
@@ -117,3 +116,24 @@ class LogStream:
         self.received += count
         block.full = block.size >= full_at
         return count, len(data), block if block.full else None
+
+
+def _one_head(data: bytes, head: bytes) -> bool:
+    """Whether all lines have this plain head: what a shim reads at once has one stamp. Costs a count, no list."""
+    last = data.rfind(b"\n", 0, -1) + 1
+    return (
+        head[STAMP:] in PLAIN_HEADS
+        and data[last : last + HEAD] == head
+        and data.endswith(b"\n")
+        and data.count(b"\n" + head) == data.count(b"\n") - 1
+    )
+
+
+def _rising(heads: list[bytes]) -> bool:
+    """Whether all heads are plain and their stamps rise. The same head stands on many lines."""
+    if not all(head[STAMP:] in PLAIN_HEADS for head in set(heads)):
+        return False
+    if heads == sorted(heads):
+        return True
+    stamps = [head[:STAMP] for head in heads]  # stdout and stderr in turns
+    return stamps == sorted(stamps)
