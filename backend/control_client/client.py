@@ -1,12 +1,16 @@
-"""One asynchronous client per daemon; safe to share between tasks of one loop."""
+"""One asynchronous client per daemon; safe to share between tasks of one loop.
+
+Owns what is asked and what the answers mean. The wire loads the event loop's library, and a console paints its first
+frame without: it is imported at the first question.
+"""
 
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,10 +31,6 @@ from backend.contract.log_chunks import LogChunk
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import TABLES, ActionRow, EventRow, LogRow, RequestRow, Scalar
 from backend.control_client.folding import FrameFolder
-from backend.lean import absent
-
-if TYPE_CHECKING:
-    import httpx
 
 T = TypeVar("T")
 
@@ -45,7 +45,6 @@ class ControlClient:
     def __init__(self, socket: Path, *, timeout_s: float = 10.0) -> None:
         self._socket = socket
         self._timeout_s = timeout_s
-        self._client: httpx.AsyncClient | None = None
 
     async def version(self) -> VersionInfo:
         return await self._get("/v1/version", VersionInfo)
@@ -201,9 +200,7 @@ class ControlClient:
         await self._post("/v1/shutdown", {}, dict[str, Any])
 
     async def aclose(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        """Nothing is held between requests; for whoever may hold another kind of source."""
 
     async def __aenter__(self) -> ControlClient:
         return self
@@ -213,19 +210,6 @@ class ControlClient:
 
     # -- the wire
 
-    def _http(self) -> httpx.AsyncClient:
-        if self._client is None:
-            import ssl
-
-            with absent("httpx._main"):
-                import httpx
-
-            # No TLS on a unix socket: the default context reads the machine's certificates, 30 ms of each command.
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            transport = httpx.AsyncHTTPTransport(uds=str(self._socket), verify=context)
-            self._client = httpx.AsyncClient(transport=transport, base_url="http://trinity", timeout=self._timeout_s)
-        return self._client
-
     async def _get(self, url: str, kind: type[T]) -> T:
         return await self._call("GET", url, None, kind, self._timeout_s)
 
@@ -233,11 +217,14 @@ class ControlClient:
         return await self._call("POST", url, msgspec.json.encode(body), kind, timeout_s or self._timeout_s)
 
     async def _call(self, method: str, url: str, body: bytes | None, kind: type[T], timeout_s: float) -> T:
-        with _as_unreachable(self._socket):
-            answer = await self._http().request(method, url, content=body, timeout=timeout_s)
-        if answer.status_code >= 400:
-            raise _error_of(answer.content, answer.status_code)
-        return _decoded(answer.content, kind, url)
+        from backend.control_client.wire import ask
+
+        with _as_unreachable():
+            async with ask(self._socket, method, url, body, connect_s=self._timeout_s, read_s=timeout_s) as answer:
+                status, raw = answer.status, await answer.body()
+        if status >= 400:
+            raise _error_of(raw, status)
+        return _decoded(raw, kind, url)
 
     async def _lines(self, url: str, *, read_timeout_s: float) -> AsyncGenerator[bytes, None]:
         rest = b""
@@ -250,49 +237,28 @@ class ControlClient:
 
     async def _pieces(self, url: str, *, read_timeout_s: float) -> AsyncGenerator[bytes, None]:
         """The answer's bytes as they come."""
-        with absent("httpx._main"):
-            import httpx
+        from backend.control_client.wire import ask
 
-        limits = httpx.Timeout(self._timeout_s, read=read_timeout_s)
-        async with self._open(url, limits) as answer:
-            if answer.status_code >= 400:
-                raise _error_of(await answer.aread(), answer.status_code)
-            pieces = answer.aiter_raw()
-            while True:
-                with _as_unreachable(self._socket):
-                    piece = await anext(pieces, None)
-                if piece is None:
-                    return
-                yield piece
-
-    @asynccontextmanager
-    async def _open(self, url: str, limits: httpx.Timeout) -> AsyncIterator[httpx.Response]:
-        http = self._http()
-        with _as_unreachable(self._socket):
-            answer = await http.send(http.build_request("GET", url, timeout=limits), stream=True)
-        try:
-            yield answer
-        finally:
-            await answer.aclose()
+        with _as_unreachable():
+            async with ask(self._socket, "GET", url, connect_s=self._timeout_s, read_s=read_timeout_s) as answer:
+                if answer.status >= 400:
+                    raise _error_of(await answer.body(), answer.status)
+                async with aclosing(answer.pieces()) as pieces:
+                    async for piece in pieces:
+                        yield piece
 
 
-class _as_unreachable:  # noqa: N801 - reads as a verb at its use
-    """Turns transport failures into Unreachable."""
+@contextmanager
+def _as_unreachable() -> Iterator[None]:
+    """Turns failures of the wire into Unreachable."""
+    from backend.control_client.wire import Broken, TooSlow
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        with absent("httpx._main"):
-            import httpx
-
-        if isinstance(error, httpx.TimeoutException):
-            raise Unreachable("The daemon does not answer in time.", "See `trinity doctor`.") from error
-        if isinstance(error, httpx.TransportError):
-            raise Unreachable("No daemon answers for this state directory.", _NO_DAEMON) from error
+    try:
+        yield
+    except TooSlow:
+        raise Unreachable("The daemon does not answer in time.", "See `trinity doctor`.") from None
+    except Broken:
+        raise Unreachable("No daemon answers for this state directory.", _NO_DAEMON) from None
 
 
 def _quoted(name: str) -> str:
