@@ -87,6 +87,8 @@ class Look(msgspec.Struct, frozen=True):
     """Cells left of the plot; 0 takes what the labels need."""
     axis: bool = True
     """Whether the time axis stands below the plot."""
+    held: bool = False
+    """The right edge is no present: the axis shows times of day."""
     marks: Line | None = None
     """The row of marks above the axis, gutter left out; null where there is none."""
     rulers: Mapping[int, Span] = {}
@@ -123,7 +125,7 @@ class Chart:
         if look.marks is not None:
             out.append(((" " * gutter, "text"), *look.marks))
         if look.axis:
-            out.append(time_axis(gutter, cells.columns, look.window_s))
+            out.append(time_axis(gutter, cells.columns, look.window_s, look.edge if look.held else None))
         return [fit_line(line, look.width) for line in out]
 
     def at(self, ts: float, look: Look) -> dict[str, float | None]:

@@ -168,6 +168,7 @@ class ChartPanel(TimePanel):
             dots=self.trinity.dots,
             gutter=scales.GUTTER if self.shared else 0,
             axis=not self.shared,
+            held=bool(self.trinity.state.past),
             marks=marks,
             rulers=rulers or {},
             max_gap_s=self.stage.max_gap_s,
@@ -190,7 +191,8 @@ class TimeAxis(Canvas):
         newest = self.stage.newest(state, self.trinity.clock.now())
         edge = lens.edge(newest)
         cells = grid(edge, lens.window_s, columns, 1, stride(self.trinity))
-        axis = scales.time_axis(scales.GUTTER, columns, lens.window_s, None if edge >= newest else edge)
+        right = edge if state.past or edge < newest else None
+        axis = scales.time_axis(scales.GUTTER, columns, lens.window_s, right)
         row = mark_glyphs.mark_row(self.stage.book.of(state), cells)
         return [((" " * scales.GUTTER, "text"), *row), axis][-height:]
 

@@ -64,7 +64,8 @@ class HeatPanel(TimePanel):
         )
         newest, edge = self.edges()
         pad = (" " * gutter, "text")
-        below: list[Line] = [scales.time_axis(gutter, cells.columns, lens.window_s, None if edge >= newest else edge)]
+        right = edge if state.past or edge < newest else None
+        below: list[Line] = [scales.time_axis(gutter, cells.columns, lens.window_s, right)]
         if height >= MARK_ROW_FROM:
             below.insert(0, (pad, *mark_row(marks, cells)))
         if height >= LEGEND_FROM:

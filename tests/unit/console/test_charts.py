@@ -176,6 +176,8 @@ def test_scale_and_axis_are_labelled():
 def test_a_picture_that_stands_still_shows_times_of_day():
     import re
 
+    held = text_of(Chart(QUEUE_AND_FLIGHT).lines(seconds([30.0] * 60), look(held=True)))[-1]
+    assert re.search(r"\d\d:\d\d:\d\d\s*$", held)
     standing = text_of([time_axis(7, 90, 300.0, 1_000_000.0)])[0]
     assert len(re.findall(r"\d\d:\d\d:\d\d", standing)) == 6
     assert "now" not in standing
