@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "record": ("backend.commands.record", "record", "The recorded past as one file to share."),
     "replay": ("console.commands.replay", "replay", "The console on a recording."),
     "support-bundle": ("backend.commands.bundle", "support_bundle", "Everything a bug report needs, redacted."),
+    "snapshot": ("console.commands.snapshot", "snapshot", "One view of the console into a file."),
     "keys": ("console.commands.keys", "keys", "Keys: list them, check a keymap file."),
     "themes": ("console.commands.themes", "themes", "Themes: list, print one, check a file."),
     "completion": ("backend.commands.completion", "completion", "Shell completion script."),

@@ -18,15 +18,15 @@ def option_lines(found: Completion, chosen: int, width: int, *, problem: str = "
     if problem:
         lines.append(fit_line(((" ", "text"), (problem, "warn")), width))
     elif found.command is not None:
-        lines.append(fit_line(((" ", "text"), *_usage(found)), width))
+        lines.append(fit_line(((" ", "text"), *_usage(found, width - 1)), width))
     if len(found.options) > 1 or (found.options and found.command is None):
         named = found.argument is None
         lines += _described(found, chosen, width, room) if named else _columns(found.options, chosen, width, room)
     return lines
 
 
-def _usage(found: Completion) -> Line:
-    """The command with the argument that is being typed in the accent."""
+def _usage(found: Completion, width: int) -> Line:
+    """The command with the argument that is being typed in the accent; what it asks goes before what it does."""
     command = found.command
     if command is None:
         return EMPTY
@@ -34,10 +34,10 @@ def _usage(found: Completion) -> Line:
     for argument in command.arguments:
         here = found.argument is not None and argument.name == found.argument.name
         spans += [(" ", "text"), (argument.usage, "accent b u" if here else "muted")]
-    spans.append((f"   {command.says}", "muted"))
-    if command.asks:
-        spans.append((f"   {command.asks}", "warn"))
-    return tuple(spans)
+    asks: Line = ((f"   {command.asks}", "warn"),) if command.asks else ()
+    says: Line = ((f"   {command.says}", "muted"),)
+    whole = (*spans, *says, *asks)
+    return whole if line_width(whole) <= width else (*spans, *asks, *says)
 
 
 def _described(found: Completion, chosen: int, width: int, room: int) -> list[Line]:

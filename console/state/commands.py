@@ -14,20 +14,23 @@ import msgspec
 
 from backend.contract.errors import UsageError
 from backend.contract.words import Risk
+from console.state.time_input import parse_instant
 
 Value = str | int | float | tuple[str, ...] | None
 Names = Callable[[str], Sequence[str]]
 """The names of a kind that exist now: replicas, workloads, themes, ..."""
 
-NAMED: Final = ("replica", "workload", "view", "theme", "drill", "column", "topic", "switch", "order")
+NAMED: Final = ("replica", "workload", "view", "fleet", "theme", "drill", "column", "topic", "switch", "order")
 """Kinds whose values are names; any other kind is free text or a number."""
 WORDS: Final[dict[str, tuple[str, ...]]] = {"switch": ("on", "off"), "order": ("asc", "desc")}
 """Kinds whose names never change."""
-WHOLE: Final = ("text", "path", "topic")
+WHOLE: Final = ("text", "path", "topic", "instant")
 """Kinds that take the rest of the line, blanks and all."""
 OFFERED: Final = 200
 NEAR: Final = 3
 DIGITS: Final = 9
+YEAR_S: Final = 31_536_000.0
+"""Some instant: only whether words are an instant is asked, not which one."""
 
 
 class Argument(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,10 +108,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
         name="at",
         says="Time travel to an instant: 14:05, -5m",
         does="travel.at",
-        arguments=(Argument(name="time", kind="text"),),
+        arguments=(Argument(name="time", kind="instant"),),
     ),
     Command(name="live", says="Back from the past", does="travel.leave"),
     Command(name="compare", says="What differs from the instant A", does="travel.show_comparison"),
+    Command(name="columns", says="Choose the table's columns", does="columns.edit"),
+    Command(name="fleet tab", says="The tab of another fleet", does="fleets.named", arguments=_one("fleet")),
+    Command(name="fleet all", says="Replicas of all fleets in one list", does="fleets.everywhere"),
     Command(name="back", says="The view before", does="go.back"),
     Command(name="forward", says="Where back came from", does="go.forward"),
     Command(name="mute", says="Mute the bell, or let it ring again", does="commands.mute"),
@@ -273,6 +279,8 @@ def _value(command: Command, argument: Argument, word: str, names: Names) -> Val
             return int(word)
         case "rate":
             return _rate(command, word)
+        case "instant":
+            parse_instant(word, now=YEAR_S)
         case kind if kind in NAMED:
             known = _known(kind, names)
             if word not in known:

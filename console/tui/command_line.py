@@ -93,6 +93,8 @@ class CommandMode:
                 return list(view_names())
             case "theme":
                 return self.app.theming.shelf.names()
+            case "fleet":
+                return [link.name for link in self.app.links]
             case "drill":
                 return self._drills
             case "column":

@@ -67,17 +67,24 @@ class Exporting:
 
     def problem(self, path: Path) -> str:
         """Why nothing can be written there, or nothing."""
-        kinds = (*PICTURES, ROWS)
-        if path.suffix.lower() not in kinds:
-            return f"The name's end says what to write: {', '.join(kinds)}."
-        if path.suffix.lower() == ROWS and self._table() is None:
-            return f"There is no table in this view: {' or '.join(PICTURES)}."
+        unfit = self.unfit(path.suffix)
+        if unfit:
+            return unfit
         if path.is_dir():
             return f"{path} is a folder."
         if not path.parent.is_dir():
             return f"There is no folder {path.parent}."
         if not os.access(path.parent, os.W_OK):
             return f"Nothing may be written to {path.parent}."
+        return ""
+
+    def unfit(self, suffix: str) -> str:
+        """Why the present view cannot be written in that format, or nothing."""
+        kinds = (*PICTURES, ROWS)
+        if suffix.lower() not in kinds:
+            return f"The name's end says what to write: {', '.join(kinds)}."
+        if suffix.lower() == ROWS and self._table() is None:
+            return f"There is no table in this view: {' or '.join(PICTURES)}."
         return ""
 
     def _table(self) -> VTable[Any] | None:

@@ -5,6 +5,7 @@ Builds the list and remembers what was taken; what it does is an app action, the
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from textual import on
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from console.tui.app import TrinityApp
 
 RECENT: Final = 8
+SECTION: Final = "palette"
+RECENT_NAME: Final = "recent"
 LEFT_OUT: Final = ("go.palette", "go.next", "go.before")
 
 
@@ -28,8 +31,9 @@ class PaletteMode:
 
     def __init__(self, app: TrinityApp) -> None:
         self.app = app
-        self.recent: list[str] = []
-        """Actions taken from the palette, the newest first."""
+        kept = app.part("preferences").get(SECTION, RECENT_NAME)
+        self.recent = [str(key) for key in kept] if isinstance(kept, list) else []
+        """Actions taken from the palette, the newest first; kept across runs."""
 
     def open(self) -> None:
         self.app.run_worker(self._pick(), exit_on_error=False, group="palette", exclusive=True)
@@ -39,6 +43,9 @@ class PaletteMode:
         if chosen:
             self.recent = [chosen, *(known for known in self.recent if known != chosen)][:RECENT]
             await self.app.run_action(chosen)
+            said = await asyncio.to_thread(self.app.part("preferences").put, SECTION, RECENT_NAME, self.recent)
+            if said:
+                self.app.say(said, "warn")
 
     def choices(self) -> list[Choice]:
         """Everything there is, what was taken last at the top."""

@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Final
 
 from backend.contract.clock import SystemClock
+from backend.contract.errors import Unreachable, UsageError
 from console.state.simulator import SimulatorSource
 from console.state.source import FleetSource
+from console.tui import picture
 from console.tui.app import TrinityApp
+from console.tui.command_line import view_names
 
 SIZE: Final = (120, 40)
+ANSWER_S: Final = 10.0
+SETTLE_S: Final = 3.0
+STEP_S: Final = 0.25
+"""A picture that is the same twice, so many seconds apart, has its data."""
 SHOTS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("overview", ()),
     ("confirm", ("K",)),
@@ -71,6 +78,33 @@ async def take(
                 saved.append(folder / f"{name}.svg")
                 app.save_screenshot(f"{name}.svg", str(folder))
     return saved
+
+
+async def picture_of(source: FleetSource, *, view: str, size: tuple[int, int], theme: str | None, suffix: str) -> str:
+    """One view as it stands once it has its data: `.svg`, `.txt` or `.tsv`. Raises TrinityError where there is none."""
+    names = view_names()
+    if view not in names:
+        raise UsageError(f"There is no view {view!r}.", f"Choose one of {', '.join(names)}.")
+    app = TrinityApp(source, theme=theme, bell=False, read_only=True)
+    async with app.run_test(size=size) as pilot:
+        for _ in range(int(ANSWER_S / STEP_S)):
+            if app.state.link == "live" and app.state.snapshot is not None:
+                break
+            await pilot.pause(STEP_S)
+        else:
+            raise Unreachable(app.state.reason or "The daemon does not answer.", "Start a fleet with `trinity up`.")
+        await app.action_view(names[view])
+        seen = ""
+        for _ in range(int(SETTLE_S / STEP_S)):
+            await pilot.pause(STEP_S)
+            before, seen = seen, picture.text(app)
+            if seen == before:
+                break
+        export = app.part("export")
+        problem = export.unfit(suffix)
+        if problem:
+            raise UsageError(problem)
+        return str(export.content(suffix))
 
 
 def main() -> int:

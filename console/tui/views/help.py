@@ -69,6 +69,10 @@ def _block(name: str, rows: Sequence[Row], width: int) -> list[Line]:
     return [*lines, EMPTY]
 
 
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
 class HelpView(View):
     """`?`."""
 
@@ -110,7 +114,7 @@ class HelpView(View):
             out.append((group, rows))
         for scope, owner in owners():
             if owner not in told:
-                out.append((scope.title.capitalize(), self._rows(owner)))
+                out.append((_sentence(scope.title), self._rows(owner)))
         out += [("Words of a filter", list(FILTERS)), ("With the mouse", list(MOUSE))]
         out.append(("Commands, after :", [(f":{command.usage}", command.says) for command in COMMANDS]))
         return out
@@ -122,7 +126,7 @@ class HelpView(View):
 
     def _rows(self, owner: type) -> list[Row]:
         return [
-            (shown(self.trinity, bound.id, " ".join(display(key) for key in bound.keys)), bound.says.capitalize())
+            (shown(self.trinity, bound.id, " ".join(display(key) for key in bound.keys)), _sentence(bound.says))
             for bound in own_bindings(owner, "")
         ]
 

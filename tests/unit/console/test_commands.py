@@ -21,6 +21,7 @@ KNOWN = {
     "workload": ["llm", "embed"],
     "view": ["overview", "fleet", "requests", "logs", "help"],
     "theme": ["minimalist", "hacker"],
+    "fleet": ["local", "other"],
     "drill": ["replica-kill"],
     "column": ["name", "cpu"],
     "filter": ["name:", "cpu:"],
@@ -54,6 +55,10 @@ def read(line: str) -> Parsed:
         ("autoscale llm off", "autoscale", ("llm", "off")),
         ("requests", "go", ("requests",)),
         ("go requests", "go", ("requests",)),
+        ("at -5m", "at", ("-5m",)),
+        ("at 2026-11-21 14:05", "at", ("2026-11-21 14:05",)),
+        ("fleet tab other", "fleet tab", ("other",)),
+        ("fleet", "go", ("fleet",)),
         ("q", "quit", ()),
         ("ack", "acknowledge", ()),
         ("help drill run", "help", ("drill run",)),
@@ -82,6 +87,9 @@ def test_a_line_is_read_as_a_command_with_its_values(line: str, name: str, value
         ("kill llm-2", "There is no replica 'llm-2'. Near: llm-"),
         ("kill llm-0 xyzzy", "There is no replica 'xyzzy'. tab lists"),
         ("autoscale llm maybe", "There is no on|off 'maybe'"),
+        ("at soon", "'soon' is no time. Type 14:05"),
+        ("at", "at needs a time"),
+        ("fleet tab none", "There is no fleet 'none'"),
         ("load fast", "'fast' is not a number of 0 or more"),
         ("load nan", "'nan' is not a number"),
         ("load -1", "'-1' is not a number"),
@@ -128,7 +136,13 @@ def test_everything_completion_offers_in_a_finished_line_is_accepted() -> None:
     for command in COMMANDS:
         line = command.name
         for argument in command.arguments:
-            options = complete(f"{line} ", names).options if argument.kind in NAMED else ("7",)
+            options = (
+                complete(f"{line} ", names).options
+                if argument.kind in NAMED
+                else ("12:30",)
+                if argument.kind == "instant"
+                else ("7",)
+            )
             assert options, f"{command.name}: nothing is offered for {argument.name}"
             line += f" {options[0]}"
         assert read(line).command is command
@@ -254,6 +268,7 @@ def test_the_line_above_says_how_a_command_is_written_and_what_it_asks() -> None
     assert words(option_lines(complete("kill ", names), -1, 120))[0] == (
         " kill [REPLICA…]   Kill replicas' processes   wants the name typed"
     )
+    assert words(option_lines(complete("kill ", names), -1, 45))[0] == " kill [REPLICA…]   wants the name typed   Ki…"
     assert words(option_lines(Completion(0), -1, 60)) == []
     assert words(option_lines(complete("kil", names), -1, 60, problem="No."))[0] == " No."
     assert "more" in words(option_lines(complete("", names), -1, 80))[-1]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from backend.contract.words import Verb
+from console.cli import run
 from console.tui.app import TrinityApp
 from console.tui.command_line import CommandBar, CommandInput, Options, paths
 from console.tui.dialogs import AskDialog, ConfirmDialog, Prompt
@@ -97,6 +98,14 @@ async def test_commands_that_go_somewhere() -> None:
         await screen.until(lambda: len(app.view.table().model) == 3, "filtered")
         await type_line(screen, "filter")
         await screen.until(lambda: len(app.view.table().model) == 12, "all are back")
+        await type_line(screen, "at -1m")
+        travel = app.part("travel")
+        await screen.until(lambda: travel.held is not None, "the past")
+        await type_line(screen, "live")
+        await screen.until(lambda: travel.held is None, "the present")
+        await type_line(screen, "fleet all")
+        await screen.until(lambda: app.view_name == "everywhere", "one list")
+        await type_line(screen, "fleet tab local")
         await type_line(screen, "theme hacker")
         await screen.until(lambda: app.theme_spec.name == "hacker", "another theme")
         await type_line(screen, "quit")
@@ -261,3 +270,36 @@ async def test_names_that_cannot_be_written_are_refused_with_the_reason(tmp_path
         assert "no table" in part.problem(tmp_path / "a.tsv")
         await part._write(tmp_path / "none" / "a.txt")
         assert "was not written" in screen.message
+
+
+async def test_recent_choices_of_the_palette_come_first_in_the_next_run(tmp_path: Path) -> None:
+    for label in ("Command line", "▸ Theme: Hacker"):
+        async with console(preferences=tmp_path / "console.json") as screen:
+            await screen.press("ctrl+p")
+            await screen.until(lambda: screen.app.screen.query(Prompt), "the palette")
+            if label.startswith("▸"):
+                await screen.shows(label)
+            else:
+                await screen.press(*"theme: hacker", "enter")
+                await screen.until((tmp_path / "console.json").is_file, "kept")
+
+
+def test_a_snapshot_is_written_without_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRINITY_STATE", str(tmp_path / "state"))
+    place = tmp_path / "fleet.tsv"
+    assert run(["snapshot", str(place), "--view", "fleet", "--simulate", "3", "--size", "80x24"]) == 0
+    assert [line.split("\t")[0] for line in place.read_text().splitlines()] == ["REPLICA", "llm-0", "llm-1", "llm-2"]
+    assert run(["snapshot", str(place), "--simulate", "3"]) == 64
+    assert "--force" in capsys.readouterr().err
+    for wrong, words in (
+        (["-", "--view", "flet", "--simulate", "1"], "There is no view 'flet'"),
+        ([str(tmp_path / "a.png"), "--simulate", "1"], "says what to write"),
+        (["-", "--size", "9x9"], "not COLUMNSxROWS"),
+        ([str(tmp_path / "none" / "a.txt"), "--simulate", "1"], "was not written"),
+    ):
+        assert run(["snapshot", *wrong]) == 64
+        assert words in capsys.readouterr().err
+    assert run(["snapshot", "-"]) == 69
+    assert "trinity up" in capsys.readouterr().err
