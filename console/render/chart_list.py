@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from console.render import units
+from console.render.plotter import DASH_GLYPHS
 from console.render.spans import Line, Span, line_width
 
 
@@ -132,14 +133,22 @@ CHARTS: Final[tuple[ChartSpec, ...]] = (
 """The charts of the charts view, in the order in which `tab` walks through them."""
 
 
-def legend(spec: ChartSpec, values: Mapping[str, float | None], width: int, when: str = "") -> Line:
-    """`p50 81 ms  p95 210 ms  p99 380 ms  n 143`: the fullest of the forms that fits a title of that width."""
+def legend(
+    spec: ChartSpec, values: Mapping[str, float | None], width: int, when: str = "", *, dashed: bool = False
+) -> Line:
+    """`p50 81 ms  p95 210 ms  p99 380 ms  n 143`: the fullest of the forms that fits a title of that width. Where
+    lines are told apart by their dashes, each word stands behind its own."""
+    if dashed and len(spec.lines) > 1:
+        lines = [msgspec.structs.replace(line, word=DASH_GLYPHS[at] + line.word) for at, line in enumerate(spec.lines)]
+        spec = msgspec.structs.replace(spec, lines=tuple(lines))
     if not any(value is not None for value in values.values()):
         return _dated((("no data", "faint"),), when, width)
     if values.get("n") == 0:
         return _dated((("idle, n 0", "faint"),), when, width)
-    room = width - len(spec.heading) - 4
-    forms = [_wide(spec, values, when), _wide(spec, values, ""), _tight(spec, values)]
+    room = width - len(spec.heading) - 2
+    bare = msgspec.structs.replace(spec, noted=())
+    forms = [_wide(spec, values, when), _wide(spec, values, "")]
+    forms += [_tight(spec, values), _tight(spec, values, unit=False), _tight(bare, values)]
     return next((form for form in forms if line_width(form) <= room), forms[-1])
 
 
@@ -158,8 +167,8 @@ def _wide(spec: ChartSpec, values: Mapping[str, float | None], when: str) -> Lin
     return (*out[:-1], (out[-1][0].rstrip(), out[-1][1]))
 
 
-def _tight(spec: ChartSpec, values: Mapping[str, float | None]) -> Line:
-    """Numbers of one unit, the unit once."""
+def _tight(spec: ChartSpec, values: Mapping[str, float | None], *, unit: bool = True) -> Line:
+    """Numbers of one unit, the unit once; the scale says it too."""
     known = [value for line in spec.lines if (value := values.get(line.field)) is not None]
     timed = spec.words is units.latency
     slow = timed and max(known, default=0.0) >= 0.9995
@@ -170,7 +179,7 @@ def _tight(spec: ChartSpec, values: Mapping[str, float | None]) -> Line:
         if timed and value is not None:
             words = f"{value:.1f}" if slow else f"{value * 1000:.0f}"
         out += [(f"{line.word} ", line.style), (f"{words} ", "text")]
-    if timed:
+    if timed and unit:
         out.append(("s " if slow else "ms ", "muted"))
     for field, word in spec.noted:
         if field == "n":

@@ -94,6 +94,8 @@ class Look(msgspec.Struct, frozen=True):
     rulers: Mapping[int, Span] = {}
     """Thin lines through the plot by column."""
     max_gap_s: float = 3.0
+    dashed: bool = False
+    """Lines are told apart by their dashes: there is no colour."""
     stride: int = 1
     """Cells by which the picture moves at once."""
 
@@ -146,7 +148,7 @@ class Chart:
             buckets = self._following(points, older, cells.step_s)
             reach = max(1, math.ceil(look.max_gap_s / cells.step_s))
             spec = self.spec
-            pen = Pen(spec.styles, rows, self._top, reach, look.dots, spec.area)
+            pen = Pen(spec.styles, rows, self._top, reach, look.dots, spec.area, look.dashed)
             values = buckets.window(cells.first - pen.lead, cells.end - cells.first + pen.lead)[: len(spec.lines)]
             seen = [max((v for v in one[pen.lead :] if v is not None), default=0.0) for one in values]
             top = spec.ceiling or nice_ceiling(max(spec.floor, *seen))

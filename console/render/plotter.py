@@ -22,6 +22,10 @@ _BRAILLE: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 _HALVES: Final = ((0x01, 0x02),)
 _HALF_BLOCKS: Final = " ▀▄█"
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
+_DASHES: Final = ((1, 1), (6, 4), (2, 1))
+"""Of each line, where there is no colour to tell them apart: a period in buckets, and how many of it are drawn."""
+DASH_GLYPHS: Final = "━╍┅"
+"""The same in a legend."""
 _GLYPHS: Final = " " + "".join(chr(0x2800 + mask) for mask in range(1, 256))
 
 
@@ -37,6 +41,8 @@ class Pen(msgspec.Struct, frozen=True):
     dots: Dots = "braille"
     area: bool = False
     """Fill the first series with blocks instead of drawing lines."""
+    dashed: bool = False
+    """Lines are told apart by their dashes."""
 
     @property
     def across(self) -> int:
@@ -71,7 +77,7 @@ class Plotter:
         count = (len(values[0]) - pen.lead) // across
         start = self._unchanged(values, first, pen, count)
         shift = (first - self._first) // across
-        fresh = draw(values, pen, start)
+        fresh = draw(values, pen, start, first)
         self._columns = [*self._columns[shift : shift + start], *fresh] if start else fresh
         self._pen, self._first, self._values = pen, first, values
         self.drawn += len(fresh)
@@ -92,15 +98,16 @@ class Plotter:
         return count if same == len(values[0]) else max(0, (same - 2 * pen.lead) // pen.across)
 
 
-def draw(values: Values, pen: Pen, start: int = 0) -> list[Column]:
-    """The columns from `start` on; values begin `pen.lead` buckets left of column 0."""
+def draw(values: Values, pen: Pen, start: int = 0, first: int = 0) -> list[Column]:
+    """The columns from `start` on; values begin `pen.lead` buckets left of column 0, which begins with bucket `first`
+    (dashes are fixed to the wall clock too)."""
     count = (len(values[0]) - pen.lead) // pen.across if values else 0
     if start >= count:
         return []
-    return _area(values[0], pen, start, count) if pen.area else _lines(values, pen, start, count)
+    return _area(values[0], pen, start, count) if pen.area else _lines(values, pen, start, count, first)
 
 
-def _lines(values: Values, pen: Pen, start: int, count: int) -> list[Column]:
+def _lines(values: Values, pen: Pen, start: int, count: int, first: int) -> list[Column]:
     """Dots finer than a cell; where lines meet, the later series gives the colour."""
     dots = _BRAILLE if pen.dots == "braille" else _HALVES
     across, down = len(dots), len(dots[0])
@@ -112,12 +119,13 @@ def _lines(values: Values, pen: Pen, start: int, count: int) -> list[Column]:
     begin = start * across
 
     def dot(x: int, y: int, style: str) -> None:
-        if x >= begin:
+        if x >= begin and (first + x) % period < drawn:
             row, column = (height - 1 - y) // down, x // across - start
             bits[column][row] |= dots[x % across][(height - 1 - y) % down]
             styles[column][row] = style
 
-    for one, style in zip(values, pen.styles, strict=True):
+    for at, (one, style) in enumerate(zip(values, pen.styles, strict=True)):
+        period, drawn = _DASHES[at % len(_DASHES)] if pen.dashed else (1, 1)
         before: tuple[int, int] | None = None
         for x in range(begin - reach, count * across):
             value = one[x + pen.lead]

@@ -148,11 +148,11 @@ class ChartPanel(TimePanel):
         at, points = self.stage.lens.at, self.trinity.state.points
         if at is not None:
             values = self.chart.at(at, self._look(*self.size))
-            return legend(self.spec, values, self.size.width, units.time_of_day(at))
+            return legend(self.spec, values, self.size.width, units.time_of_day(at), dashed=self.trinity.no_color)
         if not points:
             return (("no data yet", "faint"),)
         values = {name: FIELDS[name].of(points[-1]) for name in self.spec.fields}
-        return legend(self.spec, values, self.size.width)
+        return legend(self.spec, values, self.size.width, dashed=self.trinity.no_color)
 
     def gutter_and_cells(self) -> tuple[int, Grid]:
         look = self._look(self.size.width, self.size.height - 1)
@@ -172,6 +172,7 @@ class ChartPanel(TimePanel):
             marks=marks,
             rulers=rulers or {},
             max_gap_s=self.stage.max_gap_s,
+            dashed=self.trinity.no_color,
             stride=stride(self.trinity),
         )
 

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.contract.control import Quantiles
+from console.render import ability
 from console.render.chart_list import CHARTS, QUEUE_AND_FLIGHT, TOKENS, TTFT, legend
 from console.render.charts import Chart, Frame, Look, Series, plot
-from console.render.plotter import Pen, Plotter, draw, rows_of
-from console.render.scales import GUTTER, ago, time_axis, value_labels
+from console.render.plotter import DASH_GLYPHS, Pen, Plotter, draw, rows_of
+from console.render.scales import GUTTER, ago, ruler, time_axis, value_labels
 from console.render.spans import line_width
 from console.state.series import FIELDS
 
@@ -222,12 +223,43 @@ def test_legends_take_the_fullest_form_that_fits():
     assert said(120, "14:05:30") == "14:05:30  p50 50 ms  p95 200 ms  p99 400 ms  n 3"
     assert said(60) == "p50 50 ms  p95 200 ms  p99 400 ms  n 3"
     assert said(40) == "p50 50 p95 200 p99 400 ms n3"
-    assert text_of([legend(TTFT, values | {"p99": 2.25}, 30)])[0] == "p50 0.1 p95 0.2 p99 2.2 s n3"
+    assert said(36) == "p50 50 p95 200 p99 400 ms n3"
+    assert said(32) == "p50 50 p95 200 p99 400 n3"
+    assert text_of([legend(TTFT, values | {"p99": 2.25}, 36)])[0] == "p50 0.1 p95 0.2 p99 2.2 s n3"
     assert text_of([legend(TTFT, values | {"n": 0.0}, 60)])[0] == "idle, n 0"
     assert text_of([legend(TTFT, dict.fromkeys(values), 60, "14:05:30")])[0] == "14:05:30  no data"
     tokens = {name: FIELDS[name].of(point()) for name in TOKENS.fields}
     assert text_of([legend(TOKENS, tokens, 60)])[0] == "tok/s 80  req/s 2.0"
     assert text_of([legend(TOKENS, tokens, 20)])[0] == "tok/s 80"
+
+
+def test_without_colour_lines_are_told_apart_by_their_dashes():
+    flat = seconds([0.2] * 200)
+    points = [msgspec.structs.replace(p, ttft=Quantiles(count=9, p50_s=0.1, p95_s=0.25, p99_s=0.4)) for p in flat]
+    lines = text_of(Chart(TTFT).lines(points, look(80, 10, dashed=True)))
+    drawn = [sum(bin(ord(line[at])).count("1") - 2 for at in braille(line)) for line in lines if braille(line)]
+    dotted, dashed, solid = drawn
+    assert solid > dashed > dotted > 20
+    said = text_of([legend(TTFT, {"p50": 0.1, "p95": 0.2, "p99": 0.4, "n": 9.0}, 80, dashed=True)])[0]
+    assert said == "━p50 100 ms  ╍p95 200 ms  ┅p99 400 ms  n 9"
+    assert text_of([legend(TTFT, {"p50": 0.1, "p95": 0.2, "p99": 0.4, "n": 9.0}, 36, dashed=True)])[0].endswith("n9")
+    assert text_of([legend(TOKENS, {"tokens": 5.0}, 80, dashed=True)])[0].startswith("tok/s"), "one needs no dashes"
+    plain = [glyph.translate(ability.ASCII) for glyph in DASH_GLYPHS]
+    assert len(set(plain)) == 3
+    assert all(glyph.isascii() for glyph in plain)
+
+
+def test_dashes_move_with_the_picture():
+    points, chart = deque(seconds([0.2] * 100), maxlen=200), Chart(TTFT)
+    for second in range(1, 40):
+        points.append(seconds([0.2], end=1000.0 + second)[0])
+        given_look = look(60, edge=points[-1].ts, dashed=True)
+        assert chart.lines(points, given_look) == Chart(TTFT).lines(points, given_look)
+
+
+def test_the_cursors_line_has_a_surface_of_its_own():
+    assert ruler("cursor")[1].endswith("on-cursor")
+    assert ruler("mark")[0] != ruler("cursor")[0]
 
 
 def test_points_of_any_kind_can_be_plotted():
