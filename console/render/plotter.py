@@ -137,6 +137,10 @@ def _lines(values: Values, pen: Pen, start: int, count: int, first: int) -> list
             else:
                 _connect(before, (x, y), style, dot)
             before = (x, y)
+        if before is not None and before[0] == count * across - across:
+            # The newest cell is half over: a line that does not move must not repaint when its other half comes.
+            for x in range(before[0] + 1, count * across):
+                dot(x, before[1], style)
     glyphs = _GLYPHS if across == 2 else _HALF_BLOCKS
     return [(tuple(glyphs[mask] for mask in column), tuple(tones)) for column, tones in zip(bits, styles, strict=True)]
 

@@ -285,3 +285,15 @@ def test_a_plotter_starts_anew_where_nothing_is_the_same():
     plotter.columns(values, 1000, msgspec.structs.replace(pen, top=20.0))
     assert plotter.drawn == 40
     assert rows_of([], 3) == [(), (), ()]
+
+
+def test_a_line_that_does_not_move_paints_no_cell_while_time_goes_on() -> None:
+    """A braille cell is two buckets wide: the half that has not come yet is drawn as the half that has."""
+    pen = Pen(styles=("series1",), rows=3, top=1.0, reach=2)
+    plotter = Plotter()
+    level: list[float | None] = [0.5] * (pen.lead + 20)
+    whole = plotter.columns([level], 0, pen)
+    half: list[float | None] = [*level[:-1], None]
+    assert Plotter().columns([half], 0, pen) == whole
+    gone: list[float | None] = [*level[:-2], None, None]
+    assert Plotter().columns([gone], 0, pen) != whole
