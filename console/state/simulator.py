@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -75,13 +76,16 @@ class SimulatorSource:
         self._started = start
         self._seq = 0
         self._points: list[SeriesPoint] = []
-        self._views: dict[str, ReplicaView] = {}
+        self._views: list[ReplicaView] = []
+        """Of each replica, in their order, as it was when it last changed: who did not change is the same object."""
+        self._places: dict[str, int] = {}
+        """Where each replica's view stands."""
         self._past_views: dict[str, tuple[tuple[object, ...], ReplicaView]] = {}
-        """Of each replica as it was when it last changed: who did not change is the same object."""
+        """Of each replica at the past instant that was looked at last."""
         self.past = SimPast()
         for _ in range(warm_s):
             self._live_a_second(look=False)
-        self._views = {one.name: _view(one, self.world) for one in self.world.replicas}
+        self._look_at_all()
         if warm_s:
             self.world.event("fleet.started", Severity.INFO, "local", "the fleet is up")
 
@@ -276,15 +280,29 @@ class SimulatorSource:
         self._points.append(self._point())
         self._record(self._points[-1], look=look)
 
+    def _stands(self, one: SimReplica | None) -> bool:
+        """Whether it is one that was there before: not gone, not new, not another one of its name."""
+        place = self._places.get(one.name) if one is not None else None
+        return one is not None and place is not None and self._views[place].status.created_ts == one.created_ts
+
+    def _look_at_all(self) -> None:
+        """A replica came or went, or none was looked at yet."""
+        known = {view.status.name: view for view in self._views if view.status.name not in self.world.touched}
+        self._views = [known.get(one.name) or _view(one, self.world) for one in self.world.replicas]
+        self._places = {one.name: at for at, one in enumerate(self.world.replicas)}
+
     def _record(self, point: SeriesPoint, *, look: bool = True) -> None:
         """What was touched is looked at anew (`look`), and written down."""
-        for name, one in self.world.touched.items():
-            if one is None:
-                self._views.pop(name, None)
-            else:
+        touched = self.world.touched
+        for one in touched.values():
+            if one is not None:
                 one.looked_ts = self.world.now
-                if look:
-                    self._views[name] = _view(one, self.world)
+        if look and not all(self._stands(one) for one in touched.values()):
+            self._look_at_all()
+        elif look:
+            for name, one in touched.items():
+                if one is not None:
+                    self._views[self._places[name]] = _view(one, self.world)
         self.past.record(self.world, point)
 
     def _point(self) -> SeriesPoint:
@@ -308,7 +326,7 @@ class SimulatorSource:
         """The present, or a past instant."""
         world = past or self.world
         if past is None:
-            replicas = tuple([self._views[one.name] for one in self.world.replicas])
+            replicas = tuple(self._views)
             odd = self.world.not_ready()
         else:
             replicas = self._looked_back(past)
@@ -388,19 +406,19 @@ def _scaling(name: str, world: Scene, point: SeriesPoint) -> ScalingView:
     )
 
 
+@lru_cache(64)
+def _probes(ts: float, ok: bool, detail: str) -> tuple[ProbeStatus, ...]:
+    """Most replicas that are looked at in a second say the same."""
+    return tuple(
+        ProbeStatus(name=name, ok=ok, detail=detail, last_ts=ts, latency_s=0.0012)
+        for name in ("startup", "readiness", "liveness")
+    )
+
+
 def _view(one: SimReplica, world: Scene) -> ReplicaView:
     up = one.phase == Phase.READY and not one.draining
     state = SlotState.DRAIN if one.phase == Phase.DRAINING else SlotState.READY
-    probes = tuple(
-        ProbeStatus(
-            name=name,
-            ok=one.phase in (Phase.READY, Phase.DRAINING),
-            detail="200 OK" if up else one.reason,
-            last_ts=one.looked_ts,
-            latency_s=0.0012,
-        )
-        for name in ("startup", "readiness", "liveness")
-    )
+    detail = "200 OK" if up else one.reason
     status = ReplicaStatus(
         name=one.name,
         fleet="local",
@@ -419,7 +437,7 @@ def _view(one: SimReplica, world: Scene) -> ReplicaView:
         memory_bytes=int(one.memory),
         memory_limit_bytes=512 * 1024 * 1024,
         last_exit=one.last_exit,
-        probes=probes,
+        probes=_probes(one.looked_ts, one.phase in (Phase.READY, Phase.DRAINING), detail),
     )
     edge = EdgeServer(
         workload=one.workload,
