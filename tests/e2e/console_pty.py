@@ -47,8 +47,8 @@ class Console:
             start_new_session=True,
         )
 
-    def pump(self, seconds: float = 0.05) -> bytes:
-        """Read what comes within `seconds`."""
+    def take(self, seconds: float) -> bytes:
+        """Read what comes within `seconds`, past the emulator: `screen` is not kept up."""
         ready, _, _ = select.select([self.master], [], [], seconds)
         if not ready:
             return b""
@@ -57,9 +57,14 @@ class Console:
         except OSError:
             return b""
         self.raw += data
+        return data
+
+    def pump(self, seconds: float = 0.05) -> bytes:
+        """Read what comes within `seconds`."""
+        shown = data = self.take(seconds)
         for sequence in KITTY:
-            data = data.replace(sequence, b"")
-        self._stream.feed(data)
+            shown = shown.replace(sequence, b"")
+        self._stream.feed(shown)
         return data
 
     def until(self, met: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
