@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.segment import Segment
@@ -36,6 +37,10 @@ class Canvas(Widget):
         self._painted: list[Line] = []
         self._painted_width = -1
         self._strips: dict[int, Strip] = {}
+        self._finished: dict[int, Strip] = {}
+        """The same after the app's filters (NO_COLOR)."""
+        self._whole: list[Strip] = []
+        """All of them, where none has changed since."""
         self.failure = ""
 
     @property
@@ -55,7 +60,7 @@ class Canvas(Widget):
         fresh = self._paint_safely(width, height)
         if width != self._painted_width or len(fresh) != len(self._painted):
             self._painted, self._painted_width = fresh, width
-            self._strips.clear()
+            self._clear_strips()
             self.refresh()
             return
         dirty: list[Region] = []
@@ -63,6 +68,8 @@ class Canvas(Widget):
             spans = changed_columns(old, new)
             if spans:
                 self._strips.pop(y, None)
+                self._finished.pop(y, None)
+                self._whole = []
                 dirty += [Region(start, y, end - start, 1) for start, end in spans if end > start]
         self._painted = fresh
         if dirty:
@@ -71,8 +78,13 @@ class Canvas(Widget):
     def forget(self) -> None:
         """Everything must be painted again (theme or size changed)."""
         self._painted_width = -1
-        self._strips.clear()
+        self._clear_strips()
         self.sync()
+
+    def _clear_strips(self) -> None:
+        self._strips.clear()
+        self._finished.clear()
+        self._whole = []
 
     def _paint_safely(self, width: int, height: int) -> list[Line]:
         try:
@@ -84,8 +96,34 @@ class Canvas(Widget):
             self.failure = repr(error)
             words = f"This panel failed: {type(error).__name__}: {error}. The rest goes on; details are in the log."
             lines = wrapped(words, width, "error")[:height]
-        fitted = [fit_line(line, width) for line in lines]
+        before = self._painted if width == self._painted_width else []
+        fitted = [
+            old if line == old else fit_line(line, width) for line, old in zip_longest(lines, before[: len(lines)])
+        ]
         return fitted + [fit_line(EMPTY, width)] * (height - len(fitted))
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """For every frame the compositor asks every widget for all of its lines: those that stand cost a look-up."""
+        size = self.size
+        if size != self.outer_size:
+            return super().render_lines(crop)  # borders and padding are Textual's
+        whole = crop == (0, 0, *size)
+        if whole and self._whole:
+            return self._whole
+        finished, lines = self._finished, []
+        for y in crop.line_range:
+            strip = finished.get(y)
+            if strip is None:
+                strip = self.render_line(y)
+                for one in self.get_line_filters():
+                    strip = strip.apply_filter(one, self.background_colors[1])
+                finished[y] = strip
+            lines.append(strip)
+        if whole:
+            self._whole = lines
+        elif crop.column_span != (0, size.width):
+            lines = [strip.crop(*crop.column_span) for strip in lines]
+        return lines
 
     def render_line(self, y: int) -> Strip:
         strip = self._strips.get(y)

@@ -9,7 +9,7 @@ from typing import Final
 from textual import events
 from textual.timer import Timer
 
-from console.render.spans import Line, Span, clean, fit_line, join, line_width, text_width
+from console.render.spans import EMPTY, Line, Span, clean, fit_line, join, line_width, text_width
 from console.tui.canvas import Canvas
 from console.tui.navigator import Crumb
 
@@ -17,8 +17,8 @@ MESSAGE_S: Final = 8.0
 CRUMB_GAP: Final = "   "
 THEN: Final = " \u203a "
 """Between a place and the one that was gone to from it."""
-CRUMBS_LEAVE: Final = 10
-"""Columns that crumbs leave to the right of them, for the way to help."""
+CRUMBS_LEAVE: Final = 11
+"""Columns that crumbs leave to the right of them, for the way to help or the link's traffic."""
 Zone = tuple[int, int, Callable[[], Awaitable[None]]]
 VIEWS: Final = (
     ("1", "overview", "Overview"),
@@ -66,7 +66,7 @@ class Strip(Canvas):
         if crumbs:
             left, hints = (*left, *crumbs), hints[2:]
         for traffic in self.trinity.frames.meter_words():
-            for keys in hints:
+            for keys in (*hints, EMPTY) if traffic else hints:
                 right = join((keys, traffic), ("  ", "text"))
                 gap = width - line_width(left) - line_width(right) - 1
                 if gap >= 2:

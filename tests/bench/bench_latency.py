@@ -49,8 +49,10 @@ Floor().run()
 OURS = """
 from console.tui.run import run_console
 def factory():
-    from tests.bench.log_flood import FloodedSource
-    return FloodedSource(replicas={replicas}, rate={rate}, lines_per_s={lines})
+    from console.state.simulator import SimulatorSource
+    source = SimulatorSource(replicas={replicas})
+    source.flood_per_s = {lines}
+    return source
 run_console(factory)
 """
 
@@ -83,14 +85,15 @@ def floor(presses: int) -> list[float]:
         console.close()
 
 
-def ours(view: str, presses: int, replicas: int, rate: float, lines: int) -> tuple[list[float], float]:
+def ours(view: str, presses: int, replicas: int, lines: int) -> tuple[list[float], float]:
     """Of the console in a view, and its CPU share meanwhile (with the simulator's and the flood's own)."""
-    console = Console(OURS.format(replicas=replicas, rate=rate, lines=lines), size=(120, 40))
+    console = Console(OURS.format(replicas=replicas, lines=lines), size=(120, 40))
     try:
         console.until(lambda: console.shows("llm-1"), "replicas", 60)
         if lines:
             console.press("4")
-            console.until(lambda: console.shows("flood"), "the flood", 60)
+            console.press("0")
+            console.until(lambda: console.shows("following"), "the flood", 60)
             console.press("1")
             console.until(lambda: console.shows("Throughput"), "the overview", 60)
         console.press(view)
@@ -118,14 +121,13 @@ def main() -> None:
     parser.add_argument("--presses", type=int, default=400)
     parser.add_argument("--replicas", type=int, default=1000)
     parser.add_argument("--lines", type=int, default=50_000)
-    parser.add_argument("--rate", type=float, default=50.0)
     given = parser.parse_args()
     machine.header("textual", replicas=given.replicas, lines_per_s=given.lines)
     print(line("floor: one Textual widget", floor(given.presses)), flush=True)
-    quiet, cpu = ours("1", given.presses, given.replicas, given.rate, 0)
+    quiet, cpu = ours("1", given.presses, given.replicas, 0)
     print(line("overview, updates at 1 Hz", quiet, f"   {cpu:.0f} % of a core"), flush=True)
     if given.lines:
-        flooded, cpu = ours("1", given.presses, given.replicas, given.rate, given.lines)
+        flooded, cpu = ours("1", given.presses, given.replicas, given.lines)
         print(line("overview, updates and flood", flooded, f"   {cpu:.0f} % of a core"), flush=True)
         flooded.sort()
         p50, p99 = at(flooded, 0.5), at(flooded, 0.99)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from textual import events, on
@@ -23,6 +24,7 @@ from console.tui.views.base import View
 from console.tui.vtable import VTable
 
 LOG_BYTES: Final = 4 * 1024 * 1024
+STAYS_S: Final = 0.05
 
 
 class OverviewView(View):
@@ -39,6 +41,7 @@ class OverviewView(View):
         self.stage = Stage()
         self._panels: dict[str, Canvas] = {}
         self._follower: LogFollower | None = None
+        self._soon: asyncio.TimerHandle | None = None
         self._rows_laid_out = -1
 
     def compose(self) -> ComposeResult:
@@ -120,11 +123,13 @@ class OverviewView(View):
 
     @on(VTable.Moved)
     def selection_moved(self) -> None:
-        """First the cursor is painted, then its logs are asked for."""
-        self.call_after_refresh(self.follow_selection)
+        """The logs are those of the row that the cursor stays on: asking for them is not done for each key."""
+        if self._soon is not None:
+            self._soon.cancel()
+        self._soon = asyncio.get_running_loop().call_later(STAYS_S, self.follow_selection)
 
     def follow_selection(self) -> None:
-        if self._follower is not None:
+        if self._follower is not None and self.is_running and self.trinity.view is self:
             current = self.model.current
             chosen = [current.status.name] if current is not None else None
             self.explorer.choose(chosen)
