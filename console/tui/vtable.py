@@ -12,7 +12,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from console.render.spans import Line, Span, fit_line, fit_text, join, on
+from console.render.spans import Line, Span, crop_text, fit_line, fit_text, join, on, text_width
 from console.state.column import Column, Window, window
 from console.state.table import TableModel
 from console.tui.canvas import Panel
@@ -127,9 +127,12 @@ class VTable(Panel, Generic[T]):
         spans: list[Span] = [(" " * GUTTER, "muted")]
         for at, (column, size) in enumerate(self._window.columns):
             arrow = ("↓" if self.model.descending else "↑") if column.key == self.model.sort_key else ""
-            words = fit_text(column.title + arrow, size, column.align) if len(column.title) < size else column.title
+            title = crop_text(column.title + (arrow if text_width(column.title) < size else ""), size)
+            pad = (" " * (size - text_width(title)), "muted")
+            told = (title, "muted u" if arrow else "muted")
             gap = LEFT_MORE if at == 0 and self._window.before else " " * GAP
-            spans += [(fit_text(words, size, column.align), "muted u" if arrow else "muted"), (gap, "accent")]
+            spans += [pad, told] if column.align == "right" else [told, pad]
+            spans.append((gap, "accent"))
         if not self._window.after:
             return fit_line(spans[:-1], width)
         return (*fit_line(spans[:-1], width - 1), (RIGHT_MORE, "accent"))

@@ -43,6 +43,8 @@ class OverviewView(View):
         self._follower: LogFollower | None = None
         self._soon: asyncio.TimerHandle | None = None
         self._rows_laid_out = -1
+        self._counted: list[ReplicaView] | None = None
+        self._up = 0
 
     def compose(self) -> ComposeResult:
         table: VTable[ReplicaView] = VTable(
@@ -67,8 +69,10 @@ class OverviewView(View):
         self._follower = LogFollower(self.trinity, pane, lines=200, memory_bytes=LOG_BYTES, spill=False)
 
     def _note(self) -> Line:
-        up = sum(view.edge is not None and view.edge.up for view in self.model.order)
-        return ((f"{up} up at the edge", "faint"),)
+        rows = self.model.order
+        if rows is not self._counted:  # asked at each paint, and there may be many
+            self._counted, self._up = rows, sum(view.edge is not None and view.edge.up for view in rows)
+        return ((f"{self._up} up at the edge", "faint"),)
 
     def table(self) -> VTable[Any] | None:
         panel = self._panels.get("table")
