@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from backend.commands.place import Place, common
+from backend.contract.errors import UsageError
+from console.render.ability import is_dumb
 
 
 @click.command()
@@ -21,6 +24,8 @@ def replay(place: Place, recording: str, check: bool, theme: str | None) -> None
     if check or place.json:
         check_recording(place, recording)
         return
+    if is_dumb(os.environ):
+        raise UsageError("This terminal has no screen to show a recording on.", "See what it holds with --check.")
     from backend.recording.shelf import Shelf
     from console.state.replay_source import ReplaySource
     from console.tui.run import run_console

@@ -168,8 +168,11 @@ def test_a_file_that_is_no_recording_is_refused_in_a_sentence(
 
 
 def test_a_console_on_a_recording_needs_a_terminal(
-    fleet: Fleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fleet: Fleet, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fleet.trinity("record", "export", str(tmp_path / "out"))
     assert run(["replay", str(tmp_path / "out")]) == exit_codes.USAGE
     assert "needs a terminal" in capsys.readouterr().err
+    monkeypatch.setenv("TERM", "dumb")
+    assert run(["replay", str(tmp_path / "out")]) == exit_codes.USAGE
+    assert "See what it holds with --check" in capsys.readouterr().err
