@@ -150,7 +150,7 @@ def unpack_point(data: Bytes) -> SeriesPoint:
     """Raises Unreadable."""
     try:
         return _point.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(str(error)) from None
 
 

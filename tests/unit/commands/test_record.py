@@ -171,6 +171,7 @@ def test_a_console_on_a_recording_needs_a_terminal(
     fleet: Fleet, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fleet.trinity("record", "export", str(tmp_path / "out"))
+    monkeypatch.setenv("TERM", "xterm-256color")
     assert run(["replay", str(tmp_path / "out")]) == exit_codes.USAGE
     assert "needs a terminal" in capsys.readouterr().err
     monkeypatch.setenv("TERM", "dumb")

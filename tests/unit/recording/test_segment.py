@@ -135,8 +135,9 @@ def test_a_difference_alone_and_one_of_another_base_are_unreadable() -> None:
 
 
 def test_a_point_of_somebody_else_is_unreadable() -> None:
-    with pytest.raises(Unreadable):
-        unpack_point(b"\xc1")
+    for data in (b"", b"\xc1", b"\x81\xa1\xff\x00", b"\x81\xa1x" + b"\x91" * 100_000):
+        with pytest.raises(Unreadable):
+            unpack_point(data)
     assert unpack_point(msgspec.msgpack.encode(point(5.0))) == point(5.0)
 
 
