@@ -24,6 +24,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     held: int = 0
     dropped: int = 0
     """Let go here, the oldest first, because there is room for so many only."""
+    older: int = 0
+    """Kept where they come from, but not asked for."""
     lost: int = 0
     """Gone before anyone could send them."""
     paused: bool = False
@@ -71,6 +73,9 @@ def _parts(standing: Standing) -> list[_Part]:
         (1, ((clean(standing.who), "text"),), ((crop_text(clean(standing.who), 12), "text"),)),
         (0, ((f"{held} {'line' if standing.held == 1 else 'lines'}", "muted"),), ((held, "muted"),)),
     ]
+    if standing.older:
+        words = units.count(standing.older)
+        out.append((0, ((f"{words} older not shown", "faint"),), ((f"{words} older", "faint"),)))
     if standing.dropped:
         words = units.count(standing.dropped)
         out.append((4, ((f"{words} dropped", "warn"),), ((f"{words} dropped", "warn"),)))

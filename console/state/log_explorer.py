@@ -267,9 +267,13 @@ class LogExplorer:
         at = self._reach.index(self.cursor)
         return lines[max(0, at - count // 2) : at + count // 2]
 
-    def oldest_ts(self) -> float | None:
-        """The instant of the oldest line held."""
-        return min((one.first_ts for one in self.store.streams() if one.first_ts is not None), default=None)
+    def whole_from(self) -> float | None:
+        """Since when the lines of every chosen replica are held; before that some may be missing."""
+        first: dict[str, float] = {}
+        for one in self.store.streams():
+            if one.first_ts is not None and (self.replicas is None or one.replica in self.replicas):
+                first[one.replica] = min(one.first_ts, first.get(one.replica, one.first_ts))
+        return max(first.values(), default=None)
 
     def pause(self, height: int = 1) -> None:
         """Stay here; what comes is held and counted."""

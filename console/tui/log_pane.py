@@ -5,12 +5,11 @@ Reads no source and fills no store. However many lines arrive, it repaints a few
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.timer import Timer
 from textual.worker import Worker
 
@@ -29,7 +28,7 @@ AGAIN_S: Final = 0.02
 
 
 class LogPane(Panel):
-    """Lines of an explorer, newest at the bottom. Posts `Opened` on enter or a double click on a line."""
+    """Lines of an explorer, newest at the bottom; enter on one shows all that is known of its request."""
 
     heading = "Logs"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -46,9 +45,6 @@ class LogPane(Panel):
         Binding("enter", "open", "every row of this request", id="log.open", show=False),
     ]
 
-    class Opened(Message):
-        """The line under the cursor is asked about."""
-
     def __init__(self, explorer: LogExplorer, *, short: bool = False, id: str | None = None) -> None:  # noqa: A002 - Textual's
         super().__init__(id=id)
         self.explorer = explorer
@@ -56,7 +52,12 @@ class LogPane(Panel):
         self.link = ""
         """What is wrong with the connection, in a word or two."""
         self.past = ""
+        """The instant up to which lines are shown, where that is not the present."""
+        self.older = 0
+        """Lines before these that are kept but were not asked for."""
         self.busy = ""
+        self.go_live: Callable[[], bool] = lambda: False
+        """Back from a window of the past; whether one was shown."""
         self.waiting = True
         """Nothing has been answered yet."""
         self._lines_at: list[int] = []
@@ -81,18 +82,19 @@ class LogPane(Panel):
             filtered=explorer.filtered,
             link=self.link,
             past=self.past,
+            older=self.older,
             busy=self.busy,
         )
         return title_info(standing, self.size.width - len(self.heading) - 4)
 
     def body(self, width: int, height: int) -> Sequence[Line]:
         explorer = self.explorer
-        chips = self._chips() if not self.short else []
-        top = 1 if chips else 0
-        top += 1 if explorer.fields else 0
-        room = max(1, height - top)
+        above = bool(self._chips()) + bool(explorer.fields) if not self.short else 0
+        room = max(1, height - above)
         settled = self._look(room)
-        chips = self._chips(room) if top and chips else chips
+        chips = self._chips(room) if not self.short else []
+        if chips and not self._chips():
+            room = max(1, room - 1)
         head = [chips_line(chips, width)] if chips else []
         rows = self._rows(width, room, head) or self._nothing(width, settled)
         if not settled:
@@ -154,6 +156,11 @@ class LogPane(Panel):
             chips.append(Chip("search", draft.text, draft.problem))
         elif draft is not None or explorer.finder.pattern:
             chips.append(Chip("search", explorer.finder.pattern, self._search_words() or "type a pattern"))
+        lines, _ = explorer.shown(room) if room and not explorer.following else ([], 0)
+        whole = explorer.whole_from() if lines and not self.past else None
+        if whole is not None and lines[0].ts < whole:
+            words = f"before {units.time_of_day(whole)} lines of some replicas may be missing: @ asks for them"
+            chips.append(Chip("note", "", words))
         return chips
 
     def _search_words(self) -> str:
@@ -212,11 +219,13 @@ class LogPane(Panel):
         self.sync()
 
     def action_follow(self) -> None:
-        self.explorer.follow()
+        if not self.go_live():
+            self.explorer.follow()
         self.sync()
 
     def action_pause(self) -> None:
-        self.explorer.toggle(self.room)
+        if not self.go_live():
+            self.explorer.toggle(self.room)
         self.sync()
 
     def action_scroll_sideways(self, direction: int) -> None:
@@ -227,8 +236,17 @@ class LogPane(Panel):
         self.explorer.toggle_wrap()
         self.sync()
 
-    def action_open(self) -> None:
-        self.post_message(self.Opened())
+    async def action_open(self) -> None:
+        """Every row of the request that the line names."""
+        from console.tui.views.correlation import correlate
+
+        line = self.explorer.current()
+        row = line.row() if line is not None else None
+        if row is not None and row.correlation_id is not None:
+            self.explorer.pause(self.room)
+            await correlate(self.trinity, row.correlation_id, row.ts)
+        elif row is not None:
+            self.trinity.say("This line names no request: there is nothing to go with it.", "warn")
 
     def save_in(self, worker: Worker[None]) -> None:
         """Lines are being saved by this worker."""
@@ -261,7 +279,7 @@ class LogPane(Panel):
         event.stop()
         self.action_move(3)
 
-    def on_click(self, event: events.Click) -> None:
+    async def on_click(self, event: events.Click) -> None:
         row = event.y - self._first_row
         if 0 <= row < len(self._lines_at):
             lines, _ = self.explorer.shown(self.room)
@@ -270,4 +288,4 @@ class LogPane(Panel):
                 self.explorer.go_to(lines[number].key, number)
                 self.sync()
                 if event.chain >= 2:
-                    self.action_open()
+                    await self.action_open()

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
-from backend.contract.errors import UsageError
+from backend.contract.errors import TrinityError, UsageError
 from backend.contract.rows import LogRow
 from console.render import units
 from console.render.log_lines import fields_seen
@@ -64,6 +64,7 @@ class LogsView(View):
         self._follower = LogFollower(
             self.trinity, self.pane, lines=LINES, memory_bytes=MEMORY_BYTES, spill=True, keep=True
         )
+        self.pane.go_live = self._follower.back_to_live
 
     def on_unmount(self) -> None:
         if self._follower is not None:
@@ -94,7 +95,7 @@ class LogsView(View):
 
     def forget(self) -> None:
         if self._follower is not None:
-            self._follower.forget()
+            self._follower.stop()
             if self.trinity.view is self:
                 self._follow()
 
@@ -236,11 +237,24 @@ class LogsView(View):
         if answer is None:
             return
         ts = parse_instant(answer, now=now, origin=origin)
-        self.explorer.go_to_time(ts, self.pane.room)
+        try:
+            if not await self._reach(ts):
+                self.trinity.say(f"No line is kept from {units.time_of_day(ts)} or the minutes after it.", "warn")
+        except (TrinityError, OSError) as error:
+            self.trinity.say(f"✗ {error}", "error")
         self.pane.sync()
-        oldest = self.explorer.oldest_ts()
-        if oldest is not None and ts < oldest:
-            self.trinity.say(f"The oldest line held is of {units.time_of_day(oldest)}.", "warn")
+
+    async def _reach(self, ts: float) -> bool:
+        """Go to an instant, whether it is held or has to be asked for; False where there is nothing."""
+        follower, chosen = self._follower, self.explorer.replicas
+        if follower is not None and self.explorer.until_ts is None:
+            follower.back_to_live()
+            whole = self.explorer.whole_from()
+            held = whole is not None and ts >= whole
+            if not held and not await follower.look_back(None if chosen is None else list(chosen), ts):
+                return False
+        self.explorer.go_to_time(ts, self.pane.room)
+        return True
 
     def action_save(self) -> None:
         self.run_worker(self._save(), exit_on_error=False, group="log dialogs", exclusive=True)
@@ -249,21 +263,6 @@ class LogsView(View):
         from console.tui.log_saving import save_as
 
         await save_as(self.trinity, self.pane)
-
-    @on(LogPane.Opened)
-    async def open_line(self, event: LogPane.Opened) -> None:
-        """`enter`: every row of the request that the line names."""
-        from console.tui.views.correlation import correlate
-
-        event.stop()
-        line = self.explorer.current()
-        if line is None:
-            return
-        row = line.row()
-        if row.correlation_id is None:
-            self.trinity.say("This line names no request: there is nothing to go with it.", "warn")
-            return
-        await correlate(self.trinity, row.correlation_id, row.ts)
 
     def subject(self) -> str:
         names = self.explorer.replicas or ()

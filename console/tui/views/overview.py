@@ -145,7 +145,7 @@ class OverviewView(View):
 
     def forget(self) -> None:
         if self._follower is not None:
-            self._follower.forget()
+            self._follower.stop()
             if self.trinity.view is self:
                 self.follow_selection()
 

@@ -59,7 +59,7 @@ def test_an_empty_store_shows_nothing_and_moves_nowhere() -> None:
         move()
     log.move(-1, HEIGHT)
     log.next_match(1, HEIGHT)
-    assert (shown(log), at(log), log.oldest_ts(), log.sample()) == ([], "", None, [])
+    assert (shown(log), at(log), log.sample()) == ([], "", [])
 
 
 def test_paused_it_stands_still_counts_what_comes_and_loses_nothing() -> None:
@@ -306,3 +306,12 @@ def test_fields_sideways_and_wrapping() -> None:
     log.toggle_wrap()
     log.scroll(30)
     assert (log.wrap, log.x) == (True, 0)
+
+
+def test_since_when_every_chosen_replica_is_held() -> None:
+    store = holding(chunk("a", numbered(3), life=1), chunk("b", [(1010.0, "b")]), chunk("a", [(1020.0, "x")], life=2))
+    log = LogExplorer(store)
+    assert log.whole_from() == 1010.0
+    log.choose(["a"])
+    assert log.whole_from() == 1000.0
+    assert LogExplorer(holding()).whole_from() is None

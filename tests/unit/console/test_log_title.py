@@ -39,7 +39,8 @@ def test_the_title_never_takes_more_than_its_room(width: int) -> None:
 def test_other_states_have_their_words() -> None:
     assert one(title_info(Standing(held=1), 80)) == "all replicas · 1 line · following"
     assert one(title_info(Standing(paused=True), 80)).endswith("paused")
-    assert one(title_info(Standing(past="14:05:30"), 80)).endswith("until 14:05:30")
+    past = one(title_info(Standing(past="14:05:30", older=1200), 80))
+    assert past == "all replicas · 0 lines · 1200 older not shown · until 14:05:30"
     assert one(title_info(Standing(link="reconnecting", busy="saving 3"), 80)).endswith(
         "saving 3 · reconnecting · following"
     )

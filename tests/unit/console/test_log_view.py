@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 from console.state.log_explorer import LogExplorer
@@ -188,3 +189,48 @@ async def test_w_wraps_and_a_line_can_be_clicked_and_copied() -> None:
         pane = screen.app.view.query_one(LogPane)
         await screen.until(pane.selected_text, "a line is selected")
         assert "llm-" in pane.selected_text()
+
+
+async def test_a_time_before_what_is_held_is_asked_for_and_live_goes_on_meanwhile() -> None:
+    async with console(replicas=3) as screen:
+        log = await all_logs(screen)
+        live = log.store
+        await screen.press("at")
+        await screen.until(lambda: isinstance(screen.app.screen, AskDialog), "asks when")
+        whole = log.whole_from()
+        assert whole is not None
+        screen.app.screen.query_one(Prompt).value = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(whole - 30))
+        await screen.press("enter")
+        await screen.until(lambda: log.store is not live, "a window of the past")
+        await screen.shows("until ")
+        line = log.current()
+        assert line is not None
+        assert line.ts < whole
+        received = live.received
+        await screen.until(lambda: live.received > received, "what is live goes on being held")
+        await screen.press("end")
+        await screen.until(lambda: log.store is live and "following" in screen.text, "live again")
+
+
+async def test_a_broken_connection_loses_and_repeats_nothing() -> None:
+    async with console() as screen:
+        log = await all_logs(screen)
+        screen.source.reachable = False
+        await screen.shows("reconnecting")
+        screen.source.reachable = True
+        received = log.store.received
+        await screen.until(lambda: log.store.received > received and "reconnecting" not in screen.text, "goes on")
+        lines = [(line.replica, line.ts, line.message) for line in log.store.after(None, 50_000).lines]
+        assert len(set(lines)) == len(lines)
+        assert log.store.lost == 0
+
+
+async def test_an_instant_of_the_past_shows_its_lines_and_live_comes_back_as_it_was() -> None:
+    async with console() as screen:
+        log = await all_logs(screen)
+        live = log.store
+        await screen.press("t")
+        await screen.until(lambda: log.until_ts is not None, "the past's lines")
+        assert all(line.ts < (log.until_ts or 0.0) for line in log.store.after(None, 50_000).lines)
+        await screen.press("t")
+        await screen.until(lambda: log.store is live and log.until_ts is None, "live again")
