@@ -17,7 +17,7 @@ MESSAGE_S: Final = 8.0
 CRUMB_GAP: Final = "   "
 THEN: Final = " \u203a "
 """Between a place and the one that was gone to from it."""
-CRUMBS_LEAVE: Final = 11
+CRUMBS_LEAVE: Final = 10
 """Columns that crumbs leave to the right of them, for the way to help or the link's traffic."""
 Zone = tuple[int, int, Callable[[], Awaitable[None]]]
 VIEWS: Final = (
