@@ -29,7 +29,6 @@ from backend.contract.errors import Refused, UsageError
 from backend.contract.log_chunks import LogChunk
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, LogRow, Scalar
-from backend.contract.words import ActionOutcome
 from console.state.source import FleetSource, LedgerRow
 from console.state.store import FleetState
 
@@ -120,8 +119,7 @@ class InstantSource:
         where: dict[str, Scalar] | None = None,
     ) -> Sequence[LedgerRow]:
         until = self._until(until_ts)
-        found = await self.inner.rows(table, since_ts=since_ts, until_ts=until, limit=limit, where=where)
-        return [as_of(row, self.held.ts) if isinstance(row, ActionRow) else row for row in found]
+        return await self.inner.rows(table, since_ts=since_ts, until_ts=until, limit=limit, where=where)
 
     async def logs(
         self, replicas: list[str] | None, *, since_ts: float = 0.0, until_ts: float | None = None, limit: int = 500
@@ -202,13 +200,6 @@ class InstantSource:
 
 async def _never() -> None:
     await asyncio.get_running_loop().create_future()
-
-
-def as_of(row: ActionRow, ts: float) -> ActionRow:
-    """The action as it stood at an instant: what ended later is running."""
-    if row.outcome == ActionOutcome.RUNNING or row.duration_s is None or row.ts + row.duration_s <= ts:
-        return row
-    return msgspec.structs.replace(row, outcome=ActionOutcome.RUNNING, result="", undoable=False, duration_s=None)
 
 
 def stored_line(row: LogRow) -> bytes:

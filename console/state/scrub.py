@@ -12,7 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from backend.contract.rows import ActionRow, EventRow
-from backend.contract.words import Severity
+from backend.contract.words import ActionOutcome, Severity
 from console.state.store import ALARMING
 
 SPEEDS: Final = (0, 1, 4, 16)
@@ -34,15 +34,21 @@ class Happening(msgspec.Struct, frozen=True):
 
 
 def happenings(events: Iterable[EventRow], actions: Iterable[ActionRow]) -> list[Happening]:
-    """Events and actions in order of time; what only repeats an action or is for debugging is left out."""
+    """Events, and actions where they began, in order of time. What repeats an action or is for debugging is left out."""
     found = [
         Happening(row.ts, _kind(row), row.message, row)
         for row in events
         if row.severity != Severity.DEBUG and not row.kind.startswith("action.")
     ]
-    newest = {row.id: row for row in actions}
+    began: dict[str, float] = {}
+    newest: dict[str, ActionRow] = {}
+    for row in actions:
+        began[row.id] = min(row.ts, began.get(row.id, row.ts))
+        if row.id not in newest or row.outcome != ActionOutcome.RUNNING:
+            newest[row.id] = row
     found += [
-        Happening(row.ts, "action", f"{row.actor} {row.verb} {row.target}".rstrip(), row) for row in newest.values()
+        Happening(began[row.id], "action", f"{row.actor} {row.verb} {row.target}".rstrip(), row)
+        for row in newest.values()
     ]
     return sorted(found, key=lambda one: one.ts)
 

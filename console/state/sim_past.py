@@ -18,10 +18,9 @@ import msgspec
 
 from backend.contract.control import DrillView, LoadView, Quantiles, SeriesPoint
 from backend.contract.fleet import ExitRecord
-from backend.contract.recording import RecordExtent
+from backend.contract.recording import RecordExtent, actions_as_of
 from backend.contract.rows import ActionRow, EventRow
 from backend.contract.words import Phase
-from console.state.past import as_of
 from console.state.sim_world import WINDOW_S, SimReplica, SimWorld, quantiles_at
 
 KEPT_S: Final = 1800
@@ -234,4 +233,4 @@ def events_until(rows: Iterable[EventRow], ts: float) -> tuple[EventRow, ...]:
 
 def actions_until(rows: Iterable[ActionRow], ts: float) -> tuple[ActionRow, ...]:
     """Those that had begun by then, as they stood."""
-    return tuple([as_of(row, ts) for row in rows if row.ts <= ts][-ACTIONS:])
+    return actions_as_of(rows, ts)[-ACTIONS:]

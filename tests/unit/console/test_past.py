@@ -12,12 +12,12 @@ from backend.contract.errors import Refused, UsageError
 from backend.contract.log_lines import parse_piece, to_row
 from backend.contract.recording import Moment
 from backend.contract.rows import LogRow
-from backend.contract.words import ActionOutcome, Verb
+from backend.contract.words import Verb
 from console.render.panels import fleet_line
-from console.state.past import PastShown, ago_word, ago_words, as_of, clock_words, stored_line, time_words
+from console.state.past import PastShown, ago_word, ago_words, clock_words, stored_line, time_words
 from console.state.simulator import SimulatorSource
 
-from .sample import FixedClock, action, event, point, snapshot
+from .sample import FixedClock, event, point, snapshot
 
 NOTE = ActionRequest(verb=Verb.NOTE, args={"text": "x"}, actor="console:ada")
 
@@ -72,16 +72,6 @@ async def test_rows_and_logs_end_at_the_instant():
     assert (await past.source.version()) == await sim.version()
     assert (await past.source.extent()) == await sim.extent()
     assert (await past.source.moment(past.ts)).ts == past.ts
-
-
-async def test_an_action_that_ended_later_is_running():
-    done = action("a1", ts=100.0, duration_s=5.0, result="done", undoable=True)
-    then = as_of(done, 103.0)
-    assert (then.outcome, then.result, then.undoable, then.duration_s) == (ActionOutcome.RUNNING, "", False, None)
-    assert as_of(done, 105.0) is done
-    assert as_of(then, 101.0) is then
-    past, _, _ = await held(-60)
-    assert {row.outcome for row in await past.source.rows("actions")} == {ActionOutcome.RUNNING}
 
 
 async def test_nothing_comes_after_an_instant():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.contract.words import Severity
+from backend.contract.words import ActionOutcome, Severity
 from console.render.scrubber import Bar, column_in, happening_words, scrubber_lines, span_words
 from console.render.spans import line_width
 from console.state.scrub import LEAST_WINDOW_S, SPEEDS, Scrub, happenings
@@ -23,7 +23,10 @@ FOUND = happenings(
         event(5, ts=DAY + 220, kind="action.ended"),
         event(6, ts=DAY + 300, kind="drill.started", message="a drill began"),
     ],
-    [action("a1", ts=DAY + 250, verb="kill", target="llm-0"), action("a1", ts=DAY + 250, verb="kill", target="llm-0")],
+    [
+        action("a1", ActionOutcome.RUNNING, ts=DAY + 250, verb="kill", target="llm-0"),
+        action("a1", ts=DAY + 255, verb="kill", target="llm-0"),
+    ],
 )
 
 

@@ -119,6 +119,15 @@ async def test_tab_leads_to_the_panels_and_shift_tab_back() -> None:
         await screen.until(lambda: isinstance(screen.app.focused, Scrubber), "the bar")
         await screen.press("escape")
         await screen.until(lambda: not screen.app.state.past, "esc on the bar goes back to live")
+        screen.travel.open()
+        await screen.until(lambda: screen.app.state.past, "held again")
+        screen.app.look_at(screen.app.link)
+        await screen.until(lambda: not screen.app.query(Scrubber), "the bar is gone")
+        assert screen.travel.held is None
+        screen.travel.open(KILLED)
+        await screen.at(KILLED)
+        screen.travel.open(KILLED + 5)
+        await screen.at(KILLED + 5)
 
 
 async def test_two_instants_are_compared_and_one_with_the_present() -> None:
@@ -144,14 +153,11 @@ async def test_a_time_is_typed() -> None:
     async with past() as screen:
         await screen.press("at", *"-20s", "enter")
         await screen.at(KILLED + 20)
-        await screen.press("at", *"soon", "enter")
-        await screen.shows("'soon' is no time.")
-        await screen.press("escape", "t")
-        await screen.until(lambda: not screen.app.state.past, "live")
-        await screen.press("colon", *"at -39s", "enter")
-        await screen.at(KILLED + 1)
+        screen.travel.leave()
         screen.travel.at("soon")
         assert "'soon' is no time." in screen.message
+        await screen.press("colon", *"at -39s", "enter")
+        await screen.at(KILLED + 1)
         await screen.press("colon", *"compare", "enter")
         await screen.shows("c marks the instant A")
         await screen.press("colon", *"live", "enter")
@@ -197,7 +203,7 @@ async def test_playing_zoom_and_mouse() -> None:
         await screen.at(KILLED)
 
 
-async def test_what_is_not_recorded_is_said_and_a_lost_daemon_too() -> None:
+async def test_what_is_not_recorded_is_said_and_a_lost_daemon_too(monkeypatch: pytest.MonkeyPatch) -> None:
     async with past() as screen:
         await screen.press("home", "comma")
         await screen.until(lambda: "Nothing is known from before." in screen.message, "nothing before")
@@ -212,18 +218,18 @@ async def test_what_is_not_recorded_is_said_and_a_lost_daemon_too() -> None:
         await screen.press("t")
         await screen.until(lambda: "does not answer" in screen.message, "no past without it")
         assert not screen.app.state.past
+        screen.source.reachable = True
+        screen.travel.open()
+        await screen.until(lambda: screen.app.state.past, "held again")
 
+        async def gone(*_: object, **__: object) -> Any:
+            raise Unreachable("The daemon is away.")
 
-async def test_another_fleet_ends_the_travel() -> None:
-    async with past() as screen:
-        screen.app.say("")
-        screen.app.look_at(screen.app.link)
-        await screen.until(lambda: not screen.app.query(Scrubber), "the bar is gone")
-        assert screen.travel.held is None
-        screen.travel.open(KILLED)
-        await screen.at(KILLED)
-        screen.travel.open(KILLED + 5)
-        await screen.at(KILLED + 5)
+        monkeypatch.setattr(screen.source, "rows", gone)
+        monkeypatch.setattr(screen.source, "extent", gone)
+        await screen.press("home")
+        await screen.until(lambda: "The daemon is away." in screen.message, "says so")
+        assert screen.app.state.past
 
 
 async def test_a_recording_has_a_past_only() -> None:
@@ -248,16 +254,3 @@ async def test_the_bar_fits_every_terminal() -> None:
             await screen.until(lambda: bar.size == (width, rows), f"{rows} rows")  # noqa: B023 - awaited in its turn
             assert "PAST" in screen.text
             assert not [panel for panel in screen.app.view.canvases() if panel.failure]
-
-
-async def test_a_source_that_fails_while_it_is_asked_leaves_things_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with past() as screen:
-
-        async def gone(*_: object, **__: object) -> Any:
-            raise Unreachable("The daemon is away.")
-
-        monkeypatch.setattr(screen.source, "rows", gone)
-        monkeypatch.setattr(screen.source, "extent", gone)
-        await screen.press("home")
-        await screen.until(lambda: "The daemon is away." in screen.message, "says so")
-        assert screen.app.state.past
