@@ -34,7 +34,7 @@ class Happening(msgspec.Struct, frozen=True):
 
 
 def happenings(events: Iterable[EventRow], actions: Iterable[ActionRow]) -> list[Happening]:
-    """Events, and actions where they began, in order of time. What repeats an action or is for debugging is left out."""
+    """Events, and actions where they began, in order of time. What repeats an action or only helps debugging is not."""
     found = [
         Happening(row.ts, _kind(row), row.message, row)
         for row in events
