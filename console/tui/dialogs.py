@@ -232,6 +232,8 @@ class PickDialog(ModalScreen[str | None]):
         self.heading, self.choices = heading, list(choices)
         self.shown = list(choices)
         self.at = 0
+        self._label_size = max((len(choice.label) for choice in choices), default=8)
+        self._longest_plan = max((len(choice.plan) for choice in choices), default=0)
 
     @property
     def trinity(self) -> TrinityApp:
@@ -247,14 +249,14 @@ class PickDialog(ModalScreen[str | None]):
         return max(1, min(12, len(self.choices), self.app.size.height - 6 - self._plan_rows()))
 
     def _plan_rows(self) -> int:
-        longest = max((len(choice.plan) for choice in self.choices), default=0)
+        longest = self._longest_plan
         return min(2 * longest + 1 if longest else 0, max(0, self.app.size.height - 10))
 
     def _lines(self, width: int) -> list[Line]:
         """Always the same number of lines, so that the box stands still while you type."""
         rows = self._rows()
         top = max(0, min(self.at - rows // 2, len(self.shown) - rows))
-        label_width = min(max((len(choice.label) for choice in self.choices), default=8) + 2, width * 2 // 3)
+        label_width = min(self._label_size + 2, width * 2 // 3)
         lines: list[Line] = []
         for index, choice in enumerate(self.shown[top : top + rows], top):
             words = fit_line(

@@ -48,7 +48,8 @@ def opens(kind: type[Any], words: str = "") -> Proof:
         await screen.until(
             lambda: isinstance(screen.app.screen, kind) or screen.app.screen.query(kind), f"{key} opens {kind.__name__}"
         )
-        await screen.shows(words)
+        if words:
+            await screen.shows(words)
         await screen.press("escape")
         await screen.until(
             lambda: len(screen.app.screen_stack) == 1 and not screen.app.screen.query(kind),

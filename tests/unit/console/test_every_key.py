@@ -169,6 +169,7 @@ TRAVEL: dict[str, Proof] = {
     "travel.farther": spans(less=False),
     "travel.play": plays,
     "travel.compare": compares,
+    "travel.ask": opens(AskDialog),
     "travel.leave": leaves,
 }
 
@@ -282,7 +283,7 @@ async def prove(screen: Screen, proofs: dict[str, Proof]) -> None:
 
 async def test_keys_that_work_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRINITY_CLIPBOARD", raising=False)
-    async with console(replicas=3, others=[("other", SimulatorSource(replicas=2))]) as screen:
+    async with console(replicas=3, size=(80, 24), others=[("other", SimulatorSource(replicas=2))]) as screen:
         await prove(screen, EVERYWHERE)
 
 
