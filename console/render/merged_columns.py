@@ -27,8 +27,10 @@ def _of_replica(column: Column[ReplicaView]) -> Column[MergedReplica]:
     def sort(row: MergedReplica, inner: Callable[[ReplicaView], SortValue] = column.sort) -> SortValue:
         return inner(row.view)
 
+    compared = column.value
+    value = None if compared is None else lambda row, now: compared(row.view, now)
     parts = {field: getattr(column, field) for field in column.__struct_fields__}
-    return Column(**(parts | {"cell": cell, "sort": sort}))
+    return Column(**(parts | {"cell": cell, "sort": sort, "value": value}))
 
 
 FLEET: Final[Column[MergedReplica]] = Column(
@@ -39,6 +41,6 @@ FLEET: Final[Column[MergedReplica]] = Column(
     cell=lambda row, _: (f"✗ {row.fleet}", "error") if row.stale else (row.fleet, "accent"),
     sort=lambda row: row.fleet,
 )
-_ALL: Final = tuple(_of_replica(column) for column in REPLICAS)
+_ALL: Final = tuple(_of_replica(column) for column in REPLICAS if column.key != FLEET.key)
 MERGED_REPLICAS: Final[tuple[Column[MergedReplica], ...]] = (_ALL[0], FLEET, *_ALL[1:])
 """The replica first: it stays in place when the table is scrolled sideways."""

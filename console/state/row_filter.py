@@ -149,8 +149,8 @@ def _value(column: Column[T]) -> Callable[[T, float], SortValue]:
 def _comparison(column: Column[T], sign: str, text: str) -> Test[T] | None:
     compare, value = _COMPARE[sign], _value(column)
     if column.kind == "text":
-        word = natural(text)
-        return lambda item, now: isinstance(found := value(item, now), str) and compare(natural(found), word)
+        word, text_of = natural(text), _text(column)
+        return lambda item, now: value(item, now) is not None and compare(natural(text_of(item, now)), word)
     limit = amount(text, column.kind)
     if limit is None:
         return None

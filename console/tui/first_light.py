@@ -15,8 +15,8 @@ from console.render.layout import overview
 from console.render.panels import fleet_line, title
 from console.render.spans import Line, fit_line, fit_text, join
 from console.render.theme import ThemeSpec
+from console.state.column import window
 from console.state.store import FleetState
-from console.state.table import fit_columns
 
 GUTTER: Final = 2
 GAP: Final = 2
@@ -55,7 +55,7 @@ def _replica_lines(state: FleetState, width: int, height: int, now: float) -> li
     """The table as it will stand: its header, and the replicas that fit."""
     if not state.replicas or height < 2:
         return []
-    fitted = fit_columns(REPLICAS, width - GUTTER, GAP)
+    fitted = window([column for column in REPLICAS if not column.hidden], width - GUTTER, gap=GAP).columns
     gap = (" " * GAP, "text")
     lines = [join([((fit_text(column.title, size, column.align), "muted"),) for column, size in fitted], gap)]
     for view in state.replicas[: height - 1]:

@@ -44,6 +44,7 @@ def test_the_replicas_last_seen_are_there(size):
     screen = shown(size, snapshot=snapshot(replicas=tuple(replica(f"llm-{n}") for n in range(1000))))
     assert size[0] < 40 or any(line.strip().startswith("llm-0 ") for line in screen.display)
     assert "llm-999" not in "".join(screen.display)
+    assert "REVISION" not in "".join(screen.display), "only columns that show by themselves"
 
 
 def test_colours_only_where_the_terminal_has_them():

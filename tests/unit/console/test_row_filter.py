@@ -137,6 +137,17 @@ def test_a_value_of_the_wrong_kind_is_said(text: str, note: str) -> None:
     assert len(kept(text)) == len(ROWS)
 
 
+def test_words_are_compared_as_the_cell_writes_them() -> None:
+    times = (
+        Column[float | None](
+            key="at", title="AT", width=4, cell=lambda r, _: (f"{(r or 0) / 60:.0f}:00", ""), sort=lambda r: r
+        ),
+    )
+    rows = [540.0, 600.0, None]
+    assert RowFilter("at>9:30", times).select(range(3), rows, [], NOW) == [1]
+    assert RowFilter("at<9:30", times).select(range(3), rows, [], NOW) == [0]
+
+
 def test_only_filters_on_ages_are_asked_again_as_time_goes_by() -> None:
     assert RowFilter("seenby>5", COLUMNS).timely
     assert not RowFilter("cpu>5 llm", COLUMNS).timely

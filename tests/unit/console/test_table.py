@@ -7,10 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.render import units
-from console.render.columns import REPLICAS
-from console.render.ledger_columns import ACTION_COLUMNS, EVENT_COLUMNS
+from console.render.columns import REPLICAS, WORKLOADS
+from console.render.ledger_columns import ACTION_COLUMNS, EVENT_COLUMNS, REQUEST_COLUMNS
+from console.render.merged_columns import MERGED_REPLICAS
 from console.state.column import plain_name, window
 from console.state.fuzzy import fuzzy_score
+from console.state.merged import MergedList
+from console.state.simulator import SimulatorSource
 from console.state.table import Column, TableModel, fit_columns
 from tests.unit.console import sample
 
@@ -378,6 +381,9 @@ def test_every_column_of_every_table_has_a_cell_a_place_and_a_value_for_any_row(
     assert (third["SESSIONS"], first["SESSIONS"]) == (units.NOTHING, "10")
     for columns, rows in (
         (REPLICAS, [full, killed, bare]),
+        (MERGED_REPLICAS, MergedList().take([("local", (full, bare), False), ("far", (killed,), True)])),
+        (WORKLOADS, sample.snapshot().workloads),
+        (REQUEST_COLUMNS, SimulatorSource(replicas=1, warm_s=30).world.requests),
         (EVENT_COLUMNS, [sample.event(1), sample.event(2, attributes={"a": 1})]),
         (ACTION_COLUMNS, [sample.action("1"), sample.action("2", undoable=True, args={"replicas": 3})]),
     ):
