@@ -10,15 +10,16 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 if TYPE_CHECKING:
-    from backend.contract.control import Snapshot
+    from backend.contract.control import SeriesPoint, Snapshot
     from console.state.source import FleetSource
 
 Factory = Callable[[], "FleetSource"]
+HISTORY_S: Final = 900
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,22 +75,29 @@ def _show(
         return run_plain(factory)
     from console.tui.run import run_console
 
+    snapshot, points = _last_seen(recording)
     return run_console(
         factory,
         others=others,
         read_only=wanted.read_only,
         theme=wanted.theme,
         low_bandwidth=wanted.low_bandwidth,
-        first_snapshot=_last_seen(recording),
+        first_snapshot=snapshot,
+        first_points=points,
         keymap_path=wanted.keymap,
     )
 
 
-def _last_seen(recording: Path | None) -> Snapshot | None:
-    """What the flight recorder saw last: the first frame shows it, marked stale, while the daemon is asked."""
+def _last_seen(recording: Path | None) -> tuple[Snapshot | None, list[SeriesPoint]]:
+    """What the flight recorder saw last, and the minutes before it: the first frames show it, marked stale, while the
+    daemon is asked."""
     from backend.recording.reader import Recording
 
+    if recording is None:
+        return None, []
     try:
-        return None if recording is None else Recording(recording).newest()
+        held = Recording(recording)
+        snapshot = held.newest()
+        return snapshot, held.points(snapshot.ts - HISTORY_S, snapshot.ts) if snapshot else []
     except OSError:
-        return None
+        return None, []

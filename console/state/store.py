@@ -25,14 +25,15 @@ Link = Literal["connecting", "live", "stale"]
 class FleetState:
     """What every panel reads. `link` says how much to believe it."""
 
-    def __init__(self, first: Snapshot | None = None) -> None:
+    def __init__(self, first: Snapshot | None = None, points: Sequence[SeriesPoint] = ()) -> None:
+        """`first` and `points` are what was recorded last, to be shown until something newer comes."""
         self.snapshot = first
         self.link: Link = "connecting"
         self.reason = ""
         """Why it is not live, a sentence."""
         self.past = ""
         """What the fleet line says of a past instant: `PAST 14:03:05 · 2h ago`; empty for the present."""
-        self.points: deque[SeriesPoint] = deque(maxlen=HISTORY_S)
+        self.points: deque[SeriesPoint] = deque(points, maxlen=HISTORY_S)
         self.events: deque[EventRow] = deque(maxlen=KEPT_EVENTS)
         self.replica_ttft = ReplicaTtft()
         self.acked_seq = 0

@@ -17,7 +17,7 @@ from textual.containers import Container
 from textual.screen import Screen
 
 from backend.contract.clock import Clock, SystemClock
-from backend.contract.control import ReplicaView, Snapshot
+from backend.contract.control import ReplicaView, SeriesPoint, Snapshot
 from backend.contract.rows import EventRow
 from console.render import ability
 from console.render.theme import ThemeSpec
@@ -83,6 +83,7 @@ class TrinityApp(App[int]):
         theme: str | None = None,
         interval_s: float = 1.0,
         first_snapshot: Snapshot | None = None,
+        first_points: Sequence[SeriesPoint] = (),
         clock: Clock | None = None,
         bell: bool = True,
         user: str | None = None,
@@ -94,7 +95,7 @@ class TrinityApp(App[int]):
     ) -> None:
         # Textual then takes its filter that removes colours, not the one that makes them grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
-        self.links = [FleetLink(source, first_snapshot)]
+        self.links = [FleetLink(source, first_snapshot, first_points)]
         self.links += [FleetLink(other, name=name) for name, other in others]
         self.link = self.links[0]
         """The fleet that is chosen."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from backend.contract.control import Snapshot
+from backend.contract.control import SeriesPoint, Snapshot
 from backend.contract.errors import TrinityError, Unreachable
 from backend.contract.rows import EventRow
 from console.state.source import FleetSource
@@ -38,9 +38,11 @@ class Shown(Protocol):
 class FleetLink:
     """Follows one fleet for ever; what was seen stays while it is gone."""
 
-    def __init__(self, source: FleetSource, first: Snapshot | None = None, *, name: str = "") -> None:
+    def __init__(
+        self, source: FleetSource, first: Snapshot | None = None, points: Sequence[SeriesPoint] = (), *, name: str = ""
+    ) -> None:
         self.source = source
-        self.state = FleetState(first)
+        self.state = FleetState(first, points)
         self._name = name
 
     @property

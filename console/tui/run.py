@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from backend.contract import exit_codes
-from backend.contract.control import Snapshot
+from backend.contract.control import SeriesPoint, Snapshot
 from backend.contract.errors import TrinityError, UsageError
 from console.render.theme_shelf import ThemeShelf, first_theme
 from console.state.keymap import Keymap
@@ -39,6 +39,7 @@ def run_console(
     theme: str | None = None,
     interval_s: float = 1.0,
     first_snapshot: Snapshot | None = None,
+    first_points: Sequence[SeriesPoint] = (),
     bell: bool = True,
     log_path: Path | None = None,
     replay: bool = False,
@@ -74,6 +75,7 @@ def run_console(
                 theme=theme,
                 interval_s=max(interval_s, LOW_BANDWIDTH_INTERVAL_S) if low_bandwidth else interval_s,
                 first_snapshot=first_snapshot,
+                first_points=first_points,
                 bell=bell,
                 replay=replay,
                 low_bandwidth=low_bandwidth,

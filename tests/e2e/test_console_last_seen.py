@@ -26,6 +26,7 @@ def test_what_was_seen_last_is_on_the_first_frame_and_stays_stale(tmp_path: Path
         console.until(lambda: console.shows("STALE 2m") and console.shows("llm-2"), "the first frame")
         console.until(lambda: console.shows("STALE 2m") and console.shows("reconnecting"), "the daemon failed to start")
         assert console.shows("llm-2")
+        assert console.shows("in flight 1"), "and the minutes before it, on the charts"
         console.press("q")
         assert console.wait() == 0
     finally:

@@ -79,3 +79,10 @@ def test_reading_by_name(state):
     assert state.replica("gone") is None
     assert state.workload("llm").wanted == 2
     assert state.scaling_of("llm") is None
+
+
+def test_what_was_recorded_last_is_there_until_something_newer_comes():
+    state = FleetState(snapshot(ts=1000.0), [point(999.0), point(1000.0)])
+    assert [one.ts for one in state.points] == [999.0, 1000.0]
+    state.load_history([point(1000.0), point(1001.0)], [], [])
+    assert [one.ts for one in state.points] == [999.0, 1000.0, 1001.0]
