@@ -228,7 +228,7 @@ class TrinityApp(App[int]):
     def _told(self, link: FleetLink, alarms: list[EventRow]) -> None:
         if alarms and self.bell_on:
             self.bell()
-        if link is self.link or self.view_name == "everywhere":
+        if link is self.shown or self.view_name == "everywhere":
             self.refresh_panels()
         elif self.is_running:
             self.screen_stack[0].query_one(TabLine).sync()

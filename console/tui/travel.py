@@ -25,7 +25,7 @@ from console.tui.scrubber import Scrubber
 
 if TYPE_CHECKING:
     from console.tui.app import TrinityApp
-    from console.tui.link import Shown
+    from console.tui.link import FleetLink, Shown
 
 ROWS: Final = 5000
 """Events, and actions, that the bar knows of the time it shows."""
@@ -48,8 +48,7 @@ class Travel:
         self.scrub: Scrub | None = None
         self.found: list[Happening] = []
         """What happened in the time that the axis shows, at least."""
-        self.marked: Side | None = None
-        """Instant A of a comparison. It stays when one goes back to live."""
+        self._mark: tuple[FleetLink, Side] | None = None
         self._clock = app.clock
         self._known = UNKNOWN
         self._shown = 0.0
@@ -121,6 +120,11 @@ class Travel:
         for timer in self._timers:
             timer.stop()
         self.app.screen_stack[0].query(Scrubber).remove()
+
+    @property
+    def marked(self) -> Side | None:
+        """Instant A of a comparison, of this fleet. It stays when one goes back to live."""
+        return self._mark[1] if self._mark is not None and self._mark[0] is self.app.link else None
 
     def refusal(self) -> str:
         """Why a verb does nothing now."""
@@ -262,7 +266,7 @@ class Travel:
         if snapshot is None:
             return
         ts = self.held.ts if self.held is not None else snapshot.ts
-        self.marked = Side("A", ts, snapshot)
+        self._mark = (self.app.link, Side("A", ts, snapshot))
         words = clock_words(ts, self.now()) if self.held is not None else "now"
         self.app.say(f"A is {words}. Go to another instant: c shows what differs.", "accent")
         self._sync()
