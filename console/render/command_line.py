@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from console.render.spans import EMPTY, Line, Span, crop_text, fit_line, fit_text, line_width, on, text_width
-from console.state.commands import Completion, find
+from console.render.spans import Line, Span, crop_text, fit_line, fit_text, line_width, on, text_width
+from console.state.commands import Argument, Command, Completion, find
 
 LISTED: Final = 7
 """Lines of options at most."""
@@ -18,21 +18,18 @@ def option_lines(found: Completion, chosen: int, width: int, *, problem: str = "
     if problem:
         lines.append(fit_line(((" ", "text"), (problem, "warn")), width))
     elif found.command is not None:
-        lines.append(fit_line(((" ", "text"), *_usage(found, width - 1)), width))
+        lines.append(fit_line(((" ", "text"), *_usage(found.command, found.argument, width - 1)), width))
     if len(found.options) > 1 or (found.options and found.command is None):
         named = found.argument is None
         lines += _described(found, chosen, width, room) if named else _columns(found.options, chosen, width, room)
     return lines
 
 
-def _usage(found: Completion, width: int) -> Line:
+def _usage(command: Command, typed: Argument | None, width: int) -> Line:
     """The command with the argument that is being typed in the accent; what it asks goes before what it does."""
-    command = found.command
-    if command is None:
-        return EMPTY
     spans: list[Span] = [(command.name, "text b")]
     for argument in command.arguments:
-        here = found.argument is not None and argument.name == found.argument.name
+        here = typed is not None and argument.name == typed.name
         spans += [(" ", "text"), (argument.usage, "accent b u" if here else "muted")]
     asks: Line = ((f"   {command.asks}", "warn"),) if command.asks else ()
     says: Line = ((f"   {command.says}", "muted"),)

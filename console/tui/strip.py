@@ -11,6 +11,7 @@ from textual.timer import Timer
 
 from console.render.spans import EMPTY, Line, Span, clean, fit_line, join, line_width, text_width
 from console.tui.canvas import Canvas
+from console.tui.keymap import shown
 from console.tui.navigator import Crumb
 
 MESSAGE_S: Final = 8.0
@@ -122,7 +123,8 @@ class Strip(Canvas):
     def _hints(self) -> list[Line]:
         """From the fullest to the shortest."""
         special = self.trinity.current_view_keys()
-        usual = (("/", "filter"), (":", "commands"), ("?", "help"))
+        defaults = (("go.filter", "/", "filter"), ("go.line", ":", "commands"), ("view.help", "?", "help"))
+        usual = tuple((shown(self.trinity, name, key).split()[0], word) for name, key, word in defaults)
         marks: Line = (("read-only ", "warn b"),) if self.trinity.read_only else ()
         variants = ((*special, *usual), (*special[:3], *usual[1:]), usual[1:], usual[2:])
         return [(*marks, *_keys(variant)) for variant in variants]

@@ -167,6 +167,12 @@ def test_no_line_breaks_the_parser_or_completion(line: str) -> None:
         assert read(line).command in COMMANDS
 
 
+def test_of_very_many_names_the_first_are_offered() -> None:
+    many = [f"llm-{number}" for number in range(10_000)]
+    found = complete("kill llm-", lambda kind: many if kind == "replica" else [])
+    assert found.options == tuple(many[:200])
+
+
 def test_nearest_knows_what_begins_so_and_what_looks_alike() -> None:
     assert nearest("scal", ["kill", "scale"]) == ["scale"]
     assert nearest("sacle", ["kill", "scale"]) == ["scale"]
@@ -198,6 +204,7 @@ def test_the_only_option_is_taken_with_the_blank_that_follows_it() -> None:
     assert line.tab("sca") == "scale "
     assert line.tab("scale ll") == "scale llm "
     assert line.tab("them") == "theme "
+    assert line.tab("export fol") == "export folder/"
     assert line.tab("qui") == "quit"
     assert line.tab("xyz") == "xyz"
     assert line.tab("kill llm", -1) == "kill llm-10"

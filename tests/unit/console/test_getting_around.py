@@ -209,7 +209,7 @@ async def test_y_copies_the_row_marked_rows_and_the_text(monkeypatch: pytest.Mon
     monkeypatch.delenv("TRINITY_CLIPBOARD", raising=False)
     async with console() as screen:
         written: list[str] = []
-        monkeypatch.setattr(screen.app.part("copy"), "write", written.append)
+        monkeypatch.setattr(screen.app._driver, "write", written.append)
         await screen.press("Y")
         await screen.until(lambda: "copied the row llm-0" in screen.message, "says what")
         assert pasted(written[-1]).startswith("llm-0\t● Ready\t")

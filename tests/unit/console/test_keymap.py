@@ -91,6 +91,7 @@ act.drain = ""
     ("text", "words"),
     [
         ('[keys]\n\n"act.kil" = "x"', "keys.toml:3:1: nothing is called 'act.kil'. Near: act.kill"),
+        ('[keys]\n"z\\u007az" = "x"', "keys.toml: nothing is called 'zzz'"),
         ('[keys]\n"zzz" = "x"', "`trinity keys` lists the names."),
         ('[keys]\nact.kill = "kk"', "keys.toml:2:1: act.kill: 'kk' is no key."),
         ('[keys]\n"act.kill" = 7', "7 is no key."),
@@ -125,6 +126,10 @@ def test_a_file_is_read_and_checked_before_the_screen_opens(tmp_path: Path) -> N
     assert "cannot be read" in str(check(tmp_path / "none.toml")[1][0])
     place.write_bytes(b"\xff")
     assert "not UTF-8" in str(check(place)[1][0])
+
+
+def test_the_history_is_kept_in_the_state_folder() -> None:
+    assert history_file({"XDG_STATE_HOME": "/var/ada"}) == Path("/var/ada/trinity/commands")
 
 
 def test_trinity_keys_lists_what_is_in_force_and_checks_a_file(tmp_path: Path, capsys, monkeypatch) -> None:
@@ -165,6 +170,28 @@ def test_a_wrong_keymap_ends_before_the_screen_opens(tmp_path: Path, monkeypatch
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
     assert _keymap(None) is None
     assert history_file({"HOME": "/home/ada"}) == Path("/home/ada/.local/state/trinity/commands")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([bound.id for bound in TABLE] + ["nothing.such"]),
+        st.sampled_from(["K", "D", "j", "f9", "ctrl+x", "", "??"]),
+    )
+)
+def test_a_keymap_without_problems_has_no_key_that_means_two_things(section: dict[str, str]) -> None:
+    text = "[keys]\n" + "".join(f'"{name}" = "{key}"\n' for name, key in section.items())
+    keymap, problems = parse(text, "keys.toml", TABLE)
+    if problems:
+        assert all(problem.line > 1 for problem in problems)
+    else:
+        assert conflicts(keymap, TABLE) == []
+        assert {name: " ".join(keymap.keys[name]) for name in section} == section
+
+
+@given(st.text(max_size=60))
+def test_no_file_breaks_the_reader(text: str) -> None:
+    keymap, problems = parse(text, "keys.toml", TABLE)
+    assert problems or isinstance(keymap, Keymap)
 
 
 # -- the defaults --------------------------------------------------------------------------------------------
