@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import msgspec
 
@@ -118,10 +118,8 @@ class ArchiveWriter:
     def snapshots(self, snapshots: Iterable[Snapshot]) -> Iterator[Snapshot]:
         """Write them; hands each on once it is written, so that the caller sees how far it is."""
         packer, key_ts = Packer(), float("-inf")
-        info = zipfile.ZipInfo(SNAPSHOTS)
-        info.compress_type = zipfile.ZIP_STORED  # packed already, and read in place
         self.counts["snapshots"] = 0
-        with self._zip.open(info, "w", force_zip64=True) as entry:
+        with self._entry(SNAPSHOTS, zipfile.ZIP_STORED) as entry:  # packed already, and read in place
             for snapshot in snapshots:
                 due = not 0 <= snapshot.ts - key_ts < KEYFRAME_S
                 record, is_key = packer.pack(snapshot, key=due)
@@ -133,11 +131,17 @@ class ArchiveWriter:
     def rows(self, table: str, rows: Iterable[Row]) -> Iterator[Row]:
         """Write them; hands each on once it is written."""
         self.counts[table] = 0
-        with self._zip.open(zipfile.ZipInfo(table_entry(table)), "w", force_zip64=True) as entry:
+        with self._entry(table_entry(table), zipfile.ZIP_DEFLATED) as entry:
             for row in rows:
                 entry.write(msgspec.json.encode(row) + b"\n")
                 self.counts[table] += 1
                 yield row
+
+    def _entry(self, name: str, packed: int) -> IO[bytes]:
+        info = zipfile.ZipInfo(name)
+        info.compress_type = packed
+        info.external_attr = 0o600 << 16
+        return self._zip.open(info, "w", force_zip64=True)
 
     def manifest(self, manifest: Manifest) -> None:
         """Last: what was written."""

@@ -35,6 +35,12 @@ def test_what_was_written_is_read_back(path: Path) -> None:
     archive.check()
 
 
+def test_rows_take_a_fraction_of_their_text(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo("requests.jsonl")
+        assert entry.compress_size * 5 < entry.file_size
+
+
 def test_a_file_is_private_and_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "it.trinity"
 
