@@ -129,10 +129,7 @@ class FrameGovernor:
             if self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(wait, self._again)
             return
-        system = app.console._color_system or ColorSystem.TRUECOLOR
-        if self.low_bandwidth:
-            system = min(system, ColorSystem.EIGHT_BIT)
-        data = self.differ.encode(system, limit=self.pace.limit, newest_first=self.pace.answers(now))
+        data = self.differ.encode(self.color_system(), limit=self.pace.limit, newest_first=self.pace.answers(now))
         cursor = app.screen.outer_size.clamp_offset(app.cursor_position)
         if not data and cursor == self._cursor:
             return
@@ -140,6 +137,11 @@ class FrameGovernor:
         data += f"\x1b[{cursor.y + 1};{cursor.x + 1}H"
         driver.write(f"{SYNC_START}{data}{SYNC_END}" if app._sync_available and len(data) >= SYNC_FROM else data)
         driver.flush()
+
+    def color_system(self) -> ColorSystem:
+        """The terminal's, or a shorter one where every byte counts."""
+        system = self._app.console._color_system or ColorSystem.TRUECOLOR
+        return min(system, ColorSystem.EIGHT_BIT) if self.low_bandwidth else system
 
     def _again(self) -> None:
         self._timer = None
