@@ -72,8 +72,10 @@ class Stall:
     """Times of the samples that the console holds in the end."""
 
 
-def stall(place: Path, seconds: float, *, size: tuple[int, int] = (80, 24), replicas: int = 20) -> Stall:
-    """Run the console, do not read for that long, read again."""
+def stall(
+    place: Path, seconds: float, *, size: tuple[int, int] = (80, 24), replicas: int = 20, reads: bool = False
+) -> Stall:
+    """Run the console, do not read for that long (or do, for comparison), read again."""
     path = place / "seen.json"
     console = Console(PROGRAM.format(path=str(path), tick=TICK_S, replicas=replicas), size=size)
 
@@ -85,7 +87,7 @@ def stall(place: Path, seconds: float, *, size: tuple[int, int] = (80, 24), repl
         Path(f"{path}.begin").touch()
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            time.sleep(0.05)
+            console.take(0.05) if reads else time.sleep(0.05)
         at_resume, already = seen()["tick"], len(console.raw)
         console.until(lambda: console.shows(f"tick {seen()['tick']:06d}"), "the newest picture")
         pictures = [int(found) for found in re.findall(rb"tick (\d{6})", console.raw[already:])]
