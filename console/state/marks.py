@@ -41,6 +41,9 @@ class MarkBook:
     def __init__(self) -> None:
         self.runs: Sequence[DrillView] = ()
         """Earlier drill runs, where somebody asked for them."""
+        self.events: Sequence[EventRow] = ()
+        self.actions: Sequence[ActionRow] = ()
+        """Rows from before those that the state holds, where somebody asked for them."""
         self._key: object = None
         self._marks: list[Mark] = []
 
@@ -56,10 +59,14 @@ class MarkBook:
             len(actions),
             drill and (drill.run_id, drill.faults, drill.outcome, int(drill.elapsed_s)),
             id(self.runs),
+            id(self.events),
+            id(self.actions),
         )
         if key != self._key:
             runs = {view.run_id: view for view in (*self.runs, *([drill] if drill is not None else []))}
-            self._marks = marks_of(state.events, actions, runs.values())
+            events = {row.seq: row for row in (*self.events, *state.events)}
+            acts = {row.id: row for row in (*self.actions, *actions)}
+            self._marks = marks_of(events.values(), acts.values(), runs.values())
             self._key = key
         return self._marks
 

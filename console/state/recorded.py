@@ -12,6 +12,7 @@ from typing import Final, cast
 import msgspec
 
 from backend.contract.control import SeriesPoint
+from backend.contract.rows import ActionRow, EventRow
 from console.state.replica_ttft import COVERS, READING_S, READINGS, ReplicaTtft
 from console.state.series import HELD_S, thinned
 from console.state.source import FleetSource, PastSource
@@ -22,6 +23,8 @@ SERIES_S: Final = 3600
 """What one call for the newest seconds brings."""
 LONGEST_S: Final = 86_400.0
 """No chart reaches further back."""
+MOST_EVENTS: Final = 2000
+MOST_ACTIONS: Final = 500
 MOST_VIEWS: Final = 30_000
 """Replicas, over all readings, that the record is asked for to fill a heat map."""
 _HOLE_S: Final = 3.0
@@ -85,6 +88,17 @@ async def load(source: FleetSource, asked: Stretch, newest: float) -> Stretch:
         found = [*thinned([point for point in moment.points if begin <= point.ts < end], asked.step_s), *found]
         end = begin
     return msgspec.structs.replace(asked, points=found)
+
+
+async def rows_of(source: FleetSource, asked: Stretch) -> tuple[list[EventRow], list[ActionRow]]:
+    """Events and actions of a stretch, for its marks: the newest of them. Raises `TrinityError`."""
+    since, until = asked.since, asked.until
+    events = await source.rows("events", since_ts=since, until_ts=until, limit=MOST_EVENTS)
+    actions = await source.rows("actions", since_ts=since, until_ts=until, limit=MOST_ACTIONS)
+    return (
+        [row for row in events if isinstance(row, EventRow)],
+        [row for row in actions if isinstance(row, ActionRow)],
+    )
 
 
 async def fill_heat(source: FleetSource, heat: ReplicaTtft, newest: float, replicas: int) -> int:

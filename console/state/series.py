@@ -6,7 +6,6 @@ Owns bucketing (only what is new is added), zoom levels and the cursor. Never dr
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
@@ -221,12 +220,6 @@ class TimeLens:
         had = self.cursor is not None or self.anchor is not None
         self.cursor = self.hover = self.anchor = None
         return had
-
-
-def nearest(points: Sequence[SeriesPoint], ts: float) -> SeriesPoint | None:
-    """The point nearest to an instant."""
-    at = bisect_left(points, ts, key=lambda point: point.ts)
-    return min(points[max(0, at - 1) : at + 1], key=lambda point: abs(point.ts - ts), default=None)
 
 
 def thinned(points: Sequence[SeriesPoint], step_s: float) -> list[SeriesPoint]:

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from backend.contract.errors import TrinityError
 from console.render.chart_list import CHARTS
 from console.render.layout import charts_view, one_pane
-from console.state.recorded import Stretch, fill_heat, load, reach_s, wanted
+from console.state.recorded import Stretch, fill_heat, load, reach_s, rows_of, wanted
 from console.state.replica_ttft import ReplicaTtft
 from console.state.series import ZOOMS
 from console.tui.canvas import Canvas
@@ -156,8 +156,10 @@ class ChartsView(View):
                 asked = wanted(edge - stage.lens.window_s, edge, self.trinity.state.points, stage.known)
             if asked is not None:
                 found = await load(source, asked, newest)
+                events, actions = await rows_of(source, asked)
                 if source is self.trinity.source:
                     stage.known = found
+                    stage.book.events, stage.book.actions = events, actions
             words.note = ""
         except (TrinityError, OSError) as error:
             words.note = str(error)

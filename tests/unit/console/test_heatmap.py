@@ -125,6 +125,13 @@ def test_the_past_is_put_before_what_was_read_live():
     assert kept.readings == READINGS
 
 
+def test_readings_from_before_a_long_pause_are_let_go():
+    kept = history({"a": 0.9})
+    kept.take(1000.0 + 2 * READINGS * READING_S, [view("b", 0.1)])
+    assert kept.readings == 1
+    assert [row.name for row in kept.rows(0, 1000, 9)] == ["b"]
+
+
 def test_a_replica_that_is_gone_gives_its_row_back_without_its_past():
     kept = history({"old": 0.9, "stays": 0.1})
     for at in range(1, READINGS + 2):

@@ -135,3 +135,12 @@ def test_the_book_is_written_again_only_when_something_was_added():
     assert len(book.of(state)) == 3
     book.runs = (drill(run_id="r0", started_ts=100.0), drill())
     assert len(book.of(state)) == 4, "a run that is told twice is one"
+
+
+def test_rows_that_the_state_no_longer_holds_are_marked_once() -> None:
+    state, book = FleetState(), MarkBook()
+    state.apply(Frame(seq=1, events=(event(7, Severity.ERROR),), actions=(action("b"),)))
+    assert len(book.of(state)) == 2
+    book.events = (event(3, Severity.WARNING), event(7, Severity.ERROR))
+    book.actions = (action("a", ts=900.0), action("b", ActionOutcome.RUNNING))
+    assert [mark.kind for mark in book.of(state)] == ["action", "action", "warning", "error"]

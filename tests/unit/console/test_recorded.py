@@ -8,10 +8,20 @@ import pytest
 
 from backend.contract.control import SeriesPoint
 from backend.contract.recording import Moment, RecordExtent
-from console.state.recorded import LONGEST_S, MOST_POINTS, Stretch, fill_heat, load, reach_s, wanted, wanted_step
+from console.state.recorded import (
+    LONGEST_S,
+    MOST_POINTS,
+    Stretch,
+    fill_heat,
+    load,
+    reach_s,
+    rows_of,
+    wanted,
+    wanted_step,
+)
 from console.state.replica_ttft import ReplicaTtft
 
-from .sample import point, snapshot
+from .sample import action, event, point, snapshot
 
 NOW = 1_000_000.0
 
@@ -92,6 +102,14 @@ async def test_hours_come_from_the_record_one_by_one_and_thinned():
     assert got.begins(NOW - 300) is None
 
 
+async def test_no_second_is_told_twice_where_hours_meet():
+    got = await load(any_source(Recording(NOW - 50_000)), Stretch(NOW - 11_000, NOW - 8_000.0), NOW)
+    across = await load(any_source(Recording(NOW - 50_000)), Stretch(NOW - 9_000, NOW - 300.0), NOW)
+    for stretch in (got, across):
+        times = [one.ts for one in stretch.points]
+        assert len(set(times)) == len(times) == stretch.until - stretch.since
+
+
 async def test_the_record_is_not_asked_for_what_was_before_it():
     source = Recording(NOW - 4000)
     got = await load(any_source(source), Stretch(NOW - 32_400, NOW - 300, 20.0), NOW)
@@ -125,7 +143,8 @@ async def test_a_heat_map_begins_with_what_is_recorded_one_reading_a_minute() ->
     assert await fill_heat(any_source(source), heat, NOW, 2) == 6
     assert len(source.asked) == 6
     assert all(heat.is_covered(NOW - back) for back in range(0, 390, 10))
-    assert await fill_heat(any_source(source), heat, NOW, 2) == 0, "what is there is not asked for again"
+    assert await fill_heat(any_source(source), heat, NOW, 2) == 0
+    assert len(source.asked) == 6, "what is there is not asked for again"
 
 
 async def test_a_large_fleet_is_asked_for_less() -> None:
@@ -133,3 +152,16 @@ async def test_a_large_fleet_is_asked_for_less() -> None:
     assert await fill_heat(any_source(source), ReplicaTtft(), NOW, 10_000) == 3
     assert await fill_heat(any_source(Source(NOW)), ReplicaTtft(), NOW, 2) == 0
     assert await fill_heat(any_source(Recording(NOW)), ReplicaTtft(), NOW, 2) == 0
+
+
+async def test_the_marks_of_a_stretch_come_with_it() -> None:
+    asked: list[tuple[str, float, float]] = []
+
+    class Ledger(Recording):
+        async def rows(self, table: str, *, since_ts: float, until_ts: float, limit: int) -> list[Any]:
+            asked.append((table, since_ts, until_ts))
+            return [event(1)] if table == "events" else [action("a")]
+
+    events, actions = await rows_of(any_source(Ledger(NOW)), Stretch(NOW - 900, NOW - 300))
+    assert ([row.seq for row in events], [row.id for row in actions]) == ([1], ["a"])
+    assert asked == [("events", NOW - 900, NOW - 300), ("actions", NOW - 900, NOW - 300)]

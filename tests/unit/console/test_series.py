@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.contract.control import Quantiles
-from console.state.series import FIELDS, ZOOMS, Buckets, TimeLens, grid, nearest, point_of, thinned
+from console.state.series import FIELDS, ZOOMS, Buckets, TimeLens, grid, point_of, thinned
 
 from .sample import point
 
@@ -158,14 +158,6 @@ def test_the_mouse_wins_over_the_cursor_while_it_is_there():
     assert lens.at == 950.0
     lens.hover = None
     assert lens.at == 900.0
-
-
-def test_the_nearest_point():
-    points = seconds([1, 2, 3])
-    assert nearest(points, 1000.6).queued == 2
-    assert nearest(points, 0.0).queued == 1
-    assert nearest(points, 5000.0).queued == 3
-    assert nearest([], 5.0) is None
 
 
 def test_hours_are_thinned_as_charts_would_reduce_them():
