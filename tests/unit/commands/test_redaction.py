@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.commands.redaction import REDACTED, Redactor
+from backend.commands.redaction import REDACTED, Redactor, redact
 from backend.contract.fleet import ExitRecord
 from backend.contract.rows import LogRow
 from tests.unit.console.sample import action, event, replica, snapshot
@@ -40,6 +40,30 @@ def test_snapshots_keep_their_unchanged_replicas_and_lose_what_dying_programs_sa
     assert first.health_reason == f"password: {REDACTED}"
     second = clean.snapshot(snapshot(seq=2, replicas=(replica("llm-2"), died)))
     assert second.replicas[1] is first.replicas[1]
+
+
+PIECES = (
+    "token",
+    "PassWord",
+    "API-key",
+    "\u017fecret",
+    "Bearer",
+    "://",
+    "ada:",
+    "@",
+    "stats auth a:",
+    ": ",
+    "=",
+    '"',
+    "\\",
+    "é",
+    "xyz1",
+)
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=8).map("".join))
+def test_nothing_is_passed_over_for_speed(text: str) -> None:
+    assert Redactor([])(LogRow(ts=1.0, replica="r0", message=text)).message == redact(text)
 
 
 @given(st.text(max_size=8), st.text(max_size=8), st.text(min_size=4, max_size=8))
