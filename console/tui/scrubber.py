@@ -30,6 +30,7 @@ class Scrubber(Canvas):
 
     DEFAULT_CSS = "Scrubber { height: 3; background: $panel; }"
     can_focus = True
+    heading = "Time travel"
     surface = "panel"
     BINDINGS: ClassVar[list[BindingType]] = [
         *view_bindings(),

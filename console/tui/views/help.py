@@ -12,7 +12,6 @@ from console.render.panels import wrapped
 from console.render.spans import EMPTY, Line, fit_line, text_width
 from console.state.commands import COMMANDS, find
 from console.state.keymap import display
-from console.tui.canvas import Panel
 from console.tui.keymap import own_bindings, owners, shown
 from console.tui.keys import KEYS
 from console.tui.scroll import ScrollPanel
@@ -106,7 +105,7 @@ class HelpView(View):
         here = app.navigator.focused_before
         told = self._around(here) if here is not None else []
         if here is not None and told:
-            name = here.heading if isinstance(here, Panel) else ""
+            name = getattr(here, "heading", "")
             rows = [row for owner in told for row in self._rows(owner)]
             out.append((f"Here: {name or type(here).__name__}", rows))
         for group in ("Act", *dict.fromkeys(key.group for key in KEYS if key.group != "Act")):
