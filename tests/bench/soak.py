@@ -67,7 +67,7 @@ class Soak:
         self.console.until(lambda: self.console.shows("llm-1"), "replicas", 60)
         self.process = psutil.Process(self.console.process.pid)
         self.sent = 0
-        self.explore()
+        self.walk()
 
     def explore(self) -> None:
         """The log explorer, with the lines of all replicas."""
@@ -83,7 +83,7 @@ class Soak:
             self.console.raw = b""
 
     def walk(self) -> None:
-        """Through the views, with some keys in each."""
+        """Through the views, with some keys in each, and back to the logs. The first time it builds them."""
         for view in "1237568":
             self.console.press(view)
             self.idle(0.5)
