@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backend.commands.redaction import REDACTED, Redactor, redact
@@ -62,6 +62,8 @@ PIECES = (
 
 
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=8).map("".join))
+@example("redis://ada:xyz1@host/0")
+@example("max_tokens: token: xyz1")
 def test_nothing_is_passed_over_for_speed(text: str) -> None:
     assert Redactor([])(LogRow(ts=1.0, replica="r0", message=text)).message == redact(text)
 
