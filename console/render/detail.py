@@ -12,7 +12,8 @@ from backend.contract.fleet import ExitRecord, ProbeStatus
 from backend.contract.rows import EventRow, LogRow, RequestRow
 from console.render import units
 from console.render.columns import phase_cell
-from console.render.panels import event_line, log_line, wrapped
+from console.render.log_lines import layout, log_lines
+from console.render.panels import event_line, wrapped
 from console.render.spans import EMPTY, Line, clean, fit_line
 from console.render.words import REQUESTS
 
@@ -80,7 +81,9 @@ def replica_lines(
     lines += section(f"Requests ({len(requests)} newest)")
     lines += [_request(row) for row in reversed(requests)] or [(("none yet", "faint"),)]
     lines += section("Events") + ([event_line(row) for row in reversed(events)] or [(("none yet", "faint"),)])
-    lines += section("Log tail") + ([log_line(row, width) for row in logs] or [(("no lines yet", "faint"),)])
+    look = layout(width, [status.name], brief=True)
+    tail = [line for row in logs for line in log_lines(row, look)]
+    lines += section("Log tail") + (tail or [(("no lines yet", "faint"),)])
     return lines
 
 

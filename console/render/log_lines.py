@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -20,10 +20,11 @@ from console.render.spans import EMPTY, Line, Span, clean, fit_line, fit_text, l
 from console.render.spans import on as on_surface
 from console.render.words import SEVERITIES
 
-NAME_STYLES: Final = ("series1", "series4", "series2", "series1 b", "series4 b", "series2 b")
-"""The third series is left out: it is red where errors are."""
+NAME_STYLES: Final = ("series1", "series4", "muted", "series1 b", "series4 b", "text b")
+"""The other series are left out: they look like warnings and errors."""
 LONGEST: Final = 16_384
-"""Characters of one message that are ever laid out: a line of megabytes must not stop the screen."""
+"""Characters of one message that are laid out at most, and never many more than are seen: a line of megabytes must
+not stop the screen."""
 COLUMN_MOST: Final = 28
 NARROW, SPOKEN, EXACT, DATED = 60, 100, 120, 160
 """Widths from which: whole names, levels as words, milliseconds, the date."""
@@ -182,7 +183,10 @@ def log_lines(
     """A log line on one screen line, or on up to `most` where it is wrapped; each exactly `look.width` wide.
 
     `tone` tells what the filter being typed would do: kept lines get a `+`, those that would go a `-` and fade."""
-    body = _body(row, look, marks, faded=tone == "gone")
+    if here:  # reversed, a match would not be seen where the cursor's surface is a reversed one too
+        marks = [(pattern, extra.replace("r", "u b")) for pattern, extra in marks]
+    seen = (most + 1) * look.width if look.wrap else look.x + 2 * look.width
+    body = _body(row, look, marks, min(seen, LONGEST), faded=tone == "gone")
     head = _head(row, look, here, tone)
     lines = _wrapped(head, body, look, most) if look.wrap else [fit_line((*head, *shifted(body, look.x)), look.width)]
     return [on_surface(line, "on-cursor") for line in lines] if here else lines
@@ -203,9 +207,9 @@ def _head(row: LogRow, look: Look, here: bool, tone: Tone) -> Line:
     return (*spans, (text, "faint" if faded else style), (" ", "text"))
 
 
-def _body(row: LogRow, look: Look, marks: Marks, *, faded: bool) -> Line:
+def _body(row: LogRow, look: Look, marks: Marks, longest: int, *, faded: bool) -> Line:
     style = "faint" if faded else message_style(row.level)
-    message = clean(row.message[:LONGEST])
+    message = clean(row.message[:longest])
     if look.brief or look.width < SPOKEN:
         message = " ".join(_ENGINE_CLOCK.sub("", message).split())
     spans: list[Span] = []
@@ -215,18 +219,17 @@ def _body(row: LogRow, look: Look, marks: Marks, *, faded: bool) -> Line:
         spans += [*marked(cell, marks, "faint" if faded else "text"), ("  ", "text")]
     spans += marked(message, marks, style)
     if not look.columns and not look.brief:
-        spans += marked(fields_tail(row), marks, "faint" if faded else "muted")
+        spans += marked(fields_tail(row)[:longest], marks, "faint" if faded else "muted")
     return tuple(spans)
 
 
 def fields_tail(row: LogRow) -> str:
     """The fields of a JSON line that no column says, `  key=value` each."""
-    told = "".join(
+    return "".join(
         f"  {clean(name)}={field_text(value)}"
         for name, value in row.fields.items()
         if name not in _SAID and name not in _SAID_TIME
     )
-    return told[:LONGEST]
 
 
 def marked(text: str, marks: Marks, style: str) -> Line:
@@ -287,31 +290,67 @@ def _prefix(text: str, cells: int) -> str:
 
 
 def _wrapped(head: Line, body: Line, look: Look, most: int) -> list[Line]:
-    """A long message on several lines, broken at cells; what goes on is indented to the message."""
+    """A long message on several lines, broken between words where that costs little; what goes on is indented to
+    the message."""
     indent = look.head_width if look.width - look.head_width >= 24 else 2
     lines: list[Line] = []
-    current: list[Span] = list(head)
-    room = max(1, look.width - line_width(head))
-    for text, style in body:
-        rest = text
-        while rest:
-            part = _prefix(rest, room) or (rest[0] if room >= look.width - indent else "")
-            if part:
-                current.append((part, style))
-                room -= text_width(part)
-                rest = rest[len(part) :]
-            if rest:
-                lines.append(fit_line(current, look.width))
-                if len(lines) == most:
-                    return [*lines[:-1], _unfinished(lines[-1], look.width)]
-                current, room = [(" " * indent, "text")], max(1, look.width - indent)
-    return [*lines, fit_line(current, look.width)]
+    current, room, rest = list(head), look.width - line_width(head), body
+    while True:
+        taken, rest = _split(rest, room)
+        lines.append(fit_line((*current, *taken), look.width))
+        if not rest:
+            return lines
+        if len(lines) == most:
+            return [*lines[:-1], _unfinished(lines[-1], look.width)]
+        indent = min(indent, max(0, look.width - 2))
+        current, room = [(" " * indent, "text")], look.width - indent
+
+
+def _split(line: Line, cells: int) -> tuple[Line, Line]:
+    """What of a line fits in so many cells, at least a character, and the rest without the blanks it begins with."""
+    text = "".join(words for words, _ in line)
+    if len(text) <= 4 * cells and text_width(text) <= cells:
+        return line, EMPTY
+    end = max(1, len(_prefix(text[: 4 * cells], cells)))
+    blank = text.rfind(" ", end - max(1, cells // 3), end + 1)
+    end = blank if blank > 0 else end
+    start = end
+    while text.startswith(" ", start):
+        start += 1
+    return _slice(line, 0, end), _slice(line, start, len(text))
+
+
+def _slice(line: Line, start: int, end: int) -> Line:
+    """The characters from `start` to before `end`."""
+    out: list[Span] = []
+    at = 0
+    for text, style in line:
+        part = text[max(0, start - at) : max(0, end - at)]
+        if part:
+            out.append((part, style))
+        at += len(text)
+    return tuple(out)
 
 
 def _unfinished(line: Line, width: int) -> Line:
     """A full line, its last character an ellipsis: there is more."""
-    text, style = line[-1]
-    return fit_line((*line[:-1], (f"{text[:-1]}…", style)), width)
+    kept, _ = _split(line, max(1, width - 1))
+    return fit_line((*(kept if width > 1 else EMPTY), ("…", "faint")), width)
+
+
+def near(at: int, count: int, height: int, rows_of: Callable[[int], int]) -> tuple[int, int]:
+    """Which log lines, from and to before, can be on a screen of so many rows that shows line `at` (the end for -1):
+    where lines are wrapped, those further away need not be laid out."""
+    start = count - 1 if at < 0 else at
+    low, rows = start, rows_of(start)
+    while low > 0 and rows < height:
+        low -= 1
+        rows += rows_of(low)
+    high, rows = start + 1, 0
+    while high < count and rows < height:
+        rows += rows_of(high)
+        high += 1
+    return low, high
 
 
 def screenful(blocks: Sequence[Sequence[Line]], at: int, height: int) -> list[tuple[Line, int]]:

@@ -1,18 +1,17 @@
-"""The panels of the overview as lines: fleet line, titles, scaling, feed, log lines. Pure."""
+"""The panels of the overview as lines: fleet line, titles, scaling, feed. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from backend.contract.control import ScalingView, Snapshot
-from backend.contract.rows import ActionRow, EventRow, LogRow
+from backend.contract.rows import ActionRow, EventRow
 from backend.contract.words import ActionOutcome, Severity
 from console.render import units
-from console.render.spans import EMPTY, Line, Span, clean, crop_text, fit_line, join, line_width, text_width
+from console.render.spans import EMPTY, Line, Span, clean, fit_line, join, line_width, text_width
 from console.render.theme import Shape
-from console.render.words import ACTIONS, HEALTH, SEVERITIES, UNKNOWN, level_style
+from console.render.words import ACTIONS, HEALTH, SEVERITIES, UNKNOWN
 from console.state.store import FleetState
 
 SEPARATOR: Final[Span] = ("   ", "text")
@@ -173,42 +172,6 @@ def action_line(row: ActionRow) -> Line:
         (f"{row.verb} {clean(row.target)}".rstrip(), "accent" if row.outcome == ActionOutcome.RUNNING else "text b"),
         (f": {clean(tail)}" if tail else "", "muted"),
     )
-
-
-_ENGINE_CLOCK: Final = re.compile(r"^\d+(?:\.\d+){3} [A-Z] +")
-"""llama.cpp's own uptime and level, which our columns say already."""
-
-
-def log_line(row: LogRow, width: int, *, name_width: int = 0, find: str = "", short: bool = False) -> Line:
-    """Time, replica (where several are shown), level by colour and by letter, the message; `find` is marked.
-
-    `short` leaves out what an engine repeats of it.
-    """
-    level = (row.level or "")[:1].upper() or " "
-    head: Line = (
-        (units.time_of_day(row.ts), "faint"),
-        (f" {crop_text(row.replica, name_width).ljust(name_width)}" if name_width else "", "muted"),
-        (f" {level} ", level_style(row.level)),
-    )
-    style = level_style(row.level)
-    tone = style if style in ("error", "warn") else "text"
-    message = clean(row.message)
-    if short:
-        message = " ".join(_ENGINE_CLOCK.sub("", message).split())
-    return fit_line((*head, *highlight(message, find, tone)), width)
-
-
-def highlight(text: str, find: str, style: str) -> Line:
-    """Every occurrence of `find` (any case) in reverse."""
-    if not find:
-        return ((text, style),)
-    out: list[Span] = []
-    lower, needle, at = text.casefold(), find.casefold(), 0
-    while (hit := lower.find(needle, at)) >= 0:
-        out += [(text[at:hit], style), (text[hit : hit + len(needle)], f"{style} r")]
-        at = hit + len(needle)
-    out.append((text[at:], style))
-    return tuple(span for span in out if span[0])
 
 
 def wrapped(text: str, width: int, style: str = "text", indent: str = "") -> list[Line]:

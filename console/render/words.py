@@ -54,13 +54,3 @@ HEALTH: Final[dict[str, tuple[str, str]]] = {
     "starting": ("◔", "accent b"),
 }
 UNKNOWN: Final = ("?", "muted")
-
-
-def level_style(level: str | None) -> str:
-    """Style of a log line's level."""
-    word = (level or "").casefold()
-    if word in ("error", "critical", "fatal", "err"):
-        return "error"
-    if word.startswith("warn"):
-        return "warn"
-    return "faint" if word in ("debug", "trace") else "muted"

@@ -211,11 +211,14 @@ class LogExplorer:
         self.following, self.cursor = self._before_draft
 
     def marks(self) -> list[tuple[re.Pattern[str], str]]:
-        """What to mark in shown messages: the filter being typed underlined, the search in reverse."""
-        drafted = self.draft is not None and self.draft.kind != "search" and self._drafted is not None
-        wanted = [(self._drafted.pattern, "u b")] if drafted and self._drafted is not None else []
-        wanted.append((self.finder.pattern, "r"))
-        return [(found, style) for pattern, style in wanted if (found := text_pattern(pattern)) is not None]
+        """What to mark in shown messages: the filter being typed underlined, else the search in reverse."""
+        drafting = self.draft is not None and self.draft.kind != "search"
+        if drafting:
+            pattern, style = (self._drafted.pattern if self._drafted is not None else ""), "u b"
+        else:
+            pattern, style = self.finder.pattern, "r"
+        found = text_pattern(pattern)
+        return [] if found is None else [(found, style)]
 
     def tone(self, line: LogLine) -> Literal["plain", "kept", "gone"]:
         """What the filter being typed would do with a line."""

@@ -6,6 +6,7 @@ Reads no source and fills no store. However many lines arrive, it repaints a few
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import ClassVar, Final
 
 from textual import events
@@ -14,7 +15,7 @@ from textual.timer import Timer
 from textual.worker import Worker
 
 from console.render import units
-from console.render.log_lines import header, layout, log_lines, screenful
+from console.render.log_lines import header, layout, log_lines, near, screenful
 from console.render.log_title import Chip, Standing, chips_line, search_note, title_info
 from console.render.panels import wrapped
 from console.render.spans import EMPTY, Line, fit_line
@@ -125,12 +126,15 @@ class LogPane(Panel):
         look = layout(width, names, rows, fields=explorer.fields, wrap=explorer.wrap, x=explorer.x, brief=self.short)
         marks = explorer.marks()
         active = self.has_focus or explorer.draft is not None
-        blocks = [
-            log_lines(row, look, marks, here=number == at and active, tone=explorer.tone(line), most=max(1, room))
-            for number, (row, line) in enumerate(zip(rows, lines, strict=True))
-        ]
-        shown = screenful(blocks, at, room)
-        self._lines_at = [number for _, number in shown]
+
+        @cache
+        def block(number: int) -> list[Line]:
+            here, tone = number == at and active, explorer.tone(lines[number])
+            return log_lines(rows[number], look, marks, here=here, tone=tone, most=room)
+
+        low, high = near(at, len(lines), room, lambda number: len(block(number))) if look.wrap else (0, len(lines))
+        shown = screenful([block(number) for number in range(low, high)], at - low if at >= 0 else at, room)
+        self._lines_at = [low + number for _, number in shown]
         if explorer.fields:
             head.append(header(look))
         self._first_row = 1 + len(head)

@@ -65,7 +65,7 @@ class Strip(Canvas):
         left, hints = self._views(width), self._hints()
         crumbs = self._crumbs(width - line_width(left) - CRUMBS_LEAVE)
         if crumbs:
-            left, hints = (*left, *crumbs), hints[2:]
+            left = (*left, *crumbs)
         for traffic in self.trinity.frames.meter_words():
             for keys in (*hints, EMPTY) if traffic else hints:
                 right = join((keys, traffic), ("  ", "text"))
@@ -124,9 +124,11 @@ class Strip(Canvas):
         """From the fullest to the shortest."""
         special = self.trinity.current_view_keys()
         defaults = (("go.filter", "/", "filter"), ("go.line", ":", "commands"), ("view.help", "?", "help"))
-        usual = tuple((shown(self.trinity, name, key).split()[0], word) for name, key, word in defaults)
+        known = {key for key, _ in special}
+        every = ((shown(self.trinity, name, key).split()[0], word) for name, key, word in defaults)
+        usual = tuple(pair for pair in every if pair[0] not in known)
         marks: Line = (("read-only ", "warn b"),) if self.trinity.read_only else ()
-        variants = ((*special, *usual), (*special[:3], *usual[1:]), usual[1:], usual[2:])
+        variants = ((*special, *usual), (*special[:3], *usual[-2:]), usual[-2:], usual[-1:])
         return [(*marks, *_keys(variant)) for variant in variants]
 
 

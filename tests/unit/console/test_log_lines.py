@@ -20,6 +20,7 @@ from console.render.log_lines import (
     log_lines,
     marked,
     name_style,
+    near,
     screenful,
     shifted,
     short_names,
@@ -205,3 +206,28 @@ def test_a_screen_shows_the_end_or_keeps_the_cursor_in_sight() -> None:
     assert [number for _, number in screenful(blocks, 2, 4)] == [1, 2, 2, 2]
     assert screenful(blocks, -1, 0) == []
     assert [number for _, number in screenful([[((str(n), "t"),)] for n in range(3)], 2, 9)] == [0, 1, 2]
+
+
+def test_wrapped_lines_out_of_sight_are_not_laid_out() -> None:
+    assert near(-1, 100, 10, lambda number: 3) == (96, 100)
+    assert near(50, 100, 10, lambda number: 3) == (47, 55)
+    assert near(0, 1, 10, lambda number: 1) == (0, 1)
+
+
+def test_a_line_of_a_megabyte_is_not_laid_out_beyond_what_is_seen() -> None:
+    held = row(message="日本語 words " * 100_000)
+    look = layout(40, FLEET, wrap=True)
+    lines = log_lines(held, look, most=4)
+    assert [line_width(line) for line in lines] == [40] * 4
+    assert one(lines[-1]).rstrip().endswith("…")
+
+
+def test_words_are_kept_whole_where_that_costs_little() -> None:
+    look = layout(36, ["llm-1"], wrap=True)
+    lines = [one(line) for line in log_lines(row(message="alpha beta gamma delta epsilon"), look, most=9)]
+    assert [line[12:].strip() for line in lines] == ["alpha beta gamma delta", "epsilon"]
+
+
+def test_a_match_under_the_cursor_is_underlined_since_the_cursor_may_be_reversed() -> None:
+    line = log_lines(row(), layout(60, ["llm-1"]), [(re.compile("slot"), "r")], here=True)[0]
+    assert [style for text, style in line if text == "slot"] == ["warn u b on-cursor"]

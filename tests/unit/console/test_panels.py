@@ -125,19 +125,6 @@ def test_feed_mixes_events_and_actions_newest_first():
     assert "nothing has happened" in text(panels.feed_lines([], [], 40, 3))
 
 
-def test_log_line_marks_what_was_searched():
-    row = LogRow(ts=0.0, replica="llm-0", level="error", message="prompt DONE, done")
-    line = panels.log_line(row, 60, name_width=6, find="done")
-    assert [part for part, style in line if style.endswith(" r")] == ["DONE", "done"]
-    assert " E " in one(line)
-
-
-def test_a_short_log_line_leaves_out_what_the_engine_repeats():
-    row = LogRow(ts=0.0, replica="llm-0", level="info", message="0.52.376.500 I slot print_timing: id  0 | task 7")
-    assert "I slot print_timing: id 0 | task 7" in one(panels.log_line(row, 80, short=True))
-    assert "0.52.376.500" in one(panels.log_line(row, 80))
-
-
 def test_the_feed_leaves_debug_and_events_about_actions_to_the_journal():
     rows = [event(1, Severity.DEBUG), event(2, kind="action.ok"), event(3)]
     assert text(panels.feed_lines(rows, [], 40, 9)).count("event") == 1
