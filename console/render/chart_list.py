@@ -9,6 +9,7 @@ import msgspec
 
 from console.render import units
 from console.render.plotter import DASH_GLYPHS
+from console.render.scales import GUTTER
 from console.render.spans import Line, Span, line_width
 
 
@@ -45,10 +46,11 @@ class ChartSpec(msgspec.Struct, frozen=True, kw_only=True):
         return (*(line.field for line in self.lines), *(field for field, _ in self.noted))
 
     def label(self, value: float) -> str:
-        """A value at the scale."""
+        """A value at the scale: no wider than its gutter."""
         if value == 0:
             return "0"
-        return f"{value:.1f}" if self.words is _whole and value != round(value) else self.words(value)
+        words = f"{value:.1f}" if self.words is _whole and value != round(value) else self.words(value)
+        return words if len(words) < GUTTER else f"{value:.0e}"
 
 
 def _whole(value: float | None) -> str:

@@ -15,8 +15,8 @@ import msgspec
 from backend.contract.control import SeriesPoint
 from console.render.chart_list import ChartSpec
 from console.render.plotter import Dots, Pen, Plotter, draw, per_cell, rows_of
-from console.render.scales import beside, time_axis, value_labels
-from console.render.spans import EMPTY, Line, Span, fit_line, text_width
+from console.render.scales import GUTTER, beside, time_axis, value_labels
+from console.render.spans import EMPTY, Line, Span, fit_line
 from console.render.units import nice_ceiling
 from console.state.series import FIELDS, Buckets, Grid, grid
 
@@ -83,8 +83,6 @@ class Look(msgspec.Struct, frozen=True):
     """The right edge, wall seconds."""
     window_s: float
     dots: Dots = "braille"
-    gutter: int = 0
-    """Cells left of the plot; 0 takes what the labels need."""
     axis: bool = True
     """Whether the time axis stands below the plot."""
     held: bool = False
@@ -107,11 +105,10 @@ class Chart:
         self.spec = spec
         self.plotter = Plotter()
         self._buckets: Buckets | None = None
-        self._top = 1.0
 
     def cells(self, look: Look) -> Grid:
         """The grid of a look; null columns where there is no room."""
-        columns = max(1, look.width - (look.gutter or self._gutter(look)))
+        columns = max(1, look.width - GUTTER)
         return grid(look.edge, look.window_s, columns, per_cell(look.dots, area=self.spec.area), look.stride)
 
     def lines(self, points: Sequence[SeriesPoint], look: Look, older: Sequence[SeriesPoint] = ()) -> list[Line]:
@@ -120,14 +117,14 @@ class Chart:
         rows = look.height - below
         if look.width < 16 or rows < 1:
             return [fit_line(EMPTY, look.width) for _ in range(look.height)]
-        gutter, cells, values, pen = self._measured(points, look, older, rows)
+        cells, values, pen = self._measured(points, look, older, rows)
         columns = self.plotter.columns(values, cells.first, pen)
         rulers = {at: span for at, span in look.rulers.items() if at < cells.columns}
-        out = beside(value_labels(self._top, rows, self.spec.label), gutter, rows_of(columns, rows, rulers))
+        out = beside(value_labels(pen.top, rows, self.spec.label), GUTTER, rows_of(columns, rows, rulers))
         if look.marks is not None:
-            out.append(((" " * gutter, "text"), *look.marks))
+            out.append(((" " * GUTTER, "text"), *look.marks))
         if look.axis:
-            out.append(time_axis(gutter, cells.columns, look.window_s, look.edge if look.held else None))
+            out.append(time_axis(GUTTER, cells.columns, look.window_s, look.edge if look.held else None))
         return [fit_line(line, look.width) for line in out]
 
     def at(self, ts: float, look: Look) -> dict[str, float | None]:
@@ -140,28 +137,19 @@ class Chart:
 
     def _measured(
         self, points: Sequence[SeriesPoint], look: Look, older: Sequence[SeriesPoint], rows: int
-    ) -> tuple[int, Grid, list[list[float | None]], Pen]:
-        """Gutter, grid, values and pen; a label that needs a wider gutter changes the grid, so look twice."""
-        for _ in range(2):
-            gutter = look.gutter or self._gutter(look)
-            cells = self.cells(look)
-            buckets = self._following(points, older, cells.step_s)
-            reach = max(1, math.ceil(look.max_gap_s / cells.step_s))
-            spec = self.spec
-            pen = Pen(spec.styles, rows, self._top, reach, look.dots, spec.area, look.dashed)
-            values = buckets.window(cells.first - pen.lead, cells.end - cells.first + pen.lead)[: len(spec.lines)]
-            seen = [max((v for v in one[pen.lead :] if v is not None), default=0.0) for one in values]
-            top = spec.ceiling or nice_ceiling(max(spec.floor, *seen))
-            if top == self._top:
-                break
-            self._top = top
-        return gutter, cells, values, msgspec.structs.replace(pen, top=self._top)
+    ) -> tuple[Grid, list[list[float | None]], Pen]:
+        """Grid, values and pen."""
+        spec, cells = self.spec, self.cells(look)
+        buckets = self._following(points, older, cells.step_s)
+        reach = max(1, math.ceil(look.max_gap_s / cells.step_s))
+        pen = Pen(spec.styles, rows, 1.0, reach, look.dots, spec.area, look.dashed)
+        values = buckets.window(cells.first - pen.lead, cells.end - cells.first + pen.lead)[: len(spec.lines)]
+        seen = [max((v for v in one[pen.lead :] if v is not None), default=0.0) for one in values]
+        top = spec.ceiling or nice_ceiling(max(spec.floor, *seen))
+        return cells, values, msgspec.structs.replace(pen, top=top)
 
     def _following(self, points: Sequence[SeriesPoint], older: Sequence[SeriesPoint], step_s: float) -> Buckets:
         if self._buckets is None or self._buckets.step_s != step_s:
             self._buckets = Buckets([FIELDS[name] for name in self.spec.fields], step_s)
         self._buckets.follow(points, older)
         return self._buckets
-
-    def _gutter(self, look: Look) -> int:
-        return 1 + max(map(text_width, value_labels(self._top, max(1, look.height - 1), self.spec.label)))

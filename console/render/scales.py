@@ -9,7 +9,7 @@ from console.render import units
 from console.render.spans import Line, Span
 
 GUTTER: Final = 7
-"""Cells left of a plot whose axis is shared: six for a label and one of air."""
+"""Cells left of a plot: six for a label and one of air. Always the same, so that a scale never moves the picture."""
 
 
 def value_labels(top: float, rows: int, label: Callable[[float], str]) -> list[str]:
@@ -24,9 +24,7 @@ def value_labels(top: float, rows: int, label: Callable[[float], str]) -> list[s
 
 def beside(labels: list[str], gutter: int, rows: list[Line]) -> list[Line]:
     """Each row of a plot behind its label."""
-    return [
-        ((label.rjust(gutter - 1)[: gutter - 1] + " ", "faint"), *row) for label, row in zip(labels, rows, strict=True)
-    ]
+    return [((label.rjust(gutter - 1) + " ", "faint"), *row) for label, row in zip(labels, rows, strict=True)]
 
 
 def time_axis(gutter: int, columns: int, window_s: float, right_s: float | None = None) -> Line:

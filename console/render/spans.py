@@ -16,6 +16,9 @@ Line = tuple[Span, ...]
 EMPTY: Line = ()
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
+_ONE_CELL_EACH = re.compile("[ -~\u2500-\u25fc\u2800-\u28ff]*")
+"""Lines, blocks, shapes and braille: what charts are made of is measured without a look at each character."""
+
 
 def clean(text: str) -> str:
     """Text that cannot move the cursor: escape sequences go, tabs and other controls become a space."""
@@ -26,7 +29,7 @@ def clean(text: str) -> str:
 
 def text_width(text: str) -> int:
     """Terminal cells the text takes."""
-    if text.isascii():
+    if text.isascii() or _ONE_CELL_EACH.fullmatch(text):
         return len(text)
     total = 0
     for character in text:

@@ -157,7 +157,7 @@ class ChartPanel(TimePanel):
     def gutter_and_cells(self) -> tuple[int, Grid]:
         look = self._look(self.size.width, self.size.height - 1)
         cells = self.chart.cells(look)
-        return self.size.width - cells.columns, cells
+        return scales.GUTTER, cells
 
     def _look(self, width: int, height: int, marks: Line | None = None, rulers: dict[int, Span] | None = None) -> Look:
         return Look(
@@ -166,7 +166,6 @@ class ChartPanel(TimePanel):
             edge=self.edges()[1],
             window_s=self.stage.lens.window_s,
             dots=self.trinity.dots,
-            gutter=scales.GUTTER if self.shared else 0,
             axis=not self.shared,
             held=bool(self.trinity.state.past),
             marks=marks,

@@ -56,11 +56,9 @@ def seconds(values, end=1000.0):
 VALUES = st.lists(st.none() | st.floats(0, 1e4), max_size=120)
 
 
-@given(
-    VALUES, st.integers(1, 120), st.integers(1, 30), st.sampled_from(SPECS), st.booleans(), st.sampled_from([0, GUTTER])
-)
-def test_a_chart_is_exactly_as_large_as_asked(values, width, height, spec, axis, gutter):
-    given_look = look(width, height, axis=axis, gutter=gutter, marks=(("x" * width, "text"),) if height > 4 else None)
+@given(VALUES, st.integers(1, 120), st.integers(1, 30), st.sampled_from(SPECS), st.booleans())
+def test_a_chart_is_exactly_as_large_as_asked(values, width, height, spec, axis):
+    given_look = look(width, height, axis=axis, marks=(("x" * width, "text"),) if height > 4 else None)
     lines = Chart(spec).lines(seconds(values), given_look)
     assert len(lines) == height
     assert all(line_width(line) == width for line in lines)
@@ -172,6 +170,11 @@ def test_scale_and_axis_are_labelled():
     assert "-" in lines[-1]
     assert value_labels(5.0, 6, QUEUE_AND_FLIGHT.label)[3] == "2.5"
     assert value_labels(4.0, 6, QUEUE_AND_FLIGHT.label)[3] == "2"
+
+
+@given(st.sampled_from(SPECS), st.floats(0, 1e12))
+def test_a_label_never_moves_the_picture(spec, value):
+    assert len(spec.label(value)) < GUTTER
 
 
 def test_a_picture_that_stands_still_shows_times_of_day():
