@@ -15,8 +15,10 @@ from backend.contract import exit_codes
 from backend.contract.errors import InternalError, Refused, TrinityError, Unreachable, UsageError
 from console import cli
 
-NO_OUTPUT_OF_ITS_OWN = {"down", "completion", "drill schema"}
-"""`down` only says that it is done, the others print a script and a schema whatever is asked for."""
+ACTS_NOWHERE = {"completion", "drill schema", "keys", "themes"}
+"""They are about this program, not about a fleet."""
+NO_OUTPUT_OF_ITS_OWN = {"down", "snapshot"}
+"""They only say that it is done."""
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:
@@ -47,7 +49,7 @@ def described(command: click.Command) -> list[click.Option]:
 @pytest.mark.parametrize("name", ALL)
 def test_every_command_says_where_it_acts(name: str) -> None:
     options = {option for p in ALL[name].params for option in p.opts}
-    if name in {"completion", "drill schema"}:
+    if name in ACTS_NOWHERE:
         return
     assert {"--state", "--fleet"} <= options
     assert "--json" in options or name in NO_OUTPUT_OF_ITS_OWN
