@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+from contextlib import aclosing
 
 import pytest
 
+from backend.control_client import ControlClient
 from tests.e2e.harness import RealFleet, is_alive, wait_for
 from tests.e2e.light_fleet import WEB, LightFleet, light_fleet
 
@@ -53,8 +56,22 @@ def test_a_killed_shim_is_replaced_and_leaves_no_orphan() -> None:
 
         wait_for(back, 15.0, "web-0 under a new shim")
         assert not is_alive(victim.pid), "the program ends with its shim: nobody would watch it"
+        lives = fleet.ask(lives_in_the_log)
+        assert lives == sorted(set(lives)), "what it wrote before and after is told apart"
+        assert len(lives) == 2
         fleet.trinity("down")
         fleet.assert_nothing_runs()
+
+
+async def lives_in_the_log(client: ControlClient) -> list[int]:
+    """The lives of web-0 in its log, as they come, until two are seen."""
+    lives: list[int] = []
+    async with asyncio.timeout(15), aclosing(client.log_chunks(["web-0"], lines=5_000)) as batches:
+        async for batch in batches:
+            lives += [chunk.incarnation for chunk in batch if chunk.incarnation not in lives[-1:]]
+            if len(lives) >= 2:
+                break
+    return lives
 
 
 def test_a_killed_edge_shim_is_replaced() -> None:
