@@ -137,7 +137,7 @@ def test_a_flood_is_handed_out_in_bounded_looks_and_no_line_is_torn(
 ) -> None:
     monkeypatch.setattr(log_follow, "LOOK_BYTES", 200_000)
     monkeypatch.setattr(log_follow, "REPLICA_BYTES", 90_000)
-    writers = [LogWriter(tmp_path / f"r{n}", max_bytes=50_000, backups=1_000) for n in range(4)]
+    writers = [LogWriter(tmp_path / f"r{n}", max_bytes=120_000, backups=1_000) for n in range(4)]
     follower = ChunkFollower(tmp_path, None, lines=0)
     follower.poll()
     sent = [[b"%d %s" % (k, b"x" * (k % 300)) for k in range(n * 2000)] for n in range(4)]

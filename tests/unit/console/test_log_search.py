@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from console.state import log_search
@@ -48,6 +48,7 @@ def ended(store: LogStore, pattern: str, query: LogQuery | None = None) -> log_s
     st.sampled_from(["a", "^b+$", "[^a]x", "é", "(?=1)", ""]),
     st.booleans(),
 )
+@example([(0, [(1, "a"), (9, "a"), (4, "a")]), (1, [(4, "a"), (5, "a"), (20, "a1"), (24, "a"), (25, "a")])], "^a", True)
 def test_it_finds_what_looking_at_every_line_finds(
     tmp_path_factory: pytest.TempPathFactory,
     came: list[tuple[int, list[tuple[int, str]]]],

@@ -154,6 +154,8 @@ def test_a_clock_that_goes_back_keeps_the_order_of_writing_and_its_own_stamps() 
     assert [line.message for line in lines] == [b"one", b"two", b"three", b"other", b"four"]
     assert [line.ts - BASE for line in lines] == [10, 4, 5, 10.5, 11]
     assert [line.key[0] - BASE for line in lines] == [10, 10, 10, 10.5, 11]
+    assert said(store, include=("^t",)) == ["two", "three"]
+    assert said(store, include=("2026",)) == [], "a stamp is no part of the message"
 
 
 # -- bounds and counts ---------------------------------------------------------------------------------------

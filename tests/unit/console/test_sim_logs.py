@@ -48,7 +48,7 @@ async def test_lines_carry_the_ids_of_its_requests_some_as_json():
 
 async def test_what_is_new_comes_once_and_in_order():
     sim, clock = simulator()
-    logs, store = SimLogs(sim.world, None, 100), LogStore(None)
+    logs, store, began = SimLogs(sim.world, None, 100), LogStore(None), clock.now()
     for _ in range(20):
         for chunk in logs.take(clock.now()):
             store.append(chunk)
@@ -57,6 +57,11 @@ async def test_what_is_new_comes_once_and_in_order():
     lines = store.before(None, 10_000).lines
     assert len({(line.replica, line.message) for line in lines}) == len(lines)
     assert all(line.ts == line.key[0] for line in lines)
+    rows = [line.row() for line in lines]
+    ended = {row.correlation_id for row in rows if row.fields.get("event") == "request done"}
+    made = [row for row in await sim.rows("requests") if row.ts > began and row.ts + row.total_s <= sim.world.now - 1]
+    assert len(made) > 5
+    assert {row.request_id for row in made} <= ended, "the last line comes when the request ends"
     logs.take(clock.now())
     assert logs.take(clock.now()) == []
 
