@@ -1,4 +1,5 @@
-"""Writes to the terminal in a thread of its own, so that a link that does not take anything stops nobody else.
+"""Writes to the terminal so that a link that does not take anything stops nobody: what it does not take at once is left
+to a thread of its own.
 
 Owns the order of what is written; never blocks who writes. What a picture is, it does not know.
 """
@@ -30,7 +31,8 @@ class Outlet(threading.Thread):
         super().__init__(daemon=True, name="terminal-outlet")
         self._fd = fd
         self._left = left
-        self._queue: SimpleQueue[bytes | None] = SimpleQueue()  # its put may be called from signal handlers
+        self._quick = _never_waits(fd)
+        self._queue: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()  # its put may be called from signal handlers
         self._put = 0
         self._done = 0
         self._last = b""
@@ -48,22 +50,38 @@ class Outlet(threading.Thread):
     def write(self, text: str) -> None:
         """Send in order. The same once more while it still waits (a bell, a pointer's shape) is said once."""
         data = text.encode("utf-8", "replace")
+        size = 0 if self.busy else self._at_once(data)
+        if size == len(data):
+            self._left(size, 0.0, 0.0)
+            return
         if self.waiting > 1 and data == self._last:
             return
         self._last = data
         self._put += 1
-        self._queue.put(data)
+        self._queue.put((data, size))
 
     def stop(self) -> None:
         """Send what waits and end; a link that takes nothing is left behind."""
         self._queue.put(None)
         self.join(STOP_S)
+        if self._quick is not None:
+            os.close(self._quick)
+            self._quick = None
+
+    def _at_once(self, data: bytes) -> int:
+        """How many bytes the link takes without waiting; no thread has to wake up for them."""
+        if self._quick is None:
+            return 0
+        try:
+            return os.write(self._quick, data)
+        except OSError:  # it takes nothing now, or the terminal went: the thread finds out
+            return 0
 
     def run(self) -> None:
         gone, piece = False, FAST_PIECE
-        while (data := self._queue.get()) is not None:
+        while (item := self._queue.get()) is not None:
             begun = last = time.monotonic()
-            at, longest = 0, 0.0
+            (data, at), longest = item, 0.0
             while at < len(data) and not gone:
                 try:
                     at += os.write(self._fd, data[at : at + piece])
@@ -76,3 +94,11 @@ class Outlet(threading.Thread):
             piece = FAST_PIECE if last - begun < SLOW_S else SLOW_PIECE
             self._done += 1
             self._left(len(data), last - begun, longest)
+
+
+def _never_waits(fd: int) -> int | None:
+    """The same terminal opened once more, so that not waiting is not the shell's too; None where it may not."""
+    try:
+        return os.open(os.ttyname(fd), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import tty
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -178,3 +179,27 @@ def test_a_terminal_that_went_away_ends_nothing():
     pipe.outlet.write("again")
     pipe.outlet.stop()
     assert pipe.left == [5, 5]
+
+
+def test_what_a_terminal_takes_at_once_needs_no_thread_and_the_rest_waits_there():
+    terminal, program = os.openpty()
+    tty.setraw(program)
+    sizes: list[int] = []
+    outlet = Outlet(program, lambda size, took_s, longest_s: sizes.append(size))
+    outlet.write("quick")
+    assert not outlet.busy
+    assert sizes == [5]
+    assert os.read(terminal, 100) == b"quick"
+    outlet.start()
+    huge = "y" * 200_000
+    outlet.write(huge)
+    assert outlet.busy
+    outlet.write("after")
+    read = b""
+    while len(read) < len(huge) + 5:
+        read += os.read(terminal, 1 << 16)
+    assert read == huge.encode() + b"after"
+    outlet.stop()
+    assert sizes == [5, len(huge), 5]
+    os.close(terminal)
+    os.close(program)
