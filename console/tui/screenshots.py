@@ -33,6 +33,8 @@ SHOTS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("journal", ("5",)),
     ("charts", ("7",)),
     ("help", ("8",)),
+    ("travel", ("1", "t", *["comma"] * 9)),
+    ("compare", ("shift+left", "c", "shift+right", "c")),
 )
 """Name, and the keys that lead there from the shot before; `+19` is that many seconds later."""
 NAMES: Final = tuple(shot[0] for shot in SHOTS)

@@ -63,7 +63,7 @@ class Strip(Canvas):
         if self.message:
             return [fit_line(self.message, width)]
         left, hints = self._views(width), self._hints()
-        crumbs = self._crumbs(width - line_width(left) - CRUMBS_LEAVE)
+        crumbs = () if self._lent else self._crumbs(width - line_width(left) - CRUMBS_LEAVE)
         if crumbs:
             left = (*left, *crumbs)
         for traffic in self.trinity.frames.meter_words():
@@ -74,10 +74,15 @@ class Strip(Canvas):
                     return [(*left, (" " * gap, "text"), *right, (" ", "text"))]
         return [fit_line(left, width)]
 
+    @property
+    def _lent(self) -> bool:
+        """Whether something else than the view has the keys, and needs the room for saying which."""
+        return self.trinity.current_view_keys() is not self.trinity.view.keys
+
     def _views(self, width: int) -> Line:
         current = self.trinity.view.home or self.trinity.view_name
         out: list[Span] = [(" ", "text")]
-        roomy = width >= 78 and self.trinity.current_view_keys() is self.trinity.view.keys
+        roomy = width >= 78 and not self._lent
         for number, name, label in VIEWS:
             start = line_width(out)
             if name == current:
