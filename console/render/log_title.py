@@ -124,12 +124,14 @@ def _chip(chip: Chip, most: int) -> Line:
     return (*words, (f"  {chip.note}", "muted")) if chip.note else words
 
 
-def search_note(*, at: int | None, found: int, scanned: int, total: int, rate: float, done: bool) -> str:
-    """`3 of 41`, `41 matches`, and while it goes on `searching … 3.1M of 10M lines, 2.4M/s`."""
+def search_note(
+    *, at: int | None, found: int, scanned: int, total: int, rate: float, done: bool, until: str = ""
+) -> str:
+    """`3 of 41`, `41 matches until 14:05:30` where newer lines came, `searching … 3.1M of 10M lines, 2.4M/s`."""
     count = "no match" if not found else "1 match" if found == 1 else f"{units.count(found)} matches"
     words = f"{at} of {units.count(found)}" if at and found else count
     if done:
-        return words
+        return f"{words} until {until}" if until else words
     progress = f"searching … {large(scanned)} of {large(total)} lines, {large(rate)}/s"
     return f"{words}, {progress}" if found else progress
 

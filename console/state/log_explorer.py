@@ -49,6 +49,14 @@ class Draft(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
+class Counts(msgspec.Struct, frozen=True):
+    """Lines by what became of them."""
+
+    held: int
+    dropped: int
+    lost: int
+
+
 class LogExplorer:
     """Begins with following everything that the store holds."""
 
@@ -383,12 +391,19 @@ class LogExplorer:
 
     # -- counting --------------------------------------------------------------------------------------------
 
+    def counts(self) -> Counts:
+        """Of the chosen replicas: what is held, what was let go, what never came."""
+        chosen = [one for one in self.store.streams() if self.replicas is None or one.replica in self.replicas]
+        return Counts(
+            held=sum(one.lines for one in chosen),
+            dropped=sum(one.dropped for one in chosen),
+            lost=sum(one.lost for one in chosen),
+        )
+
     def received(self) -> int:
         """Lines of the chosen replicas that ever came."""
-        if self.replicas is None:
-            return self.store.received
-        chosen = set(self.replicas)
-        return sum(one.lines + one.dropped for one in self.store.streams() if one.replica in chosen)
+        counts = self.counts()
+        return counts.held + counts.dropped
 
     def below(self) -> int:
         """Lines that came since it was paused."""

@@ -47,6 +47,8 @@ class LogFinder:
         """The direction and the place from which a match is asked for."""
         self.missed = 0
         """The direction in which there was no further match; 0 where there was one."""
+        self.seen_to: float | None = None
+        """The instant of the newest line that is searched."""
         self._received = 0
         self._asked: tuple[int, LogKey] | None = None
 
@@ -59,7 +61,8 @@ class LogFinder:
     def begin(self, store: LogStore, query: LogQuery) -> None:
         """Search what is held, unless that is going on. Raises UsageError for a bad pattern."""
         if self.pattern and self.search is None:
-            self._received = store.received
+            newest = store.before(None, 1).lines
+            self._received, self.seen_to = store.received, newest[-1].ts if newest else None
             self.search = store.search(self.pattern, query)
 
     def restart(self, store: LogStore, query: LogQuery) -> None:
@@ -96,9 +99,13 @@ class LogFinder:
             self.wanted, self.missed = None, 0 if found is not None else direction
         return found
 
+    def behind(self, store: LogStore) -> bool:
+        """Whether it ended, and lines came that it has not seen."""
+        return self.search is not None and self.search.done and store.received != self._received
+
     def look_again(self, store: LogStore, query: LogQuery) -> None:
         """Where there was no newer match, look through what came since, once."""
-        if self.missed > 0 and self._asked is not None and store.received != self._received:
+        if self.missed > 0 and self._asked is not None and self.behind(store):
             asked, self._asked = self._asked, None
             self.restart(store, query)
             self.wanted, self.missed = asked, 0

@@ -70,14 +70,15 @@ class LogPane(Panel):
     # -- painting --------------------------------------------------------------------------------------------
 
     def info(self) -> Line:
-        store, explorer = self.explorer.store, self.explorer
+        explorer = self.explorer
+        counts = explorer.counts()
         names = explorer.replicas
         who = "all replicas" if names is None else ", ".join(names[:2]) + (f" +{len(names) - 2}" if names[2:] else "")
         standing = Standing(
             who=who,
-            held=store.held,
-            dropped=store.dropped,
-            lost=store.lost,
+            held=counts.held,
+            dropped=counts.dropped,
+            lost=counts.lost,
             paused=not explorer.following,
             below=explorer.below(),
             filtered=explorer.filtered,
@@ -170,7 +171,10 @@ class LogPane(Panel):
     def _search_words(self) -> str:
         finder = self.explorer.finder
         progress = finder.progress(self.explorer.cursor)
-        return "" if progress is None else search_note(**progress)
+        if finder.error or progress is None:
+            return finder.error
+        until = finder.seen_to if finder.behind(self.explorer.store) else None
+        return search_note(**progress, until="" if until is None else units.time_of_day(until))
 
     def _nothing(self, width: int, settled: bool) -> list[Line]:
         """Words in place of lines: why there are none, and what to do."""

@@ -83,6 +83,8 @@ def test_newer_lines_of_others_are_not_counted_where_one_is_chosen() -> None:
     log.store.append(chunk("b", numbered(9, start=3)))
     log.store.append(chunk("a", numbered(1, start=3)))
     assert log.below() == 1
+    counts = log.counts()
+    assert (counts.held, counts.dropped, counts.lost) == (4, 0, 0)
 
 
 def test_the_cursor_moves_by_line_and_page_and_follows_again_past_the_end() -> None:
@@ -234,6 +236,8 @@ def test_matches_far_away_are_found_in_the_background_both_ways() -> None:
     log.next_match(1, HEIGHT)
     settled(log)
     assert (log.cursor[0], log.finder.missed, log.finder.error) == (9990, 1, "")
+    assert not log.finder.behind(log.store)
+    assert log.finder.seen_to == 9999.0
     log.store.append(chunk("a", [*[(10_000.0 + n, "hay") for n in range(3000)], (20_000.0, "a needle")]))
     log.next_match(1, HEIGHT)
     settled(log)

@@ -71,6 +71,7 @@ def test_a_search_tells_how_far_it_is() -> None:
     done = {"scanned": 10, "total": 10, "rate": 10.0, "done": True}
     assert [search_note(at=None, found=found, **done) for found in (0, 1, 2)] == ["no match", "1 match", "2 matches"]
     assert search_note(at=1, found=12_345, **done) == "1 of 12.3k"
+    assert search_note(at=None, found=0, until="14:05:30", **done) == "no match until 14:05:30"
 
 
 def test_large_numbers_are_short() -> None:
