@@ -14,7 +14,8 @@ from rich.console import RenderableType
 from textual import events, on
 from textual.app import App, ComposeResult
 from textual.containers import Container
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Input
 
 from backend.contract.clock import Clock, SystemClock
 from backend.contract.control import ReplicaView, SeriesPoint, Snapshot
@@ -378,7 +379,14 @@ class TrinityApp(App[int]):
             self.view.show_replica(names[0], raw=False)
         self.view.activate()
 
-    def action_filter(self) -> None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A line is opened from the panels only, not while one types or is asked; the logs have a line of their own."""
+        if action == "filter" or (action, parameters) == ("on", ("line", "open")):
+            busy = isinstance(self.focused, Input) or isinstance(self.screen, ModalScreen)
+            return not busy and not (action == "filter" and self.view_name == "logs")
+        return True
+
+    async def action_filter(self) -> None:
         """Open the filter line in place of the strip."""
         from console.tui.filter_bar import FilterBar
 
@@ -386,8 +394,8 @@ class TrinityApp(App[int]):
             self.query_one(Strip).display = False
             table = self.view.table()
             bar = FilterBar(self.view.filter_text(), table.model if table is not None else None)
-            self.screen.mount(bar)
-            bar.focus()
+            await self.screen.mount(bar)
+            self.screen.set_focus(bar)
 
     def close_filter(self) -> None:
         """Keep what was typed and give the keys back to the view."""

@@ -40,11 +40,12 @@ class CommandMode:
         self.history = History.read(app.history_path) if app.history_path is not None else History()
         self._drills: list[str] = []
 
-    def open(self, text: str = "") -> None:
+    async def open(self, text: str = "") -> None:
         """`:`: the line, with `text` in it."""
         if not self.app.screen.query(CommandBar):
             bar = CommandBar(self, text)
-            self.app.screen.mount(bar)
+            await self.app.screen.mount(bar)
+            self.app.screen.set_focus(bar.query_one(CommandInput))
             self.app.run_worker(self._ask_drills(), exit_on_error=False, group="drill-names", exclusive=True)
 
     def close(self) -> None:

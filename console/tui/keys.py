@@ -86,6 +86,11 @@ PANE_KEYS: Final = ("go.next", "go.before")
 """Bound by the views: Textual's screen takes tab before the app sees it."""
 
 
+LINE_KEYS: Final = ("go.line", "go.filter")
+"""They open a line, and are taken before anything else is: what was typed after them, perhaps long ago on a slow link,
+belongs to that line and must never reach the verbs."""
+
+
 def bindings() -> list[BindingType]:
     """The app's bindings, each with its id so that a keymap can move it."""
     return [_binding(key, key.action) for key in KEYS if key.id not in PANE_KEYS]
@@ -97,4 +102,4 @@ def view_bindings() -> list[BindingType]:
 
 
 def _binding(key: Key, action: str) -> Binding:
-    return Binding(key.keys, action, key.says, id=key.id, show=False)
+    return Binding(key.keys, action, key.says, id=key.id, show=False, priority=key.id in LINE_KEYS)

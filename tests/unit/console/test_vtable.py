@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
+from textual import events
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from backend.contract.control import ReplicaView
 from console.render.columns import REPLICAS
 from console.state.simulator import SimulatorSource
 from console.tui.app import TrinityApp
 from console.tui.columns import ColumnsDialog
+from console.tui.command_line import CommandInput
 from console.tui.filter_bar import FilterBar
 from console.tui.strip import Strip
 from console.tui.vtable import LEFT_MORE, RIGHT_MORE, VTable
@@ -230,3 +234,14 @@ async def test_tab_completes_columns_and_their_words_while_the_filter_is_typed()
         assert "no row matches" in screen.lines[2]
         await screen.press("escape")
         assert "/" not in screen.lines[0]
+
+
+@pytest.mark.parametrize(("opens", "line"), [(("slash", "/"), FilterBar), (("colon", ":"), CommandInput)])
+async def test_what_is_typed_ahead_belongs_to_the_line_and_never_reaches_the_verbs(
+    opens: tuple[str, str], line: type[Input]
+) -> None:
+    async with fleet() as screen:
+        for key, character in (opens, ("K", "K"), ("plus", "+"), ("slash", "/"), ("colon", ":"), ("X", "X")):
+            screen.app.post_message(events.Key(key, character))
+        await screen.until(lambda: [bar.value for bar in screen.app.query(line)] == ["K+/:X"], "all of it in the line")
+        assert len(screen.app.screen_stack) == 1, "no dialog was opened"
