@@ -268,7 +268,10 @@ class TrinityApp(App[int]):
 
     def _shown(self) -> None:
         scrubbing = self._travel is not None and self._travel.focused
-        self.view.activate()
+        if isinstance(self.focused, Input):
+            self.view.update()  # a line was opened meanwhile and keeps the keys; closing it activates the view
+        else:
+            self.view.activate()
         if self._travel is not None and scrubbing:
             self._travel.focus()
         self.screen_stack[0].query_one(DrillBanner).update()

@@ -47,7 +47,7 @@ class View(Widget):
         self.update()
         table = self.table()
         if table is not None:
-            table.focus()
+            self.screen.set_focus(table)  # at once: a line that is opened next keeps the keys
 
     def deactivate(self) -> None:
         """It is hidden now."""

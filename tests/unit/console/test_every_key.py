@@ -356,6 +356,6 @@ async def test_keys_of_the_command_line() -> None:
     async with console() as screen:
         mode = screen.app.part("line")
         mode.history.add("scale llm 3")
-        mode.open()
+        await mode.open()
         await screen.until(lambda: screen.app.query(CommandInput), "the line is open")
         await prove(screen, LINE)
