@@ -128,6 +128,26 @@ def held(start: float, step: float) -> Proof:
     return proof
 
 
+def steps(start: float, direction: int) -> Proof:
+    """The playhead goes to what happened before, or next, once that is known."""
+
+    async def proof(screen: Screen, key: str) -> None:
+        travel = screen.app.part("travel")
+        travel.go_to(travel.scrub.last - start)
+        before = travel.scrub.ts
+        await screen.until(
+            lambda: any(
+                (one.ts - before) * direction > 0 and travel.scrub.first <= one.ts <= travel.scrub.last
+                for one in travel.found
+            ),
+            "something happened",
+        )
+        await screen.press(key)
+        await screen.until(lambda: (travel.scrub.ts - before) * direction > 0, f"{key} goes to what happened")
+
+    return proof
+
+
 def spans(less: bool) -> Proof:
     async def proof(screen: Screen, key: str) -> None:
         scrub = screen.app.part("travel").scrub
@@ -147,11 +167,32 @@ async def plays(screen: Screen, key: str) -> None:
 
 
 async def compares(screen: Screen, key: str) -> None:
+    """From another instant than A it shows what differs."""
+    travel = screen.app.part("travel")
+    travel.go_to(travel.scrub.last - 60)
+    await screen.until(lambda: travel.held.ts != travel.marked.ts, "another instant")
     await screen.press(key)
-    await screen.until(lambda: screen.app.part("travel").marked is not None, f"{key} marks an instant")
+    await screen.until(lambda: screen.app.view_name == "compare", f"{key} shows what differs")
+    await screen.app.navigator.back()
+    await screen.until(lambda: screen.app.view_name == "overview", "the overview is back")
+
+
+async def on_the_bar(screen: Screen) -> None:
+    """The bar of time travel has the keys."""
+    travel = screen.app.part("travel")
+    for _ in range(2):  # a view that was just shown takes them once more
+        travel.focus()
+        await screen.until(lambda: travel.focused, "the bar has the keys")
+        await screen.pilot.pause()
+
+
+async def asks_when(screen: Screen, key: str) -> None:
+    await on_the_bar(screen)
+    await opens(AskDialog)(screen, key)
 
 
 async def leaves(screen: Screen, key: str) -> None:
+    await on_the_bar(screen)
     await screen.press(key)
     await screen.until(lambda: screen.app.part("travel").held is None, f"{key} is live again")
 
@@ -161,22 +202,22 @@ TRAVEL: dict[str, Proof] = {
     "travel.right": held(60, 1),
     "travel.far-left": held(60, -1),
     "travel.far-right": held(300, 1),
-    "travel.before": held(0, -1),
-    "travel.next": held(1700, 1),
+    "travel.before": steps(0, -1),
+    "travel.next": steps(1700, 1),
     "travel.home": held(60, -1),
     "travel.end": held(60, 1),
     "travel.closer": spans(less=True),
     "travel.farther": spans(less=False),
     "travel.play": plays,
     "travel.compare": compares,
-    "travel.ask": opens(AskDialog),
+    "travel.ask": asks_when,
     "travel.leave": leaves,
 }
 
 
 async def marks_a(screen: Screen, key: str) -> None:
     travel = screen.app.part("travel")
-    travel.marked = None
+    assert travel.marked is None
     await screen.press(key)
     await screen.until(lambda: travel.marked is not None, f"{key} marks A")
 
@@ -326,7 +367,8 @@ async def test_keys_of_time_travel_and_comparison() -> None:
         screen.source.world.event("test", Severity.INFO, "llm-0", "something happened")
         await screen.press("t")
         travel = screen.app.part("travel")
-        await screen.until(lambda: travel.held is not None and travel.bar(focused=True) is not None, "the bar")
+        await screen.until(lambda: travel.held is not None and travel.found, "the bar, and what happened")
+        await on_the_bar(screen)
         await prove(screen, TRAVEL)
 
 
