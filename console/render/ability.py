@@ -38,6 +38,7 @@ _STAND_INS: Final = {
     "↑": "^",
     "↓": "v",
     "→": ">",
+    "←": "<",
     "·": ".",
     "…": ".",
     "–": "-",  # noqa: RUF001 - what nothing looks like
