@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
+from array import array
 from pathlib import Path
 
 import psutil
@@ -14,7 +17,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from console.state import log_search
+from console.state import log_scan, log_search
 from console.state.log_query import LogQuery
 from console.state.log_store import LogStore
 
@@ -214,3 +217,53 @@ def settle(true: object, what: str) -> None:
     while not true():  # type: ignore[operator]  # a condition
         assert time.monotonic() < deadline, what
         time.sleep(0.005)
+
+
+def test_a_scan_reports_the_first_match_at_once_and_all_in_order() -> None:
+    """What the process does, without one: a block in a file, reports in a pipe."""
+    data = b"".join(stored(n, f"{n} {'odd' if n % 2 else 'even'}") for n in range(300))
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        lines = data.split(b"\n")
+        block = (file.fileno(), 0, len(data), 40, 300, lines[0][:26], lines[-2][:26], False)
+        read_end, write_end = os.pipe()
+        log_scan.scan(("odd", [], ["99"], None, BASE + 100, BASE + 250, 5, {7: [block]}), write_end)
+        os.close(write_end)
+        reports, found = [], []
+        while head := os.read(read_end, log_scan.REPORT.size):
+            places, *counts = log_scan.REPORT.unpack(head)
+            body = os.read(read_end, places * 20)
+            ts, numbers, streams = array("d", body[: places * 8]), array("Q"), array("I")
+            numbers.frombytes(body[places * 8 : places * 16])
+            streams.frombytes(body[places * 16 :])
+            found += list(zip(ts, streams, numbers, strict=True))
+            reports.append((places, *counts))
+        os.close(read_end)
+    assert next(places for places, *_ in reports if places) == 1, "the first match waits for nothing"
+    assert reports[-1][2:] == (74, 1), "counted to the end, then done"
+    assert found == [(BASE + n, 7, 40 + n) for n in (249, 247, 245, 243, 241)]
+
+
+def test_which_match_a_line_is(tmp_path: Path) -> None:
+    search = ended(store_of(tmp_path, 50), "1 of b")
+    keys = search.matches()
+    assert [search.rank(key) for key in keys] == [1, 2, 3, 4, 5]
+    assert search.rank((keys[0][0] + 1, 0, 0)) is None
+    assert 0 < search.seconds < 30
+
+
+def test_without_files_in_memory_a_temporary_one_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    assert ended(store_of(tmp_path, 100), "1 of b").count == 10
+
+
+def test_memory_that_cannot_be_copied_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(_fd: int, _data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(log_search, "_write_all", full)
+    search = store_of(tmp_path, 50).search("x", LogQuery())
+    assert search.wait(10)
+    assert search.error == "The search could not run: No space left on device."
+    settle(lambda: not psutil.Process().children(), "its process is ended")

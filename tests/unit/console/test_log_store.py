@@ -358,3 +358,28 @@ def test_going_on_at_the_end_finds_what_came_since() -> None:
     assert again.lines == [] and again.next_key == page.next_key
     store.append(chunk("b", stored(2, "two")))
     assert [line.message for line in store.after(again.next_key, 10).lines] == [b"two"]
+
+
+def test_where_no_file_can_be_without_a_name_it_loses_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "O_TMPFILE")
+    store = LogStore(tmp_path, memory_bytes=10_000)
+    for n in range(0, 500, 50):
+        store.append(chunk("a", *(stored(at, f"{at} {'x' * 50}") for at in range(n, n + 50))))
+    assert store.spilled > 0
+    assert list(tmp_path.iterdir()) == []
+    assert len(forwards(store, limit=100)) == 500
+    store.close()
+
+
+def test_text_that_never_ends_a_line_is_taken_as_it_is() -> None:
+    store = LogStore(None)
+    for _ in range(33):
+        store.append(LogChunk(replica="a", data=b"x" * 64 * 1024))
+    assert store.received >= 1
+    store.append(chunk("a", b"\n", stored(1, "then")))
+    lines = forwards(store)
+    assert sum(len(line.message) for line in lines) == 33 * 64 * 1024 + len(b"then")
+    assert lines[-1].message == b"then"
+    store.close()
