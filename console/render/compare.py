@@ -10,7 +10,7 @@ from typing import Final
 
 from backend.contract.words import Phase
 from console.render import units
-from console.render.spans import EMPTY, Line, Span, clean, fit_line, fit_text, text_width
+from console.render.spans import EMPTY, Line, Span, clean, fit_line, fit_text, line_width, text_width
 from console.render.words import PHASES, SEVERITIES
 from console.state.compare import Change, Comparison, Count, NumberChange, Side, Tone
 from console.state.past import time_words
@@ -55,9 +55,10 @@ def how_to_lines(width: int) -> list[Line]:
 def head_line(before: Side, after: Side, width: int, now: float) -> Line:
     """`A 14:03:05  →  B 14:05:00   1m 55s later`."""
     later = units.duration(after.ts - before.ts)
-    return fit_line(
-        (*_side(before, now), ("  →  ", "muted"), *_side(after, now), (f"   {later} later", "muted")), width
-    )
+    sides: Line = (*_side(before, now), ("  →  ", "muted"), *_side(after, now))
+    tails = (f"   {later} later", f"  {later}", "")
+    tail = next((words for words in tails if line_width(sides) + len(words) <= width), "")
+    return fit_line((*sides, (tail, "muted")), width)
 
 
 def _side(side: Side, now: float) -> Line:

@@ -59,6 +59,7 @@ def test_the_earlier_instant_comes_first_whichever_was_marked():
     assert (found.before.name, found.after.name) == ("B", "A")
     assert "B " in words(found).splitlines()[0]
     assert "7m 30s later" in words(found)
+    assert words(found, 36).splitlines()[0].rstrip().endswith("7m 30s"), "no word is cut"
 
 
 def test_replicas_that_appeared_went_and_changed_by_importance():
