@@ -6,7 +6,7 @@ from typing import Final
 
 from backend.contract.rows import EventRow, LogRow, RequestRow
 from console.render import units
-from console.render.log_lines import level_cell, message_style, name_style
+from console.render.log_lines import level_cell, message_style, name_style, without_clock
 from console.render.spans import Line, Span, clean
 from console.render.words import REQUESTS, SEVERITIES
 from console.state.column import Column
@@ -46,7 +46,7 @@ def what(piece: Piece) -> Span:
     row = piece.row
     if isinstance(row, LogRow):
         glyph = level_cell(row.level, 1)[0].strip()
-        return (f"{glyph} {clean(row.message)}".strip(), message_style(row.level))
+        return (f"{glyph} {without_clock(clean(row.message))}".strip(), message_style(row.level))
     if isinstance(row, EventRow):
         glyph, style = SEVERITIES[row.severity]
         return (f"{glyph} {clean(row.message)}", style)

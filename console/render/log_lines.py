@@ -211,7 +211,7 @@ def _body(row: LogRow, look: Look, marks: Marks, longest: int, *, faded: bool) -
     style = "faint" if faded else message_style(row.level)
     message = clean(row.message[:longest])
     if look.brief or look.width < SPOKEN:
-        message = " ".join(_ENGINE_CLOCK.sub("", message).split())
+        message = without_clock(message)
     spans: list[Span] = []
     for column in look.columns:
         value = field_text(row.fields[column.name]) if column.name in row.fields else ""
@@ -221,6 +221,11 @@ def _body(row: LogRow, look: Look, marks: Marks, longest: int, *, faded: bool) -
     if not look.columns and not look.brief:
         spans += marked(fields_tail(row)[:longest], marks, "faint" if faded else "muted")
     return tuple(spans)
+
+
+def without_clock(message: str) -> str:
+    """A message without what an engine repeats of our columns."""
+    return " ".join(_ENGINE_CLOCK.sub("", message).split())
 
 
 def fields_tail(row: LogRow) -> str:

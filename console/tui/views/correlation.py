@@ -1,24 +1,28 @@
 """One request in full: every row that names it, across requests, logs and events, on one axis of time.
 
-Fetches once, and again while the request has not ended. `enter` or `d` describes a row.
+Fetches once, and again while the request has not ended. The row under the cursor stands in full below.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from textual import events, on
 from textual.app import ComposeResult
 
 from backend.contract.rows import EventRow, LogRow, RequestRow
 from console.render.correlation import STORY_COLUMNS, story_haystack, story_key, story_note
+from console.render.detail import row_lines
 from console.render.spans import Line, clean, crop_text
 from console.state.correlation import Piece, span, story
 from console.state.log_query import LogQuery
 from console.state.table import TableModel
 from console.tui.polling import Poller
+from console.tui.scroll import ScrollPanel
 from console.tui.views.base import View
 from console.tui.vtable import VTable
 
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 
 EVERY_S: Final = 2.0
 MOST: Final = 2000
+ROW_FROM: Final = 18
+"""Lines from which the row under the cursor is shown in full below the table."""
 HELD_BYTES: Final = 8_000_000
 """Of the lines the log explorer holds, as many are looked through."""
 
@@ -42,7 +48,10 @@ async def correlate(app: TrinityApp, identity: str, near_ts: float) -> None:
 class CorrelationView(View):
     """See the module. The verbs act on the replica of the row under the cursor."""
 
-    DEFAULT_CSS = "CorrelationView { padding: 0 1; }"
+    DEFAULT_CSS = """
+    CorrelationView { padding: 0 1; }
+    CorrelationView > ScrollPanel { height: 1fr; margin: 1 0 0 0; }
+    """
     label = "Request"
     home = "requests"
     keys = (("esc", "back"), ("enter", "describe"), ("y", "raw"))
@@ -60,6 +69,7 @@ class CorrelationView(View):
 
     def compose(self) -> ComposeResult:
         yield VTable(self.model, "Request", empty="asking …", note=self._note, id="story")
+        yield ScrollPanel(lambda: "Row", self._row, id="story-row")
 
     def on_mount(self) -> None:
         self._poller = Poller(self.trinity, self._fetch, EVERY_S)
@@ -76,6 +86,30 @@ class CorrelationView(View):
             table.empty = "asking …"
             table.sync()
         self.activate()
+
+    def _row(self, width: int) -> Sequence[Line]:
+        """The row under the cursor in full."""
+        row = self.current_row()
+        return row_lines(row, width) if row is not None else []
+
+    @on(VTable.Moved)
+    def moved(self) -> None:
+        panel = self.query_one(ScrollPanel)
+        panel.top = 0
+        panel.sync()
+
+    def on_resize(self, _: events.Resize) -> None:
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """The table takes what it needs; the row under the cursor stands below where there is room."""
+        table, panel, height = self.query_one(VTable), self.query_one(ScrollPanel), self.size.height
+        panel.display = height >= ROW_FROM
+        table.styles.height = max(6, min(len(self._pieces) + 2, height * 3 // 5)) if panel.display else "1fr"
+
+    def next_pane(self, step: int) -> None:
+        table, panel = self.query_one(VTable), self.query_one(ScrollPanel)
+        (panel if table.has_focus and panel.display else table).focus()
 
     def _note(self) -> Line:
         if self._poller is not None and self._poller.error:
@@ -103,6 +137,7 @@ class CorrelationView(View):
             if table is not None:
                 table.empty = f"Nothing names {crop_text(identity, 40)} any more: its rows have been let go."
                 table.set_items(pieces)
+                self._arrange()
 
     def _held(self, since: float, until: float) -> list[LogRow]:
         """The lines that the log explorer holds and that name it."""
