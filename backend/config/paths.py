@@ -6,9 +6,7 @@ Owns every path below them; no other module joins names of its own onto the stat
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -33,10 +31,14 @@ class StatePaths(msgspec.Struct, frozen=True):
     @property
     def digest(self) -> str:
         """Eight hex digits that name this state directory in machine-wide name spaces."""
+        import hashlib  # here and below: a console's first frame needs neither
+
         return hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:8]
 
     @property
     def run_dir(self) -> Path:
+        import tempfile
+
         base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
         return Path(base) / f"trinity-{self.digest}"
 

@@ -6,21 +6,22 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from backend.contract import exit_codes
 from backend.contract.control import SeriesPoint, Snapshot
 from backend.contract.errors import TrinityError, UsageError
 from console.render.theme_shelf import ThemeShelf, first_theme
-from console.state.keymap import Keymap
 from console.state.places import history_file, keymap_file, preferences_file
 from console.state.source import FleetSource
 from console.tui.first_light import first_frame
 from console.tui.hygiene import Terminal
+
+if TYPE_CHECKING:
+    from console.state.keymap import Keymap
 
 LOW_BANDWIDTH_INTERVAL_S: Final = 3.0
 SWITCH_INTERVAL_S: Final = 0.001
@@ -57,14 +58,14 @@ def run_console(
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)  # a shell or `docker exec -e` may have left them: the terminal knows its size itself
     keymap = _keymap(keymap_path)
-    place = log_path or Path(tempfile.gettempdir()) / f"trinity-console-{os.getuid()}.log"
-    handler = _log_to(place)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     os.environ.setdefault("TEXTUAL_FPS", FRAMES_PER_S)
     terminal = Terminal()
     with terminal:
         try:
             _paint_first(theme, first_snapshot)
+            place = log_path or _own_log()
+            handler = _log_to(place)
             from console.state.late_source import LateSource
             from console.tui.terminal_app import TerminalApp
 
@@ -120,6 +121,12 @@ def _report_crash(crash: BaseException, place: Path, stream: TextIO) -> int:
     words = crash.message if isinstance(crash, TrinityError) else f"{type(crash).__name__}: {crash}"
     stream.write(f"The console stopped because of an error of its own: {words} Details: {place}\n{FAREWELL}\n")
     return exit_codes.INTERNAL
+
+
+def _own_log() -> Path:
+    import tempfile
+
+    return Path(tempfile.gettempdir()) / f"trinity-console-{os.getuid()}.log"
 
 
 def _log_to(place: Path) -> logging.Handler:
