@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 import copy
+import functools
 import zlib
 from collections import deque
 from collections.abc import Iterable
@@ -160,7 +161,7 @@ class SimPast:
         known = {note.name: note for note in _WHOLE.decode(zlib.decompress(seconds[start].whole))}
         answers: Answers = {}
         for at in range(min(start + 1, first), index + 1):
-            page = _PAGE.decode(zlib.decompress(seconds[at].page))
+            page = _page_of(seconds[at].page)
             if at > start:
                 _apply(known, page.changed)
             if at >= first:
@@ -173,6 +174,15 @@ class SimPast:
 
 _PAGE: Final = msgspec.msgpack.Decoder(_Page)
 _WHOLE: Final = msgspec.msgpack.Decoder(list[Note])
+PAGES: Final = 128
+"""Unpacked ones that are kept: the next instant that is looked at needs almost the same."""
+
+
+@functools.lru_cache(maxsize=PAGES)
+def _page_of(packed: bytes) -> _Page:
+    return _PAGE.decode(zlib.decompress(packed))
+
+
 _fields = attrgetter(*Note.__struct_fields__)
 
 
