@@ -85,7 +85,7 @@ class LogStore:
     @property
     def _block_bytes(self) -> int:
         """Small where many streams share little memory, so that unfinished blocks do not fill it."""
-        return min(BLOCK_BYTES, max(_LEAST_BLOCK, self._memory_bytes // (4 * max(1, len(self._streams)))))
+        return min(BLOCK_BYTES, max(_LEAST_BLOCK, self._memory_bytes // (2 * max(1, len(self._streams)))))
 
     def _took(self, what: tuple[int, int, LogBlock | None]) -> int:
         lines, size, full = what

@@ -31,6 +31,8 @@ WALK_S = 60.0
 SAMPLE_S = 5.0
 ROOM = {"tasks": 5, "threads": 5, "files": 20}
 """More of them than after warm-up is a leak; older log lines stand in up to 16 files."""
+LIVED_S = 2100
+"""The simulated world is as old as what it remembers: it grows no more, so that what grows is the console."""
 PROGRAM = """
 import asyncio, json, os
 from console.tui.app import TrinityApp
@@ -38,7 +40,7 @@ from console.tui.run import run_console
 
 def factory():
     from console.state.simulator import SimulatorSource
-    source = SimulatorSource(replicas={replicas})
+    source = SimulatorSource(replicas={replicas}, warm_s={before})
     source.flood_per_s = {lines}
     return source
 
@@ -64,9 +66,9 @@ class Soak:
 
     def __init__(self, place: Path, replicas: int, lines: int) -> None:
         self.path = place / "counts.json"
-        code = PROGRAM.format(path=str(self.path), replicas=replicas, lines=lines)
+        code = PROGRAM.format(path=str(self.path), replicas=replicas, lines=lines, before=LIVED_S)
         self.console = Console(code, size=(120, 40))
-        self.console.until(lambda: self.console.shows("llm-1"), "replicas", 60)
+        self.console.until(lambda: self.console.shows("llm-1"), "replicas", 180)
         self.process = psutil.Process(self.console.process.pid)
         self.sent = 0
         self.walk()
