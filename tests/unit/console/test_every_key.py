@@ -365,6 +365,11 @@ async def test_keys_of_time_travel_and_comparison() -> None:
         await prove(screen, COMPARE)
         await front(screen, "overview")
         screen.source.world.event("test", Severity.INFO, "llm-0", "something happened")
+        happened = screen.app.clock.now()
+        for _ in range(200):
+            if ((await screen.source.extent()).last_ts or 0.0) > happened:
+                break
+            await screen.pilot.pause(0.05)
         await screen.press("t")
         travel = screen.app.part("travel")
         await screen.until(lambda: travel.held is not None and travel.found, "the bar, and what happened")
