@@ -1,20 +1,22 @@
-"""Just enough of HTTP/1.1 over a unix socket: a connection a request, bodies by length, in chunks, or to the end.
+"""HTTP/1.1 over a unix socket: h11 speaks it, asyncio carries it. A connection a request.
 
-Of our own because a general client takes longer to load than a console may take to show the fleet, and each command
-waits for it. Owns the bytes; what they mean, and what a failure is called, is the client's.
+The client that both belong to (httpx) takes longer to load than a console may take to show the fleet, and each
+command waits for it. Owns the bytes; what they mean, and what a failure is called, is the client's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-_LIMIT: Final = 256 * 1024
+import h11
+
 _PIECE: Final = 256 * 1024
+_Event = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 
 
 class Broken(Exception):
@@ -28,11 +30,9 @@ class TooSlow(Exception):
 class Answer:
     """Status and headers are known; the body is still to be read, once."""
 
-    def __init__(
-        self, status: int, headers: dict[bytes, bytes], reader: asyncio.StreamReader, timeout_s: float
-    ) -> None:
+    def __init__(self, status: int, connection: _Connection) -> None:
         self.status = status
-        self._headers, self._reader, self._timeout_s = headers, reader, timeout_s
+        self._connection = connection
 
     async def body(self) -> bytes:
         """All of it. Raises Broken and TooSlow."""
@@ -40,23 +40,29 @@ class Answer:
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """It, as it comes. Raises Broken where the other side leaves before its end, and TooSlow."""
-        if self._headers.get(b"transfer-encoding", b"").lower() == b"chunked":
-            while size := _chunk_size(await self._read(self._reader.readuntil(b"\r\n"))):
-                yield (await self._read(self._reader.readexactly(size + 2)))[:-2]
-            return
-        length = self._headers.get(b"content-length")
-        left = _length(length) if length is not None else None
-        while left is None or left > 0:
-            piece = await self._read(self._reader.read(_PIECE if left is None else min(left, _PIECE)))
-            if not piece:
-                if left is None:
-                    return
-                raise Broken("the answer ended too soon")
-            left = None if left is None else left - len(piece)
-            yield piece
+        while not isinstance(event := await self._connection.event(), h11.EndOfMessage):
+            if isinstance(event, h11.Data):
+                yield bytes(event.data)
 
-    async def _read(self, what: Awaitable[bytes]) -> bytes:
-        return await _in_time(what, self._timeout_s)
+
+class _Connection:
+    """Events of one answer."""
+
+    def __init__(self, reader: asyncio.StreamReader, timeout_s: float) -> None:
+        self.http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_PIECE)
+        self._reader, self._timeout_s = reader, timeout_s
+
+    async def event(self) -> _Event:
+        """The next one, once its bytes are there. Raises Broken and TooSlow."""
+        try:
+            while (event := self.http.next_event()) is h11.NEED_DATA:
+                async with asyncio.timeout(self._timeout_s):
+                    self.http.receive_data(await self._reader.read(_PIECE))
+        except TimeoutError:
+            raise TooSlow from None
+        except (h11.RemoteProtocolError, OSError) as error:
+            raise Broken(str(error)) from None
+        return event
 
 
 @asynccontextmanager
@@ -68,55 +74,24 @@ async def ask(
     Raises Broken and TooSlow."""
     try:
         async with asyncio.timeout(connect_s):
-            reader, writer = await asyncio.open_unix_connection(socket, limit=_LIMIT)
+            reader, writer = await asyncio.open_unix_connection(socket)
     except TimeoutError:
         raise TooSlow from None
     except OSError as error:
         raise Broken(str(error)) from None
+    connection = _Connection(reader, read_s)
+    headers = [("Host", "trinity"), ("Connection", "close")]
+    if body is not None:
+        headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     try:
-        head = f"{method} {url} HTTP/1.1\r\nHost: trinity\r\nConnection: close\r\n"
-        if body is not None:
-            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         with contextlib.suppress(ConnectionError):  # an answer may come before all of the question was read
-            writer.write(head.encode("ascii") + b"\r\n" + (body or b""))
-        status, headers = _head(await _in_time(reader.readuntil(b"\r\n\r\n"), read_s))
-        yield Answer(status, headers, reader, read_s)
+            http = connection.http
+            request: list[h11.Event] = [h11.Request(method=method, target=url, headers=headers)]
+            request += [h11.Data(data=body or b""), h11.EndOfMessage()]
+            writer.write(b"".join(http.send(event) or b"" for event in request))
+        while not isinstance(event := await connection.event(), h11.Response):
+            if not isinstance(event, h11.InformationalResponse):
+                raise Broken("what answers does not speak HTTP")
+        yield Answer(event.status_code, connection)
     finally:
         writer.close()
-
-
-async def _in_time(what: Awaitable[bytes], timeout_s: float) -> bytes:
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await what
-    except TimeoutError:
-        raise TooSlow from None
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
-        raise Broken(str(error)) from None
-
-
-def _head(raw: bytes) -> tuple[int, dict[bytes, bytes]]:
-    first, *lines = raw.split(b"\r\n")
-    words = first.split(maxsplit=2)
-    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or len(words[1]) != 3 or not words[1].isdigit():
-        raise Broken("what answers does not speak HTTP")
-    headers = (line.partition(b":") for line in lines if line)
-    return int(words[1]), {name.strip().lower(): value.strip() for name, _, value in headers}
-
-
-def _chunk_size(line: bytes) -> int:
-    return _number(line.split(b";")[0].strip(), 16)
-
-
-def _length(value: bytes) -> int:
-    return _number(value, 10)
-
-
-def _number(text: bytes, base: int) -> int:
-    try:
-        number = int(text, base)
-    except ValueError:
-        number = -1
-    if number < 0:
-        raise Broken("what answers does not speak HTTP")
-    return number
