@@ -24,6 +24,8 @@ from console.tui.canvas import Panel
 
 REPAINT_S: Final = 0.2
 """Between two paints for new lines."""
+REPAINT_SHORT_S: Final = 1.0
+"""The same where the lines are one panel of many: each paint moves all of them, which is bytes on a slow link."""
 AGAIN_S: Final = 0.02
 """Until the next look where one was not enough."""
 
@@ -194,8 +196,8 @@ class LogPane(Panel):
 
     def arrived(self) -> None:
         """New lines are in the store."""
-        self.waiting = False
-        self.soon(REPAINT_S)
+        first, self.waiting = self.waiting, False
+        self.soon(AGAIN_S if first else REPAINT_SHORT_S if self.short else REPAINT_S)
 
     def soon(self, seconds: float = REPAINT_S) -> None:
         """Paint within that time; asking often paints once."""

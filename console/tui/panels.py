@@ -44,3 +44,12 @@ class Feed(Panel):
     def body(self, width: int, height: int) -> Sequence[Line]:
         state = self.trinity.state
         return panels.feed_lines(state.events, state.actions, width, height)
+
+
+class LogsToCome(Panel):
+    """Where the log lines will be."""
+
+    heading = "Logs"
+
+    def body(self, width: int, height: int) -> Sequence[Line]:
+        return [EMPTY, ((" asking for lines …", "faint"),)]

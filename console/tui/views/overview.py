@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -13,15 +13,15 @@ from console.render.chart_list import QUEUE_AND_FLIGHT, TOKENS, TTFT
 from console.render.columns import REPLICAS, replica_haystack
 from console.render.layout import PANES, one_pane, overview
 from console.render.spans import Line
-from console.state.log_explorer import LogExplorer
 from console.state.table import TableModel
 from console.tui.canvas import Canvas
 from console.tui.chart_panels import ChartPanel, Stage, TimePanel
-from console.tui.log_follow import LogFollower, new_store
-from console.tui.log_pane import LogPane
-from console.tui.panels import Feed, ScalingPanel
+from console.tui.panels import Feed, LogsToCome, ScalingPanel
 from console.tui.views.base import View
 from console.tui.vtable import VTable
+
+if TYPE_CHECKING:
+    from console.tui.log_follow import LogFollower
 
 LOG_BYTES: Final = 4 * 1024 * 1024
 STAYS_S: Final = 0.05
@@ -37,7 +37,6 @@ class OverviewView(View):
         super().__init__(id="view-overview")
         self.model: TableModel[ReplicaView] = TableModel(REPLICAS, lambda view: view.status.name, replica_haystack)
         self.pane = "table"
-        self.explorer = LogExplorer(new_store(LOG_BYTES, spill=False))
         self.stage = Stage()
         self._panels: dict[str, Canvas] = {}
         self._follower: LogFollower | None = None
@@ -50,7 +49,6 @@ class OverviewView(View):
         table: VTable[ReplicaView] = VTable(
             self.model, "Replicas", empty="no replicas yet", note=self._note, id="replicas"
         )
-        logs = LogPane(self.explorer, short=True, id="logs")
         self._panels = {
             "table": table,
             "ttft": ChartPanel(TTFT, self.stage, id="ttft"),
@@ -58,15 +56,12 @@ class OverviewView(View):
             "rate": ChartPanel(TOKENS, self.stage, id="rate"),
             "scaling": ScalingPanel(id="scaling"),
             "feed": Feed(id="feed"),
-            "logs": logs,
+            "logs": LogsToCome(id="logs-to-come"),
         }
         yield from self._panels.values()
 
     def on_mount(self) -> None:
         self.model.set_items(self.trinity.state.replicas)
-        pane = self._panels["logs"]
-        assert isinstance(pane, LogPane)
-        self._follower = LogFollower(self.trinity, pane, lines=200, memory_bytes=LOG_BYTES, spill=False)
 
     def _note(self) -> Line:
         rows = self.model.order
@@ -136,12 +131,27 @@ class OverviewView(View):
         if self._follower is not None and self.is_running and self.trinity.view is self:
             current = self.model.current
             chosen = [current.status.name] if current is not None else None
-            self.explorer.choose(chosen)
+            self._follower.pane.explorer.choose(chosen)
             self._follower.follow(chosen)
 
     def activate(self) -> None:
         super().activate()
+        if self._follower is None:
+            self._open_logs()
         self.follow_selection()
+
+    def _open_logs(self) -> None:
+        """The log pane takes its place after the first paint, which does not wait for its code."""
+        from console.state.log_explorer import LogExplorer
+        from console.tui.log_follow import LogFollower, new_store
+        from console.tui.log_pane import LogPane
+
+        pane = LogPane(LogExplorer(new_store(LOG_BYTES, spill=False)), short=True, id="logs")
+        self._follower = LogFollower(self.trinity, pane, lines=200, memory_bytes=LOG_BYTES, spill=False)
+        self._panels["logs"].remove()
+        self._panels["logs"] = pane
+        self._arrange()
+        self.mount(pane)
 
     def forget(self) -> None:
         if self._follower is not None:

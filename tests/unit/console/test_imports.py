@@ -23,6 +23,6 @@ def test_state_and_render_load_no_screen_library():
 
 def test_the_first_frame_loads_no_client_and_no_view_that_is_not_shown():
     modules = loaded_after("import console.tui.app")
-    unwanted = {"httpx", "polars", "console.tui.views.detail", "console.tui.dialogs"}
+    unwanted = {"httpx", "polars", "console.tui.views.detail", "console.tui.dialogs", "console.tui.log_pane"}
     assert not unwanted & modules
     assert not {name for name in modules if name.startswith("console.tui.views.") and name.endswith("requests")}
