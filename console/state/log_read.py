@@ -40,9 +40,15 @@ class Cursor:
         self.stream, self.blocks = stream, blocks
         self.index, self.offset, self.number = index, offset, number
         self.window = FIRST_WINDOW
+        self._read_bytes = 0
         self.bound_ts: float | None = None
         self.waiting: list[tuple[int, bytes]] = []
         """Wanted lines of the windows read, the next one last."""
+
+    def _grow(self, size: int) -> None:
+        """Half of what was read already: few windows for a long way, little in vain for a short one."""
+        self._read_bytes += size
+        self.window = min(LAST_WINDOW, max(FIRST_WINDOW, self._read_bytes // 2))
 
     def back_bound(self) -> LogKey | None:
         """A key not less than that of the next line backwards; None at the beginning."""
@@ -69,7 +75,7 @@ class Cursor:
         self.offset, self.number = start + cut, self.number - len(lines)
         self.bound_ts = stamp_ts(lines[0])
         self.waiting = [(self.number + index, lines[index]) for index in _kept(lines, block, wanted)]
-        self.window = min(LAST_WINDOW, self.window * 2)
+        self._grow(len(text))
         return len(lines), len(text)
 
     def on_bound(self) -> LogKey | None:
@@ -97,7 +103,7 @@ class Cursor:
         self.offset = start + cut
         self.bound_ts = stamp_ts(lines[-1])
         self.waiting = [(first + index, lines[index]) for index in reversed(_kept(lines, block, wanted))]
-        self.window = min(LAST_WINDOW, self.window * 2)
+        self._grow(len(text))
         return len(lines), len(text)
 
 

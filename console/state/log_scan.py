@@ -23,6 +23,7 @@ from console.state.log_read import Merge
 REPORT: Final = struct.Struct("<IQQB")
 """A report: places that follow, lines scanned, matches found, and whether that is all."""
 REPORT_S: Final = 0.03
+WAIT_S: Final = 0.001
 FOREGROUND_LINES: Final = 200_000
 """What is scanned before the process makes way for others: the part somebody waits for."""
 _BATCH: Final = 4096
@@ -30,19 +31,32 @@ _BATCH: Final = 4096
 BlockTask = tuple[int, int, int, int, int, bytes, bytes, bool]
 """One block: descriptor and offset, size, first number, lines, first and last stamp, and whether it is odd."""
 ScanTask = tuple[
-    str, list[str], list[str], list[str] | None, float | None, float | None, int, dict[int, list[BlockTask]]
+    str, list[str], list[str], list[str] | None, float | None, float | None, int, int, dict[int, list[BlockTask]]
 ]
-"""Pattern, include, exclude, levels, since and until, how many places to keep, and the blocks of each stream."""
+"""Pattern, include, exclude, levels, since and until, how many places to keep, the descriptor of the copy of memory,
+and the blocks of each stream."""
+
+
+class CopiedBlock(LogBlock):
+    """A block in the copy of memory, which grows while we read: what is newest stands first in it."""
+
+    __slots__ = ()
+
+    def read(self, start: int, end: int) -> bytes:
+        assert self.file is not None
+        while os.fstat(self.file.fd).st_size < self.at + end:
+            time.sleep(WAIT_S)  # whoever copies ends this process if that fails
+        return super().read(start, end)
 
 
 class ScanStream:
     """One stream of a task."""
 
-    def __init__(self, number: int, tasks: list[BlockTask]) -> None:
+    def __init__(self, number: int, tasks: list[BlockTask], copy_fd: int) -> None:
         self.number = number
         self.blocks: list[LogBlock] = []
         for fd, at, size, first_number, lines, first_stamp, last_stamp, odd in tasks:
-            block = LogBlock(number, first_number, first_stamp)
+            block = (CopiedBlock if fd == copy_fd else LogBlock)(number, first_number, first_stamp)
             block.file, block.at, block.size, block.lines = SpillFile(fd), at, size, lines
             block.last_stamp, block.odd, block.full = last_stamp, odd, True
             self.blocks.append(block)
@@ -80,8 +94,8 @@ class Reports:
 
 def scan(task: ScanTask, out_fd: int) -> None:
     """Look through all of it. Raises OSError where nobody reads the reports."""
-    pattern, include, exclude, levels, since_ts, until_ts, keep, blocks = task
-    streams = [ScanStream(number, of_stream) for number, of_stream in blocks.items()]
+    pattern, include, exclude, levels, since_ts, until_ts, keep, copy_fd, blocks = task
+    streams = [ScanStream(number, of_stream, copy_fd) for number, of_stream in blocks.items()]
     wanted = LineFilter(include, exclude, None if levels is None else frozenset(levels), must=pattern)
     merge = Merge(streams, None if until_ts is None else (until_ts, -1, -1), wanted, back=True)
     reports = Reports(out_fd, keep)

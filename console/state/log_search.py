@@ -182,20 +182,20 @@ class LogSearch:
         memory: list[bytes | bytearray],
         tasks: dict[int, list[BlockTask]],
     ) -> None:
-        """Copy what is in memory while the process gets ready, then tell it what to do."""
+        """Tell the process what to do, and copy what is in memory while it works: the newest block comes first."""
         assert process.stdin is not None
         query = self.query
         levels = None if query.levels is None else sorted(query.levels)
         wanted = (self.pattern, list(query.include), list(query.exclude), levels)
-        placed = _with_memory(tasks, memory_fd)
-        task: ScanTask = (*wanted, query.since_ts, query.until_ts, KEPT_MATCHES, placed)
+        placed, order = _with_memory(tasks, memory_fd)
+        task: ScanTask = (*wanted, query.since_ts, query.until_ts, KEPT_MATCHES, memory_fd, placed)
         text = marshal.dumps(task)
         try:
-            for data in memory:
-                _write_all(memory_fd, data)
-            memory.clear()
             # Its standard input stays open: the end of it is how the process learns that we are gone.
             _write_all(process.stdin.fileno(), struct.pack("<Q", len(text)) + text)
+            for index in order:
+                _write_all(memory_fd, memory[index])
+            memory.clear()
         except BrokenPipeError:
             return  # it has ended: following it says why
         except OSError:
@@ -245,19 +245,21 @@ def _words(code: int, said: bytes) -> str:
     return f"The search process ended with {code}: {last[0] if last else 'it said nothing'}."
 
 
-def _with_memory(tasks: dict[int, list[BlockTask]], fd: int) -> dict[int, list[BlockTask]]:
-    """Blocks without a file are in this one, one after the other."""
+def _with_memory(tasks: dict[int, list[BlockTask]], fd: int) -> tuple[dict[int, list[BlockTask]], list[int]]:
+    """Blocks without a file are in this one, one after the other, in an order that is told: the newest first."""
+    stamps = [block[6] for blocks in tasks.values() for block in blocks if block[0] < 0]
+    sizes = [block[2] for blocks in tasks.values() for block in blocks if block[0] < 0]
+    order = sorted(range(len(stamps)), key=stamps.__getitem__, reverse=True)
+    starts = [0] * len(sizes)
     at = 0
-    placed: dict[int, list[BlockTask]] = {}
-    for number, blocks in tasks.items():
-        placed[number] = []
-        for block in blocks:
-            if block[0] < 0:
-                placed[number].append((fd, at, *block[2:]))
-                at += block[2]
-            else:
-                placed[number].append(block)
-    return placed
+    for index in order:
+        starts[index], at = at, at + sizes[index]
+    place = iter(starts)
+    placed = {
+        number: [(fd, next(place), *block[2:]) if block[0] < 0 else block for block in blocks]
+        for number, blocks in tasks.items()
+    }
+    return placed, order
 
 
 def _memory_file() -> int:

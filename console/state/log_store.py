@@ -28,6 +28,7 @@ DISK_BYTES: Final = 1024 * 1024 * 1024
 LOOK_BYTES: Final = 4 * 1024 * 1024
 """How much a page may read before it says `complete=False`: some 20 ms, more with slow patterns."""
 _LEAST_BLOCK: Final = 8 * 1024
+_COPIED: Final = 32 * 1024
 
 
 class LogStore:
@@ -275,7 +276,15 @@ class LogStore:
 
         query.line_filter(must=pattern)
         with self._lock:
-            search = LogSearch(pattern, query, self._chosen(query))
+            chosen = self._chosen(query)
+            for stream in chosen:
+                # What is full need not be copied now, while the screen waits. Small ones are: many searches would
+                # leave many of them.
+                block = stream.blocks[-1] if stream.blocks else None
+                if block is not None and not block.full and block.size >= _COPIED:
+                    block.full = True
+                    self._full.append(block)
+            search = LogSearch(pattern, query, chosen)
             self._searches = [other for other in self._searches if not other.done]
             self._searches.append(search)
         return search

@@ -228,7 +228,7 @@ def test_a_scan_reports_the_first_match_at_once_and_all_in_order() -> None:
         lines = data.split(b"\n")
         block = (file.fileno(), 0, len(data), 40, 300, lines[0][:26], lines[-2][:26], False)
         read_end, write_end = os.pipe()
-        log_scan.scan(("odd", [], ["99"], None, BASE + 100, BASE + 250, 5, {7: [block]}), write_end)
+        log_scan.scan(("odd", [], ["99"], None, BASE + 100, BASE + 250, 5, file.fileno(), {7: [block]}), write_end)
         os.close(write_end)
         reports, found = [], []
         while head := os.read(read_end, log_scan.REPORT.size):
