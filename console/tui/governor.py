@@ -91,10 +91,12 @@ class FrameGovernor:
         """Someone acts: what comes next is shown at once."""
         self.pace.key(time.monotonic())
 
-    def meter_words(self) -> list[Line]:
-        """The link's traffic for the strip, from the fullest to none."""
+    def meter_words(self, *, narrow: bool = False) -> list[Line]:
+        """The link's traffic for the strip, from the fullest to none; where it is narrow, only that the link is slow."""
         now = time.monotonic()
-        return meter(self.meter.step(now), self.pace.merged(now), low_bandwidth=self.low_bandwidth)
+        merged = self.pace.merged(now)
+        words = meter(self.meter.step(now), merged, low_bandwidth=self.low_bandwidth)
+        return words[-1:] if narrow and not merged else words
 
     # -- frames ----------------------------------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ MESSAGE_S: Final = 8.0
 CRUMB_GAP: Final = "   "
 THEN: Final = " \u203a "
 """Between a place and the one that was gone to from it."""
+METER_FROM: Final = 100
+"""Narrower screens have room for keys only."""
 CRUMBS_LEAVE: Final = 10
 """Columns that crumbs leave to the right of them, for the way to help or the link's traffic."""
 Zone = tuple[int, int, Callable[[], Awaitable[None]]]
@@ -66,7 +68,7 @@ class Strip(Canvas):
         crumbs = () if self._lent else self._crumbs(width - line_width(left) - CRUMBS_LEAVE)
         if crumbs:
             left = (*left, *crumbs)
-        for traffic in self.trinity.frames.meter_words():
+        for traffic in self.trinity.frames.meter_words(narrow=width < METER_FROM):
             for keys in (*hints, EMPTY) if traffic else hints:
                 right = join((keys, traffic), ("  ", "text"))
                 gap = width - line_width(left) - line_width(right) - 1

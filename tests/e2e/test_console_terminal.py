@@ -137,7 +137,7 @@ def test_nothing_changes_nothing_is_sent(start: Start) -> None:
         "from console.state.simulator import SimulatorSource\n"
         "SimulatorSource._advance = lambda self: None"
     )
-    console.until(lambda: console.shows("prompt done"), "logs are shown")
+    console.until(lambda: console.shows("llm-1"), "replicas are shown")
     quiet = 0
     for _ in range(200):
         quiet = 0 if console.pump(0.1) else quiet + 1
