@@ -92,7 +92,7 @@ class FrameGovernor:
         self.pace.key(time.monotonic())
 
     def meter_words(self, *, narrow: bool = False) -> list[Line]:
-        """The link's traffic for the strip, from the fullest to none; where it is narrow, only that the link is slow."""
+        """The link's traffic for the strip, fullest first; where it is narrow, only a slow link."""
         now = time.monotonic()
         merged = self.pace.merged(now)
         words = meter(self.meter.step(now), merged, low_bandwidth=self.low_bandwidth)
