@@ -5,6 +5,7 @@ Reads no source and fills no store. However many lines arrive, it repaints a few
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import ClassVar, Final
@@ -67,6 +68,7 @@ class LogPane(Panel):
         self._first_row = 1
         self._saving: Worker[None] | None = None
         self._timer: Timer | None = None
+        self._due = 0.0
         self._read: object = None
 
     # -- painting --------------------------------------------------------------------------------------------
@@ -201,8 +203,12 @@ class LogPane(Panel):
 
     def soon(self, seconds: float = REPAINT_S) -> None:
         """Paint within that time; asking often paints once."""
-        if self._timer is None and self.is_mounted:
-            self._timer = self.set_timer(seconds, self._paint_again)
+        due = time.monotonic() + seconds
+        if not self.is_mounted or (self._timer is not None and self._due <= due):
+            return
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer, self._due = self.set_timer(seconds, self._paint_again), due
 
     def _paint_again(self) -> None:
         self._timer = None

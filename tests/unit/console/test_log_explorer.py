@@ -7,6 +7,7 @@ from collections.abc import Callable
 from console.state.log_explorer import LEVELS, Filter, LogExplorer
 from console.state.log_finder import LogFinder, text_pattern
 from console.state.log_line import LogKey
+from console.state.log_query import LogQuery
 from tests.unit.console.log_samples import chunk, holding, numbered
 
 HEIGHT = 5
@@ -263,6 +264,23 @@ def test_a_nearer_match_is_waited_for_while_only_farther_ones_are_known() -> Non
     assert finder.wanted is not None
     Halfway.done = True
     assert finder.arrived() == (9.0, 0, 9)
+
+
+def test_what_came_since_is_searched_once_for_each_time_one_asks() -> None:
+    store = holding(chunk("a", numbered(3)))
+    finder = LogFinder()
+    finder.name("needle")
+    finder.begin(store, LogQuery())
+    finder.want(1, (0.0, 0, 0))
+    searches = []
+    for number in range(3, 6):
+        assert finder.search is not None
+        assert finder.search.wait(10)
+        assert finder.arrived() is None
+        searches.append(finder.search)
+        store.append(chunk("a", numbered(1, start=number)))
+        finder.look_again(store, LogQuery())
+    assert len({id(search) for search in searches}) == 2
 
 
 def test_patterns_ignore_case_unless_they_hold_a_capital() -> None:

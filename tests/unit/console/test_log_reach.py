@@ -53,6 +53,10 @@ def test_what_was_read_is_exactly_what_matches_there(
         assert reach.lines[:at][-above:] == before[-above:]
         if key is not None:
             assert reach.lines[at:][:below] == after[:below]
+        if turn < 1 or budget < ENOUGH or not late:
+            low, high = reach.low, reach.high
+            between = [line for line in everything if (low is None or line.key >= low)]
+            assert reach.lines == [line for line in between if high is None or line.key <= high]
 
 
 def test_only_some_screens_of_lines_are_kept() -> None:
@@ -81,3 +85,13 @@ def test_a_rare_line_far_back_is_found_look_by_look() -> None:
     store.append(chunk("a", [(30_000.0, "rare")]))
     reach.newest_lines(2, 100_000)
     assert [line.ts for line in reach.lines] == [1007.0, 20_000.0, 30_000.0]
+
+
+def test_two_places_far_apart_are_not_joined_over_what_was_not_read() -> None:
+    store = holding(chunk("a", numbered(1000)))
+    reach = LogReach(store, LogQuery())
+    for second in (1100.0, 1900.0, 1100.0):
+        reach.around((second, -1, -1), 5, 5, 10**9)
+        assert [line.ts for line in reach.lines] == [second + step for step in range(-5, 5)]
+    reach.newest_lines(5, 10**9)
+    assert [line.ts for line in reach.lines] == [1995.0 + step for step in range(5)]
