@@ -124,8 +124,9 @@ class LogFollower:
                 await self._take(source, chunk)
                 # Keys come before lines: a batch may hold many.
                 await asyncio.sleep(0)
-            self.pane.link = ""
-            self.pane.arrived()
+            if batch or self.pane.waiting or self.pane.link:
+                self.pane.link = ""
+                self.pane.arrived()
 
     async def _take(self, source: FleetSource, chunk: LogChunk) -> None:
         gap = self._intake.chunk(chunk)
