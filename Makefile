@@ -8,7 +8,7 @@ ARGS ?=
 SECTIONS ?=
 MINUTES ?= 30
 
-.PHONY: run test env lint types contracts format bench soak certify logs logs-json logs-errors lock clean help
+.PHONY: run test coverage env lint types contracts format bench soak certify logs logs-json logs-errors lock clean help
 
 run: $(STAMP) ## start the local fleet and open the console on it
 	@$(BIN)/trinity $(ARGS)
@@ -16,6 +16,10 @@ run: $(STAMP) ## start the local fleet and open the console on it
 test: $(STAMP) ## run all tests: first what may share the machine, then what needs it alone
 	$(BIN)/pytest -n 2 --dist loadfile -m "not alone" $(ARGS) || test $$? -eq 5
 	$(BIN)/pytest -m alone $(ARGS) || test $$? -eq 5
+
+coverage: $(STAMP) ## what the tests that need no terminal run of console/state and console/render: all of it, or it fails
+	@$(BIN)/python -m coverage run -m pytest -q -rN -p tests.without_terminal tests/unit/console $(ARGS)
+	@$(BIN)/python -m coverage report
 
 env: $(STAMP) ## make the environment in .venv from requirements.lock
 
@@ -75,7 +79,7 @@ logs-errors: $(STAMP) ## the replicas' lines of level error
 	@$(BIN)/trinity logs --follow --level error
 
 clean: ## remove what was built here (the fleet's state stays)
-	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache dist build *.egg-info
+	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache .coverage dist build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list
