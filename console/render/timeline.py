@@ -228,15 +228,14 @@ def _phase_lanes(run: LiveRun, columns: int, end: float) -> list[Line]:
         tone = {"faint": "faint", "accent b": "accent b"}.get(style, "text")
         label = crop_text(f"{glyph} {clean(phase.name)}", max(0, right - left - 1))
         for at, character in enumerate(label):
-            if left + at < columns and text_width(label) == len(label):
+            if text_width(label) == len(label):
                 names[left + at] = character
                 name_styles[left + at] = style if at == 0 else tone
         if phase.start_s is not None:
             done = min(now, column_of(stop, columns, end)) if run.running else column_of(stop, columns, end)
             for at in range(left, min(columns, max(done + 1, left + 1))):
                 bar[at], bar_styles[at] = "━", tone if phase.end_s is None else "muted"
-        if left < columns:
-            bar[left] = "┣" if phase.start_s is not None else "├"
+        bar[left] = "┣" if phase.start_s is not None else "├"
     return [runs(names, name_styles), runs(bar, bar_styles)]
 
 

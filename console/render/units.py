@@ -104,7 +104,4 @@ def nice_ceiling(value: float) -> float:
         power *= 10
     while power / 10 >= value:
         power /= 10
-    for step in (0.2, 0.5, 1.0):
-        if power * step >= value:
-            return power * step
-    return power
+    return next((power * step for step in (0.2, 0.5) if power * step >= value), power)

@@ -17,9 +17,9 @@ from backend.contract.control import (
 )
 from backend.contract.words import DrillOutcome
 from console.render import ability, drill_live
-from console.render.spans import Line, line_width
+from console.render.spans import EMPTY, Line, line_width
 from console.render.timeline import MARKS, axis_end, legend, timeline
-from console.state.drill_live import detection_s, live
+from console.state.drill_live import LiveFault, LiveRun, detection_s, live
 
 
 def text(lines: list[Line]) -> str:
@@ -59,6 +59,10 @@ def view(elapsed: float = 20.0, *, failed: int = 0, outcome: DrillOutcome = Dril
             HypothesisView(id="c", expr="healthy(pool) == 2", state="no data"),
         ),
     )
+
+
+def running(elapsed: float = 20.0, **parts: object) -> LiveRun:
+    return msgspec.structs.replace(live(view(elapsed), 0.0), **parts)  # type: ignore[arg-type] # fields
 
 
 def test_marks_stand_in_order_at_their_instants() -> None:
@@ -181,3 +185,68 @@ def test_block_and_ascii_terminals_get_their_own_glyphs() -> None:
 def test_what_a_terminal_can_show(environ: dict[str, str], dots: str, plain: bool) -> None:
     assert ability.dots(environ) == dots
     assert ability.is_ascii(environ) == plain
+
+
+@pytest.mark.parametrize(
+    ("environ", "palette"),
+    [
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, "none"),
+        ({"TERM": "dumb"}, "none"),
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, "truecolor"),
+        ({"TERM": "xterm-256color"}, "256"),
+        ({"TERM": "linux"}, "16"),
+    ],
+)
+def test_how_many_colours_a_terminal_has(environ: dict[str, str], palette: str) -> None:
+    assert ability.colors(environ) == palette
+
+
+def test_a_run_that_begins_or_only_is_looked_at_says_what_there_is() -> None:
+    head = text(drill_live.head_lines(running(estimated_s=0.0), 80, 3, read_only=True))
+    assert "about" not in head, "no estimate, none said"
+    assert "read-only" in head
+    assert "X" not in text(drill_live.head_lines(running(), 40, 3, read_only=True))
+    ended = msgspec.structs.replace(running(), outcome=DrillOutcome.PASS)
+    assert "0:20 in all" in text(drill_live.head_lines(ended, 80, 3))
+    assert "no fault yet" in text(drill_live.fault_lines(running(faults=()), 80, 5))
+    assert "no hypothesis" in text(drill_live.hypothesis_lines(running(hypotheses=()), 80))
+    assert drill_live.banner_line(None, "", 80) == EMPTY
+    assert "P allows" in text([drill_live.banner_line(None, "console:ada: X", 40)])
+
+
+def test_a_fault_without_effect_has_no_interval_and_says_its_problem() -> None:
+    fault = LiveFault(id="kill", kind="process.kill", victim="llm-1", injected_s=10.0, problem="still answers")
+    run = running(faults=(fault,))
+    shown = text(drill_live.fault_lines(run, 80, 20))
+    assert "▲ still answers" in shown
+    assert "+" not in shown
+    assert "─" not in next(line for line in text(timeline(run, 100, 20)).splitlines() if "kill llm-1" in line)
+
+
+def test_faults_after_the_last_lane_share_it_and_a_name_of_wide_letters_gives_way_to_the_id() -> None:
+    kill = live(view(), 0.0).faults[0]
+    faults = tuple(msgspec.structs.replace(kill, id=f"f{at}", victim="漢字" if at == 0 else "") for at in range(6))
+    lanes = [line for line in text(timeline(running(faults=faults), 100, 30)).splitlines() if "▼" in line]
+    assert [f"f{at}" in lane for at, lane in enumerate(lanes)] == [True, True, True, False], "the shared one has none"
+    wide = msgspec.structs.replace(kill, id="漢", victim="")
+    assert "漢" not in text(timeline(running(faults=(wide,)), 100, 20))
+    phases = tuple(msgspec.structs.replace(phase, name="漢字") for phase in running().phases)
+    assert "漢" not in text(timeline(running(phases=phases), 100, 20))
+
+
+def test_times_to_first_token_are_said_where_they_are_measured() -> None:
+    buckets = tuple(msgspec.structs.replace(bucket, ttft_p95_s=0.05) for bucket in running().buckets)
+    assert "TTFT p95 50 ms" in text(timeline(running(buckets=buckets), 100, 20))
+    assert "TTFT" not in text(timeline(running(), 100, 20))
+
+
+def test_a_run_of_days_has_an_axis_and_a_flat_strip_no_errors() -> None:
+    assert "end" in text(timeline(running(elapsed_s=3e6, outcome=DrillOutcome.PASS), 60, 12))
+    assert "%" not in text(timeline(running(), 60, 8)), "no room for the errors"
+    assert legend(40) == EMPTY
+
+
+def test_counts_of_the_daemon_are_taken_as_they_are() -> None:
+    counted = msgspec.structs.replace(view(), counts={"ok": 90, "shed": 4, "failed": 6, "of a newer daemon": 1})
+    counts = live(counted, 0.0).counts
+    assert (counts.arrivals, counts.ok, counts.shed, counts.failed) == (100, 90, 4, 6)

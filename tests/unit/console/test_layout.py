@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from console.render.chart_list import CHARTS
-from console.render.layout import PANES, charts_view, one_pane, overview
+from console.render.layout import PANES, RUN_PANES, charts_view, drill_run, one_pane, overview
 
 CHART_NAMES = tuple(spec.name for spec in CHARTS)
 
 
 def inside_and_apart(places, width, height):
-    taken = set()
     for place in places.values():
         assert place.x >= 0
         assert place.y >= 0
@@ -21,9 +22,9 @@ def inside_and_apart(places, width, height):
         assert place.y + place.height <= height
         assert place.width > 0
         assert place.height > 0
-        cells = {(x, y) for x in range(place.x, place.x + place.width) for y in range(place.y, place.y + place.height)}
-        assert not cells & taken
-        taken |= cells
+    for one, other in itertools.combinations(places.values(), 2):
+        beside = one.x + one.width <= other.x or other.x + other.width <= one.x
+        assert beside or one.y + one.height <= other.y or other.y + other.height <= one.y
 
 
 @given(st.integers(1, 300), st.integers(1, 100), st.integers(0, 1000), st.sampled_from(PANES))
@@ -68,3 +69,22 @@ def test_a_small_terminal_shows_the_chosen_pane():
     assert one_pane(40, 10)
     assert set(overview(40, 10, 2, "logs")) == {"logs"}
     assert overview(0, 0, 2, "logs") == {}
+
+
+@given(st.integers(1, 260), st.integers(4, 80), st.sampled_from(RUN_PANES), st.integers(1, 40))
+def test_panels_of_a_running_drill_are_inside_and_do_not_overlap(width, height, pane, lines):
+    places = drill_run(width, height, pane, rows=lambda name, _, room: min(room, lines))
+    inside_and_apart({name: place for name, place in places.items() if place.width > 0}, width, height)
+
+
+@pytest.mark.parametrize("size", [(80, 22), (120, 38), (200, 58)])
+def test_a_running_drill_shows_all_its_panels_at_the_designed_sizes_and_the_timeline_is_the_largest(size):
+    places = drill_run(*size, "timeline", rows=lambda name, width, room: min(room, 3))
+    assert set(places) == {"head", *RUN_PANES}
+    inside_and_apart(places, *size)
+    assert max(places, key=lambda name: places[name].width * places[name].height) == "timeline"
+
+
+def test_a_running_drill_in_a_small_terminal_is_its_head_and_the_chosen_panel():
+    assert set(drill_run(40, 10, "faults", rows=lambda *_: 1)) == {"head", "faults"}
+    assert drill_run(0, 10, "faults", rows=lambda *_: 1) == {}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from backend.contract.control import DrillInfo, DrillView, Frame, LoadView, ScalingView
+from backend.contract.control import DrillFaultView, DrillInfo, DrillView, Frame, LoadView, Quantiles, ScalingView
 from backend.contract.fleet import ExitRecord, ProbeStatus
 from backend.contract.rows import LogRow, RequestRow
 from backend.contract.words import (
@@ -17,8 +18,17 @@ from backend.contract.words import (
 )
 from console.render import detail, panels, words
 from console.render.columns import REPLICAS, WORKLOADS
-from console.render.drill_list import DRILL_COLUMNS, drill_lines
-from console.render.ledger_columns import ACTION_COLUMNS, EVENT_COLUMNS, REQUEST_COLUMNS
+from console.render.drill_list import DRILL_COLUMNS, drill_haystack, drill_lines
+from console.render.ledger_columns import (
+    ACTION_COLUMNS,
+    EVENT_COLUMNS,
+    REQUEST_COLUMNS,
+    action_haystack,
+    event_haystack,
+    event_key,
+    request_haystack,
+    request_key,
+)
 from console.render.spans import line_width
 from console.render.theme import Shape
 from console.state.store import FleetState
@@ -32,6 +42,11 @@ def text(lines):
 
 def one(line):
     return text([line])
+
+
+def request_row(**parts):
+    values = {"ts": 1.0, "vantage": Vantage.EDGE, "request_id": "x", "fleet": "l", "workload": "w", "replica": None}
+    return RequestRow(**(values | {"route": "/", "status": 200, "outcome": RequestOutcome.OK} | parts))
 
 
 def live(**parts):
@@ -219,17 +234,7 @@ def test_every_column_renders_and_sorts(columns, item):
 
 
 def test_request_columns_show_missing_values_as_missing():
-    row = RequestRow(
-        ts=1.0,
-        vantage=Vantage.EDGE,
-        request_id="x",
-        fleet="l",
-        workload="w",
-        replica=None,
-        route="/",
-        status=-1,
-        outcome=RequestOutcome.FAILED,
-    )
+    row = request_row(status=-1, outcome=RequestOutcome.FAILED)
     cells = {column.key: column.cell(row, 2.0)[0] for column in REQUEST_COLUMNS}
     assert (cells["status"], cells["outcome"], cells["ttft"], cells["tokens"]) == ("none", "✗ failed", "–", "–")  # noqa: RUF001
 
@@ -239,3 +244,83 @@ def test_replica_columns_without_an_edge_or_metrics():
     cells = {column.key: column.cell(view, 1000.0)[0] for column in REPLICAS}
     assert cells["phase"] == "○ Pending"
     assert cells["cpu"] == "–"  # noqa: RUF001
+
+
+def test_a_replica_that_has_nothing_yet_is_described_in_words_too():
+    view = replica(phase=Phase.FAILED, next_start_ts=1030.0)
+    view = msgspec.structs.replace(view, edge=None, ttft=Quantiles(count=0, window_s=60.0))
+    shown = text(detail.replica_lines(view, requests=[], events=[], logs=[], now=1000.0, width=100))
+    for part in ("starts again in 30s", "has no slot", "no streamed answer in 60 s", "it has never exited"):
+        assert part in shown
+
+
+def test_seconds_of_a_row_are_written_for_people():
+    assert "123 ms" in text(detail.row_lines(request_row(ttft_s=0.123), 60))
+
+
+def test_the_queue_of_a_replica_is_the_edges_else_the_engines():
+    cell = next(column.cell for column in REPLICAS if column.key == "queue")
+    view = replica()
+    busy = msgspec.structs.replace(view, edge=msgspec.structs.replace(view.edge, queued=7), engine_waiting=3)
+    assert [cell(one, 0.0)[0] for one in (busy, msgspec.structs.replace(view, engine_waiting=3), view)] == [
+        "7",
+        "3",
+        "0",
+    ]
+    assert cell(msgspec.structs.replace(view, edge=None), 0.0)[0] == "–"  # noqa: RUF001
+
+
+def test_rows_are_found_by_what_they_say_and_told_apart_by_what_they_are():
+    row = request_row(request_id="abc", error="cut off")
+    assert request_key(row) != request_key(msgspec.structs.replace(row, attempt=2))
+    assert "abc" in request_haystack(row)
+    assert "cut off" in request_haystack(row)
+    assert event_key(event(3)) == "3"
+    assert event_key(event(0)) != event_key(event(0, subject="llm-1"))
+    assert "test.event" in event_haystack(event(3))
+    assert "console:ada" in action_haystack(action("a"))
+    assert "never" in drill_haystack(DrillInfo(name="kill", title="Kills", tags=("core",)))
+
+
+def test_a_request_that_has_no_answer_yet_is_open():
+    cell = next(column.cell for column in REQUEST_COLUMNS if column.key == "outcome")
+    assert cell(request_row(status=0), 0.0)[0] == "◔ open"
+    assert cell(request_row(status=0, total_s=1.0), 0.0)[0] == "✓ ok"
+
+
+def test_a_plan_is_set_out_by_its_phases():
+    fault = DrillFaultView(id="kill", fault="process.kill", effective_s=10.0, detected_s=10.04)
+    last = DrillView(run_id="run-1", name="kill", outcome=DrillOutcome.RUNNING, started_ts=900.0, faults=(fault,))
+    plan = ("phase killed (gate: 1): 10 s; " + "and so on " * 9, "  inject kill", "no colon here")
+    info = DrillInfo(
+        name="kill", title="Kills", description="Proves\n that", tags=("core",), path="kill.yaml", plan=plan, last=last
+    )
+    lines = drill_lines(info, 1000.0, 60)
+    shown = text(lines)
+    for part in ("Proves that", "core", "kill.yaml", "detected in 40 ms", "    inject kill", "• no colon here"):
+        assert part in shown
+    assert "took" not in shown, "it runs"
+    assert ("phase killed (gate: 1):", "text b") in [span for line in lines for span in line]
+
+
+def test_before_the_first_stream_what_is_held_is_as_old_as_it_is():
+    state = live()
+    state.link = "connecting"
+    assert "STALE 40s  connecting" in one(panels.fleet_line(state, 80, 1045.0))
+
+
+def test_scaling_says_what_it_decided_and_how_long_ago():
+    view = ScalingView(
+        workload="llm",
+        policy="threshold",
+        enabled=True,
+        current=2,
+        minimum=1,
+        maximum=4,
+        last_decision="up: queue",
+        last_decision_ts=940.0,
+        inputs={"queue_depth": 1},
+    )
+    shown = text(panels.scaling_lines([view], 70, 1000.0))
+    assert "1m ago  up: queue" in shown
+    assert "cpu" not in shown, "no input, no word"

@@ -11,6 +11,7 @@ from console.render.spans import (
     crop_text,
     fit_line,
     fit_text,
+    join,
     line_width,
     on,
     text_width,
@@ -66,3 +67,34 @@ def test_escape_sequences_and_controls_cannot_reach_the_terminal():
 
 def test_surface_is_added_to_every_span():
     assert on((("a", "text"), ("b", "ok b")), "on-cursor") == (("a", "text on-cursor"), ("b", "ok b on-cursor"))
+
+
+def test_what_joins_a_letter_takes_no_cell():
+    assert text_width("e\u0301a\u200dü漢") == 5
+
+
+def test_only_what_is_there_is_joined():
+    assert join([(), (("a", "text"),), (), (("b", "ok"),)], (" ", "muted")) == (
+        ("a", "text"),
+        (" ", "muted"),
+        ("b", "ok"),
+    )
+    assert join([(), ()], (" ", "muted")) == ()
+
+
+def test_changes_close_together_are_one_range():
+    old = (("1", "text"), ("  ", "text"), ("1", "ok"), ("     ", "text"), ("1", "ok"))
+    new = (("2", "text"), ("  ", "text"), ("2", "ok"), ("     ", "text"), ("2", "ok"))
+    assert changed_columns(old, new) == [(0, 4), (9, 10)]
+
+
+def test_what_two_cells_have_in_common_at_both_ends_is_left_out():
+    assert changed_columns((("up 12 s", "text"),), (("up 34 s", "text"),)) == [(3, 5)]
+    assert changed_columns((("漢 12", "text"),), (("漢 34", "text"),)) == [(0, 5)], "wide text is changed as a whole"
+
+
+def test_lines_cut_differently_change_between_their_common_ends():
+    assert changed_columns((("ab", "text"), ("cdef", "ok")), (("ab", "text"), ("cX", "ok"), ("ef", "ok"))) == [(3, 4)]
+    assert changed_columns((("same", "text"),), (("same", "text"), ("", "ok"))) == [(4, 4)], "no cell"
+    assert changed_columns((("same", "text"),), (("", "ok"), ("same", "text"))) == [(0, 0)], "no cell"
+    assert changed_columns((("abc", "text"),), (("ab", "text"),)) == [(2, 3)], "a line that got shorter"

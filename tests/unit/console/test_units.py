@@ -43,7 +43,7 @@ def test_rate(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, NONE), (0, "0 B"), (2048, "2.0 KiB"), (330_000_000, "315 MiB"), (5e9, "4.7 GiB")],
+    [(None, NONE), (0, "0 B"), (2048, "2.0 KiB"), (330_000_000, "315 MiB"), (5e9, "4.7 GiB"), (3e12, "2.7 TiB")],
 )
 def test_size(value, text):
     assert units.size(value) == text
@@ -73,3 +73,8 @@ def test_nothing_has_no_time_of_day():
     assert units.plural(1, "alarm") == "1 alarm"
     assert units.plural(2, "alarm") == "2 alarms"
     assert units.percent(None) == units.NOTHING
+
+
+def test_a_ceiling_over_nothing_is_one_and_over_a_round_number_that_number():
+    assert (units.nice_ceiling(0), units.nice_ceiling(-3)) == (1.0, 1.0)
+    assert [units.nice_ceiling(value) for value in (0.2, 0.5, 1.0, 3.0, 10.0)] == [0.2, 0.5, 1.0, 5.0, 10.0]
