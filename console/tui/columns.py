@@ -29,6 +29,7 @@ from console.state.column_choice import (
     widened,
 )
 from console.tui.dialogs import Words
+from console.tui.polling import later
 
 if TYPE_CHECKING:
     from console.tui.app import TrinityApp
@@ -64,7 +65,7 @@ class TableColumns:
         if table is None:
             self.app.say("There is no table here whose columns could be chosen.", "muted")
             return
-        self.app.run_worker(self._edit(table), exit_on_error=False, group="columns")
+        self.app.run_worker(later(self._edit, table), exit_on_error=False, group="columns")
 
     async def _edit(self, table: VTable[Any]) -> None:
         every, before = table.model.every, table.model.columns

@@ -22,6 +22,7 @@ from console.render.spans import Line
 from console.state.command_line import CommandLine, History
 from console.state.commands import Completion, Parsed, parse
 from console.tui.canvas import Canvas
+from console.tui.polling import later
 from console.tui.strip import VIEWS
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class CommandMode:
             bar = CommandBar(self, text)
             await self.app.screen.mount(bar)
             self.app.screen.set_focus(bar.query_one(CommandInput))
-            self.app.run_worker(self._ask_drills(), exit_on_error=False, group="drill-names", exclusive=True)
+            self.app.run_worker(later(self._ask_drills), exit_on_error=False, group="drill-names", exclusive=True)
 
     def close(self) -> None:
         """Give the keys back to the view."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from console.render.plain_text import as_tsv
 from console.tui import picture
+from console.tui.polling import later
 
 if TYPE_CHECKING:
     from console.tui.app import TrinityApp
@@ -28,7 +29,7 @@ class Exporting:
 
     def ask(self, name: str = "") -> None:
         """Ask for a file's name, then write it."""
-        self.app.run_worker(self._ask(name), exit_on_error=False, group="export", exclusive=True)
+        self.app.run_worker(later(self._ask, name), exit_on_error=False, group="export", exclusive=True)
 
     def to(self, name: str | None) -> None:
         """`:export FILE`: at once, unless something is wrong with the name or the file is there."""

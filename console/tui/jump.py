@@ -19,6 +19,7 @@ from textual.widget import Widget
 from console.state.jump_labels import labels
 from console.tui import picture
 from console.tui.canvas import Panel
+from console.tui.polling import later
 from console.tui.strip import Strip
 from console.tui.vtable import VTable
 
@@ -45,7 +46,7 @@ class JumpMode:
         self.app = app
 
     def begin(self) -> None:
-        self.app.run_worker(self._jump(), exit_on_error=False, group="jump", exclusive=True)
+        self.app.run_worker(later(self._jump), exit_on_error=False, group="jump", exclusive=True)
 
     async def _jump(self) -> None:
         found = self.targets()

@@ -16,6 +16,7 @@ from console.state.fuzzy import Ranking
 from console.tui.dialogs import Choice, PickDialog, Words
 from console.tui.keymap import shown
 from console.tui.keys import KEYS
+from console.tui.polling import later
 
 if TYPE_CHECKING:
     from console.tui.app import TrinityApp
@@ -36,7 +37,7 @@ class PaletteMode:
         """Actions taken from the palette, the newest first; kept across runs."""
 
     def open(self) -> None:
-        self.app.run_worker(self._pick(), exit_on_error=False, group="palette", exclusive=True)
+        self.app.run_worker(later(self._pick), exit_on_error=False, group="palette", exclusive=True)
 
     async def _pick(self) -> None:
         chosen = await self.app.push_screen_wait(Palette(self.choices()))

@@ -88,11 +88,13 @@ class Travel:
         self._clock = self.app.clock
         self.scrub = Scrub(extent.first_ts, max(extent.last_ts, moment.ts))
         self.scrub.move_to(moment.ts)
-        self.held = PastShown(self.app.link.source, moment, self._clock, replay=self.app.replay)
-        self.app.clock = self.held.clock
+        self.held = held = PastShown(self.app.link.source, moment, self._clock, replay=self.app.replay)
+        self.app.clock = held.clock
         bar = Scrubber(self)
         await self.app.screen_stack[0].mount(bar, after="#body")
-        self.app.look_at(self.held)
+        if self.held is not held:  # left again meanwhile
+            return
+        self.app.look_at(held)
         bar.focus()
         self._timers = [self.app.set_interval(AGE_EVERY_S, self._age)]
         self._shown = self.scrub.ts

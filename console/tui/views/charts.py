@@ -18,6 +18,7 @@ from console.state.series import ZOOMS
 from console.tui.canvas import Canvas
 from console.tui.chart_panels import ChartPanel, ChartWords, Stage, TimeAxis, TimePanel
 from console.tui.heat_panel import HeatPanel
+from console.tui.polling import later
 from console.tui.views.base import View
 
 log = logging.getLogger("trinity.console")
@@ -101,7 +102,7 @@ class ChartsView(View):
     def activate(self) -> None:
         super().activate()
         self._panels[self.pane].focus()
-        self.run_worker(self._ask_runs(), exit_on_error=False, group="chart runs", exclusive=True)
+        self.run_worker(later(self._ask_runs), exit_on_error=False, group="chart runs", exclusive=True)
         self._recall()
 
     def forget(self) -> None:
@@ -124,7 +125,7 @@ class ChartsView(View):
         heat = self.trinity.state.replica_ttft
         if self._panels["heat"].display and heat is not self._filled and len(heat):
             self._filled = heat
-            self.run_worker(self._ask_heat(heat), exit_on_error=False, group="chart heat", exclusive=True)
+            self.run_worker(later(self._ask_heat, heat), exit_on_error=False, group="chart heat", exclusive=True)
 
     async def _ask_heat(self, heat: ReplicaTtft) -> None:
         try:
@@ -142,7 +143,7 @@ class ChartsView(View):
         asked = wanted(edge - lens.window_s, edge, self.trinity.state.points, self._asking or self.stage.known)
         if asked is not None or everything:
             self._asking = asked
-            work = self._ask_record(asked, newest, everything=everything)
+            work = later(self._ask_record, asked, newest, everything=everything)
             self.run_worker(work, exit_on_error=False, group="chart record", exclusive=True)
 
     async def _ask_record(self, asked: Stretch | None, newest: float, *, everything: bool) -> None:

@@ -150,7 +150,7 @@ async def test_jump_labels_lead_to_rows_panels_and_views_and_esc_ends() -> None:
         app = screen.app
         await screen.press("J")
         await screen.until(lambda: isinstance(app.screen, JumpScreen), "labels are shown")
-        assert "a llm-0" in screen.text
+        await screen.shows("a llm-0")
         assert "f llm-3" in screen.text
         await screen.press("f")
         await screen.until(lambda: app.view.replicas() == ["llm-3"], "the row is selected")

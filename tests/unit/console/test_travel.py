@@ -80,6 +80,24 @@ async def test_travel_to_before_and_after_a_kill_and_back_to_live_with_one_key()
         assert screen.app.state.link == "live"
 
 
+async def test_leaving_before_the_bar_stands_is_live_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with past() as screen:
+        await screen.press("t")
+        base = screen.app.screen
+        mount = base.mount
+
+        def mount_and_leave(*widgets: Any, **where: Any) -> Any:
+            mounted = mount(*widgets, **where)
+            screen.travel.leave()
+            return mounted
+
+        monkeypatch.setattr(base, "mount", mount_and_leave)
+        await screen.travel._open(None)
+        await screen.until(lambda: not screen.app.query(Scrubber), "the bar is gone")
+        assert screen.app.shown is screen.app.link
+        await screen.shows("llm-1")
+
+
 async def test_verbs_are_refused_with_the_way_back() -> None:
     async with past() as screen:
         for key in ("r", "K", "s", "plus", "a", "n", "g"):
