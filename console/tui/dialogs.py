@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
 from textual import events, on
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.screen import ModalScreen
@@ -206,6 +206,12 @@ class AskDialog(ModalScreen[str | None]):
 
     def action_cancel(self) -> None:
         self.dismiss(None)
+
+
+async def ask(app: App[Any], dialog: AskDialog, then: Callable[[str | None], None]) -> None:
+    """Show a question that has the keys when this returns: what was typed ahead of it is its answer's beginning."""
+    await app.push_screen(dialog, then)
+    dialog.set_focus(dialog.query_one(Prompt))
 
 
 class Choice(msgspec.Struct, frozen=True):

@@ -13,18 +13,22 @@ from console.state.log_saving import file_name, saved_pages, target, why_not
 
 if TYPE_CHECKING:
     from console.tui.app import TrinityApp
+    from console.tui.dialogs import AskDialog
     from console.tui.log_pane import LogPane
 
 
-async def save_as(app: TrinityApp, pane: LogPane) -> None:
-    """Ask where to, then save in the background."""
-    from console.tui.dialogs import AskDialog, Choice, PickDialog
+def where_to(app: TrinityApp, pane: LogPane) -> AskDialog:
+    """Asks for the name."""
+    from console.tui.dialogs import AskDialog
 
     who = "-".join((pane.explorer.replicas or ("all",))[:3])
-    initial = file_name(who, app.clock.now())
-    answer = await app.push_screen_wait(AskDialog("Save these lines to which file?", initial, why_not))
-    if answer is None:
-        return
+    return AskDialog("Save these lines to which file?", file_name(who, app.clock.now()), why_not)
+
+
+async def save_as(app: TrinityApp, pane: LogPane, answer: str) -> None:
+    """Save in the background, over a file that is there only when told so."""
+    from console.tui.dialogs import Choice, PickDialog
+
     path = target(answer)
     if path.exists():
         choices = [Choice("keep", "Keep it", "nothing is saved"), Choice("over", "Overwrite", "it is lost")]

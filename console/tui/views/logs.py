@@ -11,6 +11,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
+from textual.widgets import Input
 
 from backend.contract.errors import TrinityError, UsageError
 from backend.contract.rows import LogRow
@@ -21,6 +22,7 @@ from console.state.time_input import ACCEPTED, parse_instant
 from console.tui.log_bar import LogBar
 from console.tui.log_follow import LogFollower, new_store
 from console.tui.log_pane import LogPane
+from console.tui.polling import later
 from console.tui.strip import Strip
 from console.tui.views.base import View
 
@@ -30,6 +32,9 @@ MEMORY_BYTES: Final = 64 * 1024 * 1024
 TYPING_S: Final = 0.25
 """A pause in typing after which everything held is searched, not only what is near."""
 
+ASKING: Final = ("type", "time", "save")
+"""Actions that open a line or a question."""
+
 
 class LogsView(View):
     """Follows a selection (`l` elsewhere brings one here) or all replicas."""
@@ -38,16 +43,16 @@ class LogsView(View):
     label = "Logs"
     keys = (("/", "search"), ("i x", "filter"), ("v", "level"), ("space", "pause"), ("enter", "request"))
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "type('search')", "search", id="log.search", show=False),
+        Binding("slash", "type('search')", "search", id="log.search", show=False, priority=True),
         Binding("n", "match(1)", "next match", id="log.next", show=False),
         Binding("N", "match(-1)", "match before", id="log.before", show=False),
-        Binding("i", "type('include')", "keep lines with", id="log.include", show=False),
-        Binding("x", "type('exclude')", "leave out lines with", id="log.exclude", show=False),
+        Binding("i", "type('include')", "keep lines with", id="log.include", show=False, priority=True),
+        Binding("x", "type('exclude')", "leave out lines with", id="log.exclude", show=False, priority=True),
         Binding("v", "level", "next level", id="log.level", show=False),
         Binding("F", "fields", "fields as columns", id="log.fields", show=False),
-        Binding("at", "time", "go to a time", id="log.time", show=False),
+        Binding("at", "time", "go to a time", id="log.time", show=False, priority=True),
         Binding("p", "life", "the life before the last restart", id="log.life", show=False),
-        Binding("S", "save", "save to a file", id="log.save", show=False),
+        Binding("S", "save", "save to a file", id="log.save", show=False, priority=True),
         Binding("0", "everyone", "all replicas", id="log.all", show=False),
     ]
 
@@ -101,15 +106,20 @@ class LogsView(View):
 
     # -- typing a pattern ------------------------------------------------------------------------------------
 
-    def action_type(self, kind: Kind) -> None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What asks for words is taken before all other keys, so that what is typed after it, perhaps long ago on a
+        slow link, is never taken for keys of the view; but not while one types."""
+        return action not in ASKING or not isinstance(self.app.focused, Input)
+
+    async def action_type(self, kind: Kind) -> None:
         """`/`, `i` and `x`: a line in place of the strip."""
         if not self.screen.query(LogBar):
             self.explorer.begin(kind)
             draft = self.explorer.draft
             bar = LogBar(kind, draft.text if draft is not None else "")
             self.trinity.query_one(Strip).display = False
-            self.mount(bar)
-            bar.focus()
+            await self.mount(bar)
+            self.screen.set_focus(bar)
             self.pane.sync()
 
     @on(LogBar.Typed)
@@ -190,7 +200,7 @@ class LogsView(View):
         self.pane.sync()
 
     def action_fields(self) -> None:
-        self.run_worker(self._choose_fields(), exit_on_error=False, group="log dialogs", exclusive=True)
+        self.run_worker(later(self._choose_fields), exit_on_error=False, group="log dialogs", exclusive=True)
 
     async def _choose_fields(self) -> None:
         from console.tui.dialogs import Choice, PickDialog
@@ -215,11 +225,8 @@ class LogsView(View):
             self.explorer.toggle_field(name)
             self.pane.sync()
 
-    def action_time(self) -> None:
-        self.run_worker(self._go_to_time(), exit_on_error=False, group="log dialogs", exclusive=True)
-
-    async def _go_to_time(self) -> None:
-        from console.tui.dialogs import AskDialog
+    async def action_time(self) -> None:
+        from console.tui.dialogs import AskDialog, ask
 
         line = self.explorer.current()
         origin = line.ts if line is not None else None
@@ -233,10 +240,16 @@ class LogsView(View):
             return ""
 
         initial = units.time_of_day(origin) if origin is not None else ""
-        answer = await self.trinity.push_screen_wait(AskDialog(f"Go to: {ACCEPTED}", initial, wrong))
-        if answer is None:
-            return
-        ts = parse_instant(answer, now=now, origin=origin)
+
+        def go(answer: str | None) -> None:
+            if answer is not None:
+                ts = parse_instant(answer, now=now, origin=origin)
+                work = later(self._go_to_time, ts)
+                self.run_worker(work, exit_on_error=False, group="log dialogs", exclusive=True)
+
+        await ask(self.trinity, AskDialog(f"Go to: {ACCEPTED}", initial, wrong), go)
+
+    async def _go_to_time(self, ts: float) -> None:
         try:
             if not await self._reach(ts):
                 self.trinity.say(f"No line is kept from {units.time_of_day(ts)} or the minutes after it.", "warn")
@@ -256,13 +269,16 @@ class LogsView(View):
         self.explorer.go_to_time(ts, self.pane.room)
         return True
 
-    def action_save(self) -> None:
-        self.run_worker(self._save(), exit_on_error=False, group="log dialogs", exclusive=True)
+    async def action_save(self) -> None:
+        from console.tui.dialogs import ask
+        from console.tui.log_saving import save_as, where_to
 
-    async def _save(self) -> None:
-        from console.tui.log_saving import save_as
+        def save(answer: str | None) -> None:
+            if answer is not None:
+                work = later(save_as, self.trinity, self.pane, answer)
+                self.run_worker(work, exit_on_error=False, group="log dialogs", exclusive=True)
 
-        await save_as(self.trinity, self.pane)
+        await ask(self.trinity, where_to(self.trinity, self.pane), save)
 
     def subject(self) -> str:
         names = self.explorer.replicas or ()

@@ -6,6 +6,8 @@ import re
 import time
 from pathlib import Path
 
+from textual import events
+
 from console.state.log_explorer import LogExplorer
 from console.tui.dialogs import AskDialog, PickDialog, Prompt
 from console.tui.log_bar import LogBar
@@ -122,6 +124,25 @@ async def test_patterns_show_their_effect_while_typed() -> None:
         await screen.pilot.click(LogPane, offset=(10, 5))
         pane = screen.app.view.query_one(LogPane)
         await screen.until(lambda: not log.following and "llm-" in pane.selected_text(), "a line is clicked")
+
+
+async def test_what_is_typed_ahead_belongs_to_the_line_or_the_question_and_is_no_key_of_the_view() -> None:
+    async with console(size=SIZE) as screen:
+        log = await all_logs(screen)
+        was = (log.wrap, log.level, log.replicas, log.following)
+        opens = {"slash": LogBar, "i": LogBar, "x": LogBar, "at": Prompt, "S": Prompt}
+        for key, line in opens.items():
+            characters = {"slash": "/", "at": "@"}
+            for letter in (key, *"vwpixSK0", "slash", "at"):
+                screen.app.post_message(events.Key(letter, characters.get(letter, letter)))
+            await screen.until(
+                lambda line=line: [one.value for one in screen.app.screen.query(line)] == ["vwpixSK0/@"],
+                f"all of it is in what {key} opens",
+            )
+            assert (log.wrap, log.level, log.replicas, log.following) == was
+            await screen.press("escape")
+            await screen.until(lambda: isinstance(screen.app.focused, LogPane), "the lines have the keys again")
+            assert len(screen.app.screen_stack) == 1
 
 
 async def test_what_is_shown_is_saved_and_a_line_leads_to_its_request(tmp_path: Path) -> None:
