@@ -6,6 +6,7 @@ user's in `trinity/themes` of the XDG configuration folder. A file is named as i
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,10 +81,8 @@ class ThemeShelf:
     def _files(self) -> dict[str, Path]:
         found: dict[str, Path] = {}
         for folder in self._folders:
-            try:
+            with contextlib.suppress(OSError):
                 found |= {path.stem: path for path in folder.glob("*.toml")}
-            except OSError:
-                continue
         return dict(sorted(found.items()))
 
     def _spec(self, name: str) -> ThemeSpec | TrinityError | None:

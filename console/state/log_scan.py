@@ -119,13 +119,13 @@ def end_with_starter(fd: int) -> None:
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def main() -> None:
+def main(task_fd: int = 0, reports_fd: int = 1) -> None:
     """The process."""
-    size = struct.unpack("<Q", _read(0, 8))[0]
-    task: ScanTask = marshal.loads(_read(0, size))  # noqa: S302 - from the process that started this one
-    end_with_starter(0)
+    size = struct.unpack("<Q", _read(task_fd, 8))[0]
+    task: ScanTask = marshal.loads(_read(task_fd, size))  # noqa: S302 - from the process that started this one
+    end_with_starter(task_fd)
     try:
-        scan(task, 1)
+        scan(task, reports_fd)
     except BrokenPipeError:
         sys.exit(1)
 

@@ -60,7 +60,8 @@ class LogSearch:
             fd, at = -1, block.at
             if block.data is not None:
                 memory.append(block.data if block.full else bytes(block.data))
-            elif block.file is not None:
+            else:
+                assert block.file is not None
                 fd = self._fds.get(block.file.fd, -1)
                 if fd < 0:
                     fd = self._fds[block.file.fd] = os.dup(block.file.fd)

@@ -51,10 +51,8 @@ class Spill:
         """Whether the oldest file is to be let go."""
         return self.bytes > self._limit
 
-    def let_go(self) -> SpillFile | None:
+    def let_go(self) -> SpillFile:
         """Close the oldest file; its bytes are gone."""
-        if not self.files:
-            return None
         file = self.files.popleft()
         self._close(file)
         return file
@@ -67,8 +65,8 @@ class Spill:
 
     def close(self) -> None:
         """Close all. Idempotent."""
-        while self.let_go() is not None:
-            pass
+        while self.files:
+            self.let_go()
 
     def _close(self, file: SpillFile) -> None:
         self.bytes -= file.size

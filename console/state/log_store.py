@@ -94,18 +94,16 @@ class LogStore:
         self.memory_bytes_used += size
         if full is not None:
             self._full.append(full)
-        while self.memory_bytes_used > self._memory_bytes and self._make_room():
-            pass
+        while self.memory_bytes_used > self._memory_bytes:
+            self._make_room()
         return lines
 
-    def _make_room(self) -> bool:
+    def _make_room(self) -> None:
         """Move the oldest full block to disk, or let it go. With none full, the largest unfinished one."""
         if not self._full:
             rest = [
                 stream.blocks[-1] for stream in self._streams.values() if stream.blocks and not stream.blocks[-1].full
             ]
-            if not rest:
-                return False
             largest = max(rest, key=lambda block: block.size)
             largest.full = True
             self._full.append(largest)
@@ -114,10 +112,9 @@ class LogStore:
         self.memory_bytes_used -= block.size
         if self._spill is None or not self._to_disk(self._spill, block):
             self._let_go(block)
-            return True
+            return
         while self._spill.over_limit() and len(self._spill.files) > 1:
             self._let_go_of_oldest_file(self._spill)
-        return True
 
     def _to_disk(self, spill: Spill, block: LogBlock) -> bool:
         assert block.data is not None

@@ -97,8 +97,7 @@ class SimVerbs:
 
     def _describe_drill(self, name: str) -> _Described:
         one = script(name)
-        if one is None:
-            return (f"There is no drill named {name}.", (), Risk.NONE, "")
+        assert one is not None, "the others are refused"
         return (f"Drill {name}: {one.title} (about {one.wall_s:.0f} s)", plan_of(one), Risk.LOW, "")
 
     def _drill_refusal(self, name: str) -> str:

@@ -322,8 +322,6 @@ class SimWorld:
             self.event("drill.phase", Severity.INFO, view.run_id, f"{view.name}: {view.phase}")
 
     def _poisson(self, mean: float) -> int:
-        if mean <= 0:
-            return 0
         if mean > 60:
             return max(0, round(self._random.gauss(mean, math.sqrt(mean))))
         limit, count, product = math.exp(-mean), 0, self._random.random()
@@ -332,13 +330,16 @@ class SimWorld:
             product *= self._random.random()
         return count
 
-    # -- what is done to it ----------------------------------------------------------------------------------
+    # -- what is done to it: to replicas that are there, the others are refused before ----------------------
+
+    def _known(self, name: str) -> SimReplica:
+        one = self.find(name)
+        assert one is not None, name
+        return one
 
     def kill(self, name: str, *, by: str, signal: int = 9) -> int:
-        """End a replica's process; it comes back by itself. Returns its pid, 0 where there is no such replica."""
-        one = self.find(name)
-        if one is None:
-            return 0
+        """End a replica's process; it comes back by itself. Returns its pid."""
+        one = self._known(name)
         pid = one.pid
         one.last_exit = ExitRecord(
             ts=self.now, signal=signal, reason="Killed", pid=pid, last_lines=("llama_decode: batch of 512", "Killed")
@@ -350,22 +351,19 @@ class SimWorld:
         return pid
 
     def restart(self, name: str) -> None:
-        one = self.find(name)
-        if one is not None:
-            one.restarts += 1
-            self._pids += 3
-            one.pid, one.started_ts = self._pids, self.now
-            self._turn(one, Phase.STARTING, "starting: loading the model")
-            self.event("replica.restarted", Severity.INFO, name, f"restarted as pid {one.pid}")
+        one = self._known(name)
+        one.restarts += 1
+        self._pids += 3
+        one.pid, one.started_ts = self._pids, self.now
+        self._turn(one, Phase.STARTING, "starting: loading the model")
+        self.event("replica.restarted", Severity.INFO, name, f"restarted as pid {one.pid}")
 
     def drain(self, name: str, *, on: bool) -> None:
-        one = self.find(name)
-        if one is not None:
-            one.draining = on
-            self._turn(one, Phase.DRAINING if on else Phase.READY, "drained by an operator" if on else "")
-            self.event(
-                "replica.drained" if on else "replica.undrained", Severity.WARNING, name, "no new requests go to it"
-            )
+        one = self._known(name)
+        one.draining = on
+        self._turn(one, Phase.DRAINING if on else Phase.READY, "drained by an operator" if on else "")
+        kind = "replica.drained" if on else "replica.undrained"
+        self.event(kind, Severity.WARNING, name, "no new requests go to it")
 
     def start_drill(self, run_id: str, name: str) -> None:
         view = self.drills.start(run_id, name, self.now)

@@ -294,15 +294,13 @@ class SimulatorSource:
     def _record(self, point: SeriesPoint, *, look: bool = True) -> None:
         """What was touched is looked at anew (`look`), and written down."""
         touched = self.world.touched
-        for one in touched.values():
-            if one is not None:
-                one.looked_ts = self.world.now
+        for one in filter(None, touched.values()):
+            one.looked_ts = self.world.now
         if look and not all(self._stands(one) for one in touched.values()):
             self._look_at_all()
         elif look:
-            for name, one in touched.items():
-                if one is not None:
-                    self._views[self._places[name]] = _view(one, self.world)
+            for one in filter(None, touched.values()):
+                self._views[self._places[one.name]] = _view(one, self.world)
         self.past.record(self.world, point)
 
     def _point(self) -> SeriesPoint:
