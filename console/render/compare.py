@@ -146,8 +146,7 @@ def number_words(value: float | None, change: NumberChange) -> str:
             return units.rate(value)
         case "percent":
             return units.percent(value)
-        case "count":
-            return units.count(None if value is None else round(value))
+    return units.count(None if value is None else round(value))
 
 
 def step_words(change: NumberChange) -> str:

@@ -45,15 +45,11 @@ def crop_text(text: str, width: int, ellipsis: str = "…") -> str:
         return text
     if width <= 0:
         return ""
-    kept: list[str] = []
-    room = width - text_width(ellipsis)
-    for character in text:
-        size = text_width(character)
-        if size > room:
-            break
-        kept.append(character)
+    kept, room = 0, width - text_width(ellipsis)
+    while (size := text_width(text[kept])) <= room:  # ends before the text does, which is wider
+        kept += 1
         room -= size
-    return "".join(kept) + ellipsis
+    return text[:kept] + ellipsis
 
 
 def fit_text(text: str, width: int, align: str = "left") -> str:

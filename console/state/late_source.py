@@ -19,7 +19,7 @@ from backend.contract.control import (
 )
 from backend.contract.log_chunks import LogChunk
 from backend.contract.recording import Moment, RecordExtent
-from backend.contract.rows import ActionRow, LogRow, Scalar
+from backend.contract.rows import ActionRow, Scalar
 from console.state.source import FleetSource, LedgerRow
 
 
@@ -69,10 +69,6 @@ class LateSource:
         self, replicas: list[str] | None, *, since_ts: float = 0.0, until_ts: float | None = None, limit: int = 500
     ) -> LogWindow:
         return await (await self.inner()).logs(replicas, since_ts=since_ts, until_ts=until_ts, limit=limit)
-
-    async def follow_logs(self, replicas: list[str] | None, *, since_ts: float = 0.0) -> AsyncIterator[list[LogRow]]:
-        async for batch in (await self.inner()).follow_logs(replicas, since_ts=since_ts):
-            yield batch
 
     async def extent(self) -> RecordExtent:
         return await (await self.inner()).extent()

@@ -126,11 +126,6 @@ class InstantSource:
     ) -> LogWindow:
         return await self.inner.logs(replicas, since_ts=since_ts, until_ts=self._until(until_ts), limit=limit)
 
-    async def follow_logs(self, replicas: list[str] | None, *, since_ts: float = 0.0) -> AsyncIterator[list[LogRow]]:
-        """No line comes after an instant."""
-        yield []
-        await _never()
-
     async def log_chunks(self, replicas: list[str] | None, *, lines: int = 2000) -> AsyncIterator[list[LogChunk]]:
         """The newest lines by then, then nothing."""
         window = await self.logs(replicas, limit=lines * max(1, len(replicas or ())))

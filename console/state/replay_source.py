@@ -104,11 +104,6 @@ class ReplaySource:
         left_out = max(0, len(found) - limit)
         return LogWindow(rows=tuple(found[left_out:]), truncated=left_out)
 
-    async def follow_logs(self, replicas: list[str] | None, *, since_ts: float = 0.0) -> AsyncIterator[list[LogRow]]:
-        """Nothing is written any more."""
-        await asyncio.Event().wait()
-        yield []
-
     async def log_chunks(self, replicas: list[str] | None, *, lines: int = 2000) -> AsyncIterator[list[LogChunk]]:
         """The newest lines of each replica, then nothing."""
         texts: dict[str, list[bytes]] = {}

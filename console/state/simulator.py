@@ -34,7 +34,7 @@ from backend.contract.errors import Refused, Unreachable, UsageError
 from backend.contract.fleet import ProbeStatus, ReplicaStatus
 from backend.contract.log_chunks import LogChunk
 from backend.contract.recording import Moment, RecordExtent
-from backend.contract.rows import ActionRow, LogRow, Scalar
+from backend.contract.rows import ActionRow, Scalar
 from backend.contract.words import Phase, Severity, SlotState
 from console.state.sim_logs import SimLogs
 from console.state.sim_past import PastWorld, SimPast, actions_until, events_until
@@ -155,17 +155,6 @@ class SimulatorSource:
             row for row in self.world.logs if since_ts <= row.ts < end and (replicas is None or row.replica in replicas)
         ]
         return LogWindow(rows=tuple(rows[-limit:]), truncated=max(0, len(rows) - limit))
-
-    async def follow_logs(self, replicas: list[str] | None, *, since_ts: float = 0.0) -> AsyncIterator[list[LogRow]]:
-        after = since_ts or self.world.now
-        while True:
-            self._check()
-            self._advance()
-            batch = [row for row in self.world.logs if row.ts > after and (replicas is None or row.replica in replicas)]
-            if batch:
-                after = batch[-1].ts
-                yield batch
-            await asyncio.sleep(0.5)
 
     async def log_chunks(self, replicas: list[str] | None, *, lines: int = 2000) -> AsyncIterator[list[LogChunk]]:
         written = SimLogs(self.world, replicas, lines)

@@ -21,7 +21,7 @@ from backend.contract.control import (
 )
 from backend.contract.log_chunks import LogChunk
 from backend.contract.recording import Moment, RecordExtent
-from backend.contract.rows import ActionRow, EventRow, LogRow, RequestRow, SampleRow, Scalar
+from backend.contract.rows import ActionRow, EventRow, RequestRow, SampleRow, Scalar
 
 LedgerRow = RequestRow | EventRow | ActionRow | SampleRow
 
@@ -70,10 +70,6 @@ class FleetSource(PastSource, Protocol):
         self, replicas: list[str] | None, *, since_ts: float = 0.0, until_ts: float | None = None, limit: int = 500
     ) -> LogWindow:
         """The newest `limit` lines of those replicas (all of them for None), oldest first."""
-        ...
-
-    def follow_logs(self, replicas: list[str] | None, *, since_ts: float = 0.0) -> AsyncIterator[list[LogRow]]:
-        """Batches of new lines."""
         ...
 
     def log_chunks(self, replicas: list[str] | None, *, lines: int = 2000) -> AsyncIterator[list[LogChunk]]:

@@ -193,3 +193,16 @@ def test_lines_carry_the_time_and_cannot_move_a_cursor() -> None:
     (line,) = said(["a\x1b[2Jb"], 0.0)
     assert line.endswith(" ab")
     assert len(line.split(" ")[0]) == len("00:00:00")
+
+
+def test_two_that_do_the_same_are_named_together_and_many_are_counted() -> None:
+    for count, words in ((2, "llm-0 and llm-1"), (5, "5 replicas (llm-0, llm-1, llm-2 and 2 more)")):
+        fleet = tuple(replica(f"llm-{at}") for at in range(count))
+        told = Told(replicas=fleet)
+        down = tuple(replica(view.status.name, phase=Phase.FAILED) for view in fleet)
+        assert told.after(replicas=down) == [f"{words} went from Ready to Failed."]
+
+
+def test_no_answers_are_no_news() -> None:
+    told = Told()
+    assert told.after(point=point(1002.0, ttft=Quantiles(count=0))) == []

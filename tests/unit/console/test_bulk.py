@@ -90,3 +90,9 @@ def test_the_chosen_tab_is_seen_however_narrow_the_line() -> None:
     assert "fleet-5" in text
     assert places[0] == (0, 0)
     assert text[slice(*places[5])].strip() == "● fleet-5"
+
+
+def test_what_serves_nobody_now_is_not_said_to_be_busy() -> None:
+    idle = tuple(quiet(f"llm-{at}") for at in range(3))
+    (words,) = together(Verb.KILL, ["llm-0"], idle, [workload(slots=0)]).effects
+    assert words == "llm: 3 → 2 ready"

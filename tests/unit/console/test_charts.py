@@ -15,7 +15,7 @@ from backend.contract.control import Quantiles
 from console.render import ability
 from console.render.chart_list import CHARTS, QUEUE_AND_FLIGHT, TOKENS, TTFT, legend
 from console.render.charts import Chart, Frame, Look, Series, plot
-from console.render.plotter import DASH_GLYPHS, Pen, Plotter, draw, rows_of
+from console.render.plotter import DASH_GLYPHS, Pen, Plotter, draw, rows_of, runs
 from console.render.scales import GUTTER, ago, ruler, time_axis, value_labels
 from console.render.spans import line_width
 from console.state.series import FIELDS
@@ -302,3 +302,7 @@ def test_a_line_that_does_not_move_paints_no_cell_while_time_goes_on() -> None:
     assert Plotter().columns([half], 0, pen) == whole
     gone: list[float | None] = [*level[:-2], None, None]
     assert Plotter().columns([gone], 0, pen) != whole
+
+
+def test_no_cells_are_an_empty_line():
+    assert runs([], []) == ()

@@ -250,3 +250,11 @@ def test_counts_of_the_daemon_are_taken_as_they_are() -> None:
     counted = msgspec.structs.replace(view(), counts={"ok": 90, "shed": 4, "failed": 6, "of a newer daemon": 1})
     counts = live(counted, 0.0).counts
     assert (counts.arrivals, counts.ok, counts.shed, counts.failed) == (100, 90, 4, 6)
+
+
+@pytest.mark.parametrize("width", [24, 36, 44, 52, 90])
+def test_stamps_of_a_fault_go_below_its_name_where_both_have_no_room(width: int) -> None:
+    lines = drill_live.fault_lines(running(), width, 2)
+    assert "kill" in text(lines)
+    assert len(lines) == (1 if width == 90 else 2)
+    assert ("+37 ms" in text(lines)) == (width >= 36)

@@ -222,3 +222,9 @@ def test_the_title_has_as_much_of_the_legend_as_fits():
 def test_a_narrow_title_leaves_the_time_to_the_line_above():
     row = history({"llm-1": 0.21}).rows(100, 101, 9)[0]
     assert text(heat_words(row, grid(1005.0, 10.0, 1, 1), 1005.0, 40)) == "llm-1 p95 210 ms  n 5"
+
+
+def test_a_line_without_a_surface_leaves_cells_that_are_filled_as_they_are():
+    rows = history({"llm-1": 0.9}).rows(90, 101, 9)
+    cells = grid(1005.0, 100.0, 60, 1)
+    assert heat_lines(rows, cells, 80, gutter=12) == heat_lines(rows, cells, 80, gutter=12, rulers={59: ("┊", "rule")})

@@ -337,3 +337,16 @@ def test_since_when_every_chosen_replica_is_held() -> None:
     log.choose(["a"])
     assert log.whole_from() == 1000.0
     assert LogExplorer(holding()).whole_from() is None
+
+
+def test_matches_are_marked_and_what_is_chosen_already_is_not_asked_for_again() -> None:
+    explorer = LogExplorer(holding(chunk("a", numbered(5)), chunk("b", numbered(5))))
+    explorer.begin("search")
+    explorer.type_in("line 3")
+    explorer.apply()
+    ((pattern, style),) = explorer.marks()
+    assert (pattern.pattern, style) == ("line 3", "r")
+    explorer.choose(["a"])
+    before = explorer._reach
+    explorer.choose(["a"])
+    assert explorer._reach is before

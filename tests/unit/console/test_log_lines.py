@@ -231,3 +231,15 @@ def test_words_are_kept_whole_where_that_costs_little() -> None:
 def test_a_match_under_the_cursor_is_underlined_since_the_cursor_may_be_reversed() -> None:
     line = log_lines(row(), layout(60, ["llm-1"]), [(re.compile("slot"), "r")], here=True)[0]
     assert [style for text, style in line if text == "slot"] == ["warn u b on-cursor"]
+
+
+def test_a_letter_under_a_heap_of_marks_is_still_one_line_after_the_other() -> None:
+    held = row(message="e" + "\u0301" * 2000 + " end")
+    lines = log_lines(held, layout(40, ["llm-1"], wrap=True), most=50)
+    assert all(line_width(line) == 40 for line in lines)
+    assert "end" in one(lines[-1])
+
+
+def test_one_replica_has_no_column_for_its_name() -> None:
+    assert "WHO" in one(header(layout(80, ["llm-1", "llm-2"])))
+    assert "WHO" not in one(header(layout(80, ["llm-1"])))

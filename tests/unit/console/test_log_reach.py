@@ -95,3 +95,9 @@ def test_two_places_far_apart_are_not_joined_over_what_was_not_read() -> None:
         assert [line.ts for line in reach.lines] == [second + step for step in range(-5, 5)]
     reach.newest_lines(5, 10**9)
     assert [line.ts for line in reach.lines] == [1995.0 + step for step in range(5)]
+
+
+def test_only_what_comes_from_a_line_on_is_looked_at_where_nothing_before_it_is_asked_for() -> None:
+    reach = LogReach(holding(chunk("a", numbered(10))), LogQuery())
+    reach.around((1004.0, -1, -1), 0, 3, ENOUGH)
+    assert [line.key[0] for line in reach.lines] == [1004.0, 1005.0, 1006.0]

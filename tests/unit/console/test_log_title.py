@@ -83,3 +83,8 @@ def test_large_numbers_are_short() -> None:
         "3.1M",
         "10M",
     ]
+
+
+def test_filters_that_never_fit_are_cut() -> None:
+    chips = [Chip("include", "x" * 60), Chip("exclude", "y" * 60), Chip("search", "z" * 60, "3 of 41")]
+    assert len(one(chips_line(chips, 20))) == 20

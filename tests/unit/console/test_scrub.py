@@ -234,3 +234,17 @@ def test_words_of_what_happened():
 )
 def test_span_in_words(seconds, words):
     assert span_words(seconds) == words
+
+
+def test_an_end_that_is_told_before_its_beginning_is_kept():
+    (one,) = happenings([], [action("a1", ts=DAY + 9, result="done"), action("a1", ActionOutcome.RUNNING, ts=DAY + 5)])
+    assert (one.ts, one.row.result) == (DAY + 5, "done")
+
+
+def test_a_playhead_that_the_axis_does_not_show_is_not_drawn():
+    one = scrub()
+    one.move_to(DAY + 600)
+    one.high = DAY + 300
+    shown = "".join(text(scrubber_lines(one, bar(), 80, 3)))
+    assert "┃" not in shown
+    assert "▲" not in shown

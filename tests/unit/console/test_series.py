@@ -174,3 +174,9 @@ def test_a_second_is_the_same_after_a_way_through_its_fields():
     one = point(queued=4, errors_per_s=0.5)
     values = {name: value for name, field in FIELDS.items() if (value := field.of(one)) is not None}
     assert point_of(one.ts, values) == one
+
+
+def test_zooming_without_a_cursor_goes_on_with_what_comes():
+    lens = TimeLens()
+    assert lens.zoom(1, newest=1000.0)
+    assert (lens.at, lens.anchor, lens.edge(1000.0)) == (None, None, 1000.0)

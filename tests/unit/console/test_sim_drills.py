@@ -121,20 +121,14 @@ async def test_streams_wait_while_nothing_comes_and_end_with_the_source() -> Non
         async def stream(self, interval_s: float = 1.0) -> AsyncIterator:
             yield (await anext(SimulatorSource.stream(self, interval_s)))
 
-        async def follow_logs(self, replicas: list[str] | None, *, since_ts: float = 0.0) -> AsyncIterator:
-            yield (await anext(SimulatorSource.follow_logs(self, replicas, since_ts=since_ts)))
-
         async def log_chunks(self, replicas: list[str] | None, *, lines: int = 2000) -> AsyncIterator:
             yield (await anext(SimulatorSource.log_chunks(self, replicas, lines=lines)))
 
     late = LateSource(lambda: Ending(clock=FixedClock()))
     assert len([frame async for frame in late.stream(0.0)]) == 1
-    assert len([batch async for batch in late.follow_logs(None, since_ts=1.0)]) == 1
     assert len([batch async for batch in late.log_chunks(None, lines=5)]) == 1
-    waiting, _, clock = fleet()
-    rows, chunks = waiting.follow_logs(["llm-0"], since_ts=1.0), waiting.log_chunks(["llm-0"], lines=5)
-    assert await anext(rows)
+    waiting, _, _ = fleet()
+    chunks = waiting.log_chunks(["llm-0"], lines=5)
     assert await anext(chunks)
-    for silent in (rows, chunks, waiting.follow_logs(["llm-0"], since_ts=clock.now())):
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(anext(silent), 0.01)
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(anext(chunks), 0.01)

@@ -144,3 +144,10 @@ async def test_nothing_recorded_is_said():
         await sim.moment(1.0)
     with pytest.raises(LookupError):
         sim.past.at(1.0)
+
+
+async def test_a_whole_second_long_ago_is_enough(monkeypatch):
+    monkeypatch.setattr(sim_past, "WHOLE_EVERY", 10_000)
+    sim = SimulatorSource(clock=FixedClock(), warm_s=90)
+    now = await sim.snapshot()
+    assert (await sim.moment(now.ts)).snapshot == now

@@ -98,3 +98,9 @@ def test_lines_cut_differently_change_between_their_common_ends():
     assert changed_columns((("same", "text"),), (("same", "text"), ("", "ok"))) == [(4, 4)], "no cell"
     assert changed_columns((("same", "text"),), (("", "ok"), ("same", "text"))) == [(0, 0)], "no cell"
     assert changed_columns((("abc", "text"),), (("ab", "text"),)) == [(2, 3)], "a line that got shorter"
+
+
+def test_an_ellipsis_that_has_no_room_itself_leaves_no_letter():
+    assert crop_text("abc", 1) == "…"
+    assert crop_text("漢字", 3) == "漢…"
+    assert crop_text("abc", 2, "") == "ab"

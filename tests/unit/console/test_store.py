@@ -86,3 +86,8 @@ def test_what_was_recorded_last_is_there_until_something_newer_comes():
     assert [one.ts for one in state.points] == [999.0, 1000.0]
     state.load_history([point(1000.0), point(1001.0)], [], [])
     assert [one.ts for one in state.points] == [999.0, 1000.0, 1001.0]
+
+
+def test_an_acknowledgement_without_a_number_silences_nothing(state):
+    state.add_actions([action("a", verb="acknowledge", args={"seq": "all"})])
+    assert state.acked_seq == 0

@@ -396,3 +396,11 @@ def test_every_column_of_every_table_has_a_cell_a_place_and_a_value_for_any_row(
                 assert isinstance(column.cell(item, 1000.0)[0], str)
                 value = (column.value or (lambda item, _, sort=column.sort: sort(item)))(item, 1000.0)
                 assert value is None or isinstance(value, str) is (column.kind == "text"), column.key
+
+
+def test_an_empty_table_has_no_cursor_and_no_mark():
+    model = table()
+    model.set_items([])
+    model.move(1)
+    model.toggle_mark()
+    assert (model.current, model.cursor, model.marks) == (None, 0, set())

@@ -159,3 +159,9 @@ def test_the_first_theme_is_what_the_terminal_can_show():
 def test_a_users_themes_are_in_the_configuration_folder():
     assert own_folder({"XDG_CONFIG_HOME": "/c"}) == Path("/c/trinity/themes")
     assert own_folder({"HOME": "/home/ada"}) == Path("/home/ada/.config/trinity/themes")
+
+
+def test_there_is_no_theme_of_an_unknown_name(tmp_path: Path):
+    shelf = ThemeShelf(own=tmp_path / "none")
+    assert shelf.get("nobody") is None
+    assert shelf.file_of("nobody") is None
