@@ -288,10 +288,16 @@ class LogExplorer:
 
     def pause(self, height: int = 1) -> None:
         """Stay here; what comes is held and counted."""
+        self._read_anew(height)
         line = self.current()
         if self.following and line is not None:
             self.following, self.cursor, self.offset = False, line.key, height - 1
             self._paused_at = self.received()
+
+    def _read_anew(self, height: int) -> None:
+        """A key may come when what is read has just changed and was not painted since."""
+        if not self._reach.lines:
+            self.look(height)
 
     def follow(self) -> None:
         """Go with the newest line."""
@@ -310,6 +316,7 @@ class LogExplorer:
             if delta >= 0:
                 return
             self.pause(height)
+        self._read_anew(height)
         if self.cursor is None or not self._reach.lines:
             return
         lines = self._reach.lines

@@ -76,6 +76,16 @@ def test_paused_it_stands_still_counts_what_comes_and_loses_nothing() -> None:
     assert log.below() == 0
 
 
+def test_it_pauses_also_right_after_other_replicas_were_chosen() -> None:
+    log = LogExplorer(holding(chunk("a", numbered(8))))
+    log.choose(["a"])
+    log.toggle(HEIGHT)
+    assert (at(log), log.following) == ("line 7", False)
+    log.choose(None)
+    log.move(-1, HEIGHT)
+    assert at(log) == "line 6"
+
+
 def test_newer_lines_of_others_are_not_counted_where_one_is_chosen() -> None:
     log = LogExplorer(holding(chunk("a", numbered(3)), chunk("b", numbered(3, word="other"))))
     log.choose(["a"])
