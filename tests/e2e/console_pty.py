@@ -20,6 +20,17 @@ import pyte
 NO_PREFERENCES = Path(tempfile.gettempdir()) / f"trinity-no-preferences-{os.getpid()}"
 """Is not there: what the user of this machine has set is no matter of tests."""
 KITTY = (b"\x1b[>9u", b"\x1b[>25u", b"\x1b[>1u", b"\x1b[<u")
+RUN = """
+import sys
+from pathlib import Path
+from console.tui.run import run_console
+{before}
+def factory():
+    from console.state.simulator import SimulatorSource
+    return SimulatorSource(replicas=2)
+sys.exit(run_console(factory, log_path=Path({log!r}){extra}))
+"""
+"""A console of two pretended replicas."""
 
 
 class Console:
@@ -100,3 +111,6 @@ class Console:
         self.process.wait()
         for fd in (self.master, self.slave):
             os.close(fd)
+
+
+Start = Callable[..., Console]

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.console_pty import Console
-from tests.e2e.test_console_terminal import RUN
+from tests.e2e.console_pty import RUN, Console
 
 Open = Callable[..., Console]
 
