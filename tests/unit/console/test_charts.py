@@ -306,3 +306,13 @@ def test_a_line_that_does_not_move_paints_no_cell_while_time_goes_on() -> None:
 
 def test_no_cells_are_an_empty_line():
     assert runs([], []) == ()
+
+
+def test_marks_stand_between_the_plot_and_its_axis_and_either_may_be_left_out():
+    chart, marks = Chart(TTFT), (("A", "accent"),)
+    both = text_of(chart.lines(seconds([1.0] * 5), look(marks=marks)))
+    assert both[-2].split() == ["A"]
+    assert "now" in both[-1]
+    alone = text_of(chart.lines(seconds([1.0] * 5), look(marks=marks, axis=False)))
+    assert alone[-1].split() == ["A"]
+    assert len(both) == len(alone) == 8

@@ -258,3 +258,7 @@ def test_stamps_of_a_fault_go_below_its_name_where_both_have_no_room(width: int)
     assert "kill" in text(lines)
     assert len(lines) == (1 if width == 90 else 2)
     assert ("+37 ms" in text(lines)) == (width >= 36)
+
+
+def test_before_the_first_answer_it_says_so() -> None:
+    assert "no answer yet" in text(timeline(running(buckets=()), 100, 20))

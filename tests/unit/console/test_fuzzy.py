@@ -20,6 +20,7 @@ def test_equal_ones_stay_in_their_order_and_nothing_typed_shows_all() -> None:
     ranking = Ranking(TEXTS)
     assert ranking.narrow("") == [0, 1, 2, 3]
     assert ranking.narrow("restart") == [0, 3]
+    assert ranking.narrow("drain") == [1], "typed anew, all of them are looked at again"
 
 
 @given(st.lists(LETTERS, max_size=6), LETTERS, LETTERS)

@@ -49,6 +49,7 @@ def test_charts_show_what_they_promise_at_the_designed_sizes():
     assert set(charts_view(120, 38, CHART_NAMES, "cpu")) == everything
     assert set(charts_view(200, 58, CHART_NAMES, "cpu")) == everything | {"heat"}
     assert set(charts_view(120, 38, CHART_NAMES, "heat")) == {"words", "heat"}
+    assert set(charts_view(40, 10, CHART_NAMES, "heat")) == {"words", "heat"}
     assert charts_view(0, 5, CHART_NAMES, "cpu") == {}
     assert set(charts_view(80, 22, CHART_NAMES[:3], "cpu")) == {"words", "axis0", "axis1", *CHART_NAMES[:3]}
 

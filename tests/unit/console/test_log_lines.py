@@ -240,6 +240,11 @@ def test_a_letter_under_a_heap_of_marks_is_still_one_line_after_the_other() -> N
     assert "end" in one(lines[-1])
 
 
+def test_where_two_patterns_find_the_same_place_the_first_says_how_it_is_marked() -> None:
+    found = marked("a slow slot", [(re.compile("slow slot"), "r"), (re.compile("slo"), "u")], "text")
+    assert found == (("a ", "text"), ("slow slot", "text r"))
+
+
 def test_one_replica_has_no_column_for_its_name() -> None:
     assert "WHO" in one(header(layout(80, ["llm-1", "llm-2"])))
     assert "WHO" not in one(header(layout(80, ["llm-1"])))

@@ -101,3 +101,12 @@ def test_only_what_comes_from_a_line_on_is_looked_at_where_nothing_before_it_is_
     reach = LogReach(holding(chunk("a", numbered(10))), LogQuery())
     reach.around((1004.0, -1, -1), 0, 3, ENOUGH)
     assert [line.key[0] for line in reach.lines] == [1004.0, 1005.0, 1006.0]
+
+
+def test_a_look_that_its_budget_ended_goes_on_once_in_each_direction() -> None:
+    reach = LogReach(holding(chunk("a", numbered(10)), chunk("b", numbered(10))), LogQuery())
+    key = (1004.0, -1, -1)
+    while not reach.satisfied(key, 3, 3):
+        reach.around(key, 3, 3, 1)
+    at = reach.index(key)
+    assert [line.ts for line in reach.lines[at - 3 : at + 3]] == [1002.0, 1003.0, 1003.0, 1004.0, 1004.0, 1005.0]

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from backend.contract.log_chunks import LogChunk
 from console.state import log_scan, log_search
 from console.state.log_block import read_at
 from console.state.log_head import stamp_ts
@@ -223,3 +224,8 @@ def test_the_instant_of_foreign_text_is_what_can_be_read_of_it(line: bytes, ts: 
 def test_at_the_end_there_is_no_next_line() -> None:
     nothing: Any = Merge([], None, LineFilter([], [], None), back=True)
     assert (nothing.step(), nothing.key, nothing.next_ts()) == (None, None, None)
+
+
+def test_a_replica_that_has_not_ended_its_first_line_has_none_yet() -> None:
+    store = holding(chunk("a", numbered(2)), LogChunk(replica="b", data=b"1970-01-01T00:0"))
+    assert [line.replica for line in store.before(None, 5).lines] == ["a", "a"]

@@ -241,6 +241,14 @@ def test_an_end_that_is_told_before_its_beginning_is_kept():
     assert (one.ts, one.row.result) == (DAY + 5, "done")
 
 
+def test_an_axis_that_shows_less_follows_the_playhead():
+    one = scrub()
+    one.zoom(0.1)
+    one.move_to(DAY)
+    assert one.low == DAY
+    assert one.span == 60
+
+
 def test_a_playhead_that_the_axis_does_not_show_is_not_drawn():
     one = scrub()
     one.move_to(DAY + 600)

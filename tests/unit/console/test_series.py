@@ -180,3 +180,6 @@ def test_zooming_without_a_cursor_goes_on_with_what_comes():
     lens = TimeLens()
     assert lens.zoom(1, newest=1000.0)
     assert (lens.at, lens.anchor, lens.edge(1000.0)) == (None, None, 1000.0)
+    while lens.zoom(1, newest=1000.0):
+        pass
+    assert not lens.zoom(1, newest=1000.0), "there is no further level"

@@ -95,6 +95,7 @@ def test_what_two_cells_have_in_common_at_both_ends_is_left_out():
 
 def test_lines_cut_differently_change_between_their_common_ends():
     assert changed_columns((("ab", "text"), ("cdef", "ok")), (("ab", "text"), ("cX", "ok"), ("ef", "ok"))) == [(3, 4)]
+    assert changed_columns((("ab", "text"), ("cdef", "ok")), (("ab", "text"), ("c", "ok"), ("Xef", "ok"))) == [(3, 4)]
     assert changed_columns((("same", "text"),), (("same", "text"), ("", "ok"))) == [(4, 4)], "no cell"
     assert changed_columns((("same", "text"),), (("", "ok"), ("same", "text"))) == [(0, 0)], "no cell"
     assert changed_columns((("abc", "text"),), (("ab", "text"),)) == [(2, 3)], "a line that got shorter"

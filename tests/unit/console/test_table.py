@@ -404,3 +404,11 @@ def test_an_empty_table_has_no_cursor_and_no_mark():
     model.move(1)
     model.toggle_mark()
     assert (model.current, model.cursor, model.marks) == (None, 0, set())
+
+
+def test_a_row_that_only_looks_different_moves_nothing():
+    model = table()
+    shown = list(model.order)
+    model.set_items([("a", 4), *shown[1:]])
+    assert list(model.order) == [("a", 4), *shown[1:]]
+    assert model.current == ("a", 4)
