@@ -172,7 +172,7 @@ def test_a_process_that_ends_in_the_midst_of_its_task_or_of_a_report_is_said(
     search = holding(chunk("a", numbered(3))).search("x", LogQuery(levels=MORE_THAN_A_PIPE_HOLDS))
     assert search.wait(10)
     assert search.error == "The search process ended with 3: it said nothing."
-    assert search.matches() == []
+    assert (search.count, search.matches()) == (0, []), "of a torn report nothing is believed"
 
 
 def test_a_search_looks_at_blocks_on_disk_and_in_memory_through_few_descriptors(tmp_path: Path) -> None:
@@ -229,3 +229,11 @@ def test_at_the_end_there_is_no_next_line() -> None:
 def test_a_replica_that_has_not_ended_its_first_line_has_none_yet() -> None:
     store = holding(chunk("a", numbered(2)), LogChunk(replica="b", data=b"1970-01-01T00:0"))
     assert [line.replica for line in store.before(None, 5).lines] == ["a", "a"]
+
+
+def test_where_no_block_is_full_the_largest_makes_room() -> None:
+    store = holding(memory_bytes=10_000)
+    for replica, count in (("small", 3), ("large", 100), ("middle", 90), ("late", 90)):
+        store.append(chunk(replica, numbered(count)))
+    assert {info.replica: info.dropped for info in store.streams() if info.dropped} == {"large": 100}
+    assert store.memory_bytes_used <= 10_000
