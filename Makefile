@@ -8,7 +8,7 @@ ARGS ?=
 SECTIONS ?=
 MINUTES ?= 30
 
-.PHONY: run test coverage env lint types contracts format bench soak certify logs logs-json logs-errors lock clean help
+.PHONY: run test coverage env lint types contracts format bench snapshots soak certify logs logs-json logs-errors lock clean help
 
 run: $(STAMP) ## start the local fleet and open the console on it
 	@$(BIN)/trinity $(ARGS)
@@ -65,6 +65,10 @@ bench: $(STAMP) ## run the benchmarks; they print, they never fail
 
 soak: $(STAMP) ## the console for MINUTES=30 on 1,000 replicas and 5,000 log lines a second; fails where memory grows
 	@$(BIN)/python tests/bench/soak.py --minutes $(MINUTES) $(ARGS)
+
+snapshots: $(STAMP) ## take the pictures of every view anew (tests/unit/console/snapshots); then look at the difference
+	rm -rf tests/unit/console/snapshots
+	TRINITY_SNAPSHOTS=write $(BIN)/pytest -q -n 2 tests/unit/console/test_snapshots.py tests/unit/console/test_snapshots_no_color.py
 
 certify: $(STAMP) ## measure everything promised of drills, write tests/certified/<date>.md (SECTIONS=a,b)
 	@$(BIN)/python -m tests.certify --sections "$(SECTIONS)" $(ARGS)

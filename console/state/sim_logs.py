@@ -5,6 +5,7 @@ The same world gives the same lines. A request's lines carry its request id. Cha
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
@@ -13,7 +14,9 @@ from typing import Final
 
 import msgspec
 
+from backend.contract.control import LogWindow
 from backend.contract.log_chunks import LogChunk
+from backend.contract.log_lines import Piece, to_row
 from backend.contract.rows import LogRow, RequestRow
 from console.state.log_head import stamp_of_ts
 from console.state.sim_world import SimWorld
@@ -28,6 +31,8 @@ _NOISE: Final = (
     '{{"level":"debug","event":"cache hit","prefix_tokens":{a},"task":{n}}}',
 )
 FLOOD_LINES: Final = 256
+LONGEST_S: Final = 60.0
+"""No request's last line comes later after its first."""
 
 
 class SimLogs:
@@ -100,6 +105,28 @@ class SimLogs:
         ]
 
 
+def window(world: SimWorld, replicas: list[str] | None, since_ts: float, until_ts: float, limit: int) -> LogWindow:
+    """The newest `limit` lines with since_ts <= ts < until_ts that are written by now, as `SimLogs` writes them."""
+    lines: list[tuple[float, str, str]] = [
+        (row.ts, row.replica, _words_of(row)) for row in world.logs if replicas is None or row.replica in replicas
+    ]
+    older, edge = 0, float("-inf")
+    asked = [row for row in world.requests if row.ts < until_ts and (replicas is None or row.replica in replicas)]
+    for row in reversed(asked):
+        if row.ts + LONGEST_S < since_ts:
+            break
+        if row.ts + LONGEST_S < edge:
+            older += _count_of(row)
+            continue
+        lines += [(ts, row.replica or "", text) for ts, text in _lines_of(row)]
+        if edge == float("-inf") and len(lines) > 2 * limit:
+            edge = heapq.nlargest(limit, (ts for ts, _, _ in lines if ts < until_ts))[-1]
+    lines = sorted(line for line in lines if since_ts <= line[0] < until_ts and line[0] <= world.now)
+    cut = max(0, len(lines) - limit)
+    rows = tuple(to_row(replica, Piece(ts, "stderr", True, text.encode())) for ts, replica, text in lines[cut:])
+    return LogWindow(rows=rows, truncated=older + cut)
+
+
 def _newest_of_each(requests: list[RequestRow], count: int) -> list[RequestRow]:
     """The newest `count` requests of each replica, oldest first."""
     seen: Counter[str | None] = Counter()
@@ -161,6 +188,12 @@ def _lines_of(row: RequestRow) -> list[tuple[float, str]]:
         lines.append((row.ts + total, f"{_since(row.ts + total)} {said}"))
     lines.append((row.ts + total, msgspec.json.encode(ended).decode()))
     return lines
+
+
+def _count_of(row: RequestRow) -> int:
+    """How many lines `_lines_of` makes of it."""
+    first = row.ttft_s if row.ttft_s is not None else (row.total_s or 0.0) * 0.8
+    return 3 + (first > 1.0) + (int(row.request_id[-8:], 16) % 211 == 0)
 
 
 def _since(ts: float) -> str:

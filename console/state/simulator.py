@@ -6,6 +6,7 @@ For tests, demos and measurements. Owns previews and verbs of the pretended flee
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
@@ -36,7 +37,7 @@ from backend.contract.log_chunks import LogChunk
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, Scalar
 from backend.contract.words import Phase, Severity, SlotState
-from console.state.sim_logs import SimLogs
+from console.state.sim_logs import SimLogs, window
 from console.state.sim_past import PastWorld, SimPast, actions_until, events_until
 from console.state.sim_verbs import SimVerbs
 from console.state.sim_world import SLOTS, SimReplica, SimWorld
@@ -150,11 +151,7 @@ class SimulatorSource:
     ) -> LogWindow:
         self._check()
         self._advance()
-        end = float("inf") if until_ts is None else until_ts
-        rows = [
-            row for row in self.world.logs if since_ts <= row.ts < end and (replicas is None or row.replica in replicas)
-        ]
-        return LogWindow(rows=tuple(rows[-limit:]), truncated=max(0, len(rows) - limit))
+        return window(self.world, replicas, since_ts, math.inf if until_ts is None else until_ts, limit)
 
     async def log_chunks(self, replicas: list[str] | None, *, lines: int = 2000) -> AsyncIterator[list[LogChunk]]:
         written = SimLogs(self.world, replicas, lines)

@@ -53,10 +53,11 @@ class Strip(Canvas):
         self.message = ((" ", "text"), (clean(text), style))
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self.set_timer(MESSAGE_S, self._silence)
+        self._timer = self.set_timer(MESSAGE_S, self.quiet)
         self.sync()
 
-    def _silence(self) -> None:
+    def quiet(self) -> None:
+        """Take the message away."""
         self.message = ()
         self.sync()
 

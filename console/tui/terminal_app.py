@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import select
 import signal
+from collections.abc import Callable
 from typing import Final
 
 from textual import constants
@@ -16,6 +18,7 @@ from console.tui.governor import ConsoleDriver
 from console.tui.hygiene import SIGNALS, Terminal
 
 HANG_UP_CHECK_S: Final = 2.0
+TRIM_S: Final = 60.0
 SETTLED_S: Final = (2.0, 15.0)
 COLLECT_AFTER: Final = (5_000, 20, 50)
 """Objects, and rounds of the younger generations: Python's own 700 look at everything far too often for a screen."""
@@ -39,6 +42,9 @@ class TerminalApp(TrinityApp):
         self.set_interval(HANG_UP_CHECK_S, self._check_terminal)
         for after_s in SETTLED_S:
             self.set_timer(after_s, _settle_memory)
+        trim = memory_trimmer()
+        if trim is not None:
+            self.set_interval(TRIM_S, lambda: loop.run_in_executor(None, trim, 0))
 
     def _check_terminal(self) -> None:
         """A terminal that is not our controlling one goes without a SIGHUP; its end of file would be read forever."""
@@ -49,6 +55,14 @@ class TerminalApp(TrinityApp):
         code = 128 + number
         self.terminal.deadline(code)
         self.exit(code, return_code=code)
+
+
+def memory_trimmer() -> Callable[[int], int] | None:
+    """The C library's way to give pages back that nothing uses any more; None where it has none.
+
+    Thousands of log buffers that grow and go side by side leave holes that would else stay."""
+    trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return trim
 
 
 def _settle_memory() -> None:

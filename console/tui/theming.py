@@ -52,10 +52,17 @@ class Theming:
         if spec is None:
             self._complain(name)
             return
-        self._show(spec)
+        self._put_on(spec)
         self.app.say(f"Theme: {spec.title}")
 
-    def _show(self, spec: ThemeSpec) -> None:
+    def show(self, name: str) -> None:
+        """Switch without a word. Raises KeyError where there is no such theme."""
+        spec = self.shelf.get(name)
+        if spec is None:
+            raise KeyError(name)
+        self._put_on(spec)
+
+    def _put_on(self, spec: ThemeSpec) -> None:
         self.spec, self.ink = spec, Colors(spec)
         made = textual_theme(spec)
         self.app.register_theme(made)
@@ -82,5 +89,5 @@ class Theming:
             return
         self._problem = ""
         if spec != self.spec and not self.app.no_color:
-            self._show(spec)
+            self._put_on(spec)
             self.app.say(f"Theme {spec.title} was read again.")

@@ -3,7 +3,7 @@
 On a pseudo terminal of 120x40 over the simulator, in the log explorer with all replicas, with a walk through the
 other views once a minute. Prints the process's memory (RSS) after warm-up and at the end, the growth, and the numbers
 of tasks, threads and open files. Ends with 1 where memory grew by 5 % or more, or tasks or files did. Warm-up ends when
-what is bounded is full: the rings of the log explorer, the history of the charts; a third of the time, at most 10 min.
+what is bounded is full: it begins with a flood that fills what the log explorer may hold in memory and on disk.
 
 Run: make soak [MINUTES=30], or python tests/bench/soak.py --minutes 30 [--lines 5000] [--replicas 1000]
 """
@@ -31,6 +31,8 @@ WALK_S = 60.0
 SAMPLE_S = 5.0
 ROOM = {"tasks": 5, "threads": 5, "files": 20}
 """More of them than after warm-up is a leak; older log lines stand in up to 16 files."""
+FILL_S, FILL_LINES = 240.0, 60_000
+"""Lines a second at first: as many as fill all that may be held of them, so that from then on the oldest go."""
 LIVED_S = 2100
 """The simulated world is as old as what it remembers: it grows no more, so that what grows is the console."""
 PROGRAM = """
@@ -41,7 +43,8 @@ from console.tui.run import run_console
 def factory():
     from console.state.simulator import SimulatorSource
     source = SimulatorSource(replicas={replicas}, warm_s={before})
-    source.flood_per_s = {lines}
+    source.flood_per_s = {fill}
+    sources.append(source)
     return source
 
 async def count():
@@ -52,10 +55,12 @@ async def count():
         os.replace({path!r} + ".new", {path!r})
         await asyncio.sleep(1.0)
 
-begin, tasks = TrinityApp._begin, []
+begin, tasks, sources = TrinityApp._begin, [], []
 def begin_counted(self):
     begin(self)
-    tasks.append(asyncio.get_running_loop().create_task(count()))
+    loop = asyncio.get_running_loop()
+    tasks.append(loop.create_task(count()))
+    loop.call_later({fill_s}, lambda: setattr(sources[0], "flood_per_s", {lines}))
 TrinityApp._begin = begin_counted
 run_console(factory)
 """
@@ -66,7 +71,9 @@ class Soak:
 
     def __init__(self, place: Path, replicas: int, lines: int) -> None:
         self.path = place / "counts.json"
-        code = PROGRAM.format(path=str(self.path), replicas=replicas, lines=lines, before=LIVED_S)
+        code = PROGRAM.format(
+            path=str(self.path), replicas=replicas, lines=lines, before=LIVED_S, fill=FILL_LINES, fill_s=FILL_S
+        )
         self.console = Console(code, size=(120, 40))
         self.console.until(lambda: self.console.shows("llm-1"), "replicas", 180)
         self.process = psutil.Process(self.console.process.pid)
@@ -117,8 +124,7 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=5000)
     given = parser.parse_args()
     machine.header("textual", minutes=given.minutes, replicas=given.replicas, lines_per_s=given.lines)
-    length = 60 * given.minutes
-    warm_up = min(WARM_UP_S, length / 3)
+    length, warm_up = WARM_UP_S + 60 * given.minutes, WARM_UP_S
     with tempfile.TemporaryDirectory() as place:
         soak = Soak(Path(place), given.replicas, given.lines)
         try:
@@ -145,7 +151,7 @@ def main() -> None:
     after = min(late, key=lambda held: held["rss"])
     grown = after["rss"] / before["rss"] - 1
     print(f"after {warm_up / 60:.1f} min of warm-up:   {words(before)}   least of {len(warm)}")
-    print(f"after {given.minutes:.1f} min:            {words(after)}   least of {len(late)}")
+    print(f"after {given.minutes:.1f} min more:         {words(after)}   least of {len(late)}")
     print(f"to the terminal: {soak.sent / length:.0f} B/s")
     leaks = [name for name, room in ROOM.items() if after[name] > before[name] + room]
     ok = grown < LIMIT and not leaks

@@ -1,4 +1,6 @@
-"""For tests that press keys: a key is pressed once nothing is on its way any more, and is done once nothing is again.
+"""For tests that press keys, and for those that take pictures.
+
+A key is pressed once nothing is on its way any more, and is done once nothing is again.
 
 Textual's pilot waits twice after each key until the process is idle, for up to a second. A console under test gets a
 frame every 50 ms and seldom is: each key took long, and proved nothing more.
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -75,3 +78,17 @@ def keys_are_done_when_nothing_is_on_its_way(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(MessagePump, "_dispatch_message", dispatch)
     monkeypatch.setattr(textual.app, "wait_for_idle", handled.done)
     monkeypatch.setattr(textual.pilot, "wait_for_idle", handled.done)
+
+
+@pytest.fixture
+def one_place_and_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No terminal and no time zone of the machine may show."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    for name in ("COLUMNS", "LINES", "NO_COLOR", "LC_ALL", "LC_CTYPE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (("LANG", "C.UTF-8"), ("TERM", "xterm-256color"), ("COLORTERM", "truecolor")):
+        monkeypatch.setenv(name, value)
+    yield
+    monkeypatch.undo()
+    time.tzset()

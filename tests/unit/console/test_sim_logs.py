@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 
 from backend.contract.control import ActionRequest
+from backend.contract.log_lines import join_pieces
 from backend.contract.words import Verb
 from console.state.late_source import LateSource
 from console.state.log_query import LogQuery
@@ -94,3 +95,22 @@ async def test_a_replica_that_was_killed_has_a_previous_life():
     assert b"ended by signal 9" in b"".join(line.message for line in previous)
     assert previous[-1].incarnation < current[0].incarnation
     assert previous[-1].ts <= current[0].ts
+
+
+async def test_a_window_of_the_past_holds_the_lines_that_were_written_then() -> None:
+    clock = FixedClock(1_000_000.0)
+    sim = SimulatorSource(replicas=2, rate=4.0, clock=clock, warm_s=60)
+    logs, written = SimLogs(sim.world, None, 100_000), list[tuple[float, str]]()
+    for _ in range(30):
+        clock.at += 1
+        await sim.snapshot()
+        for chunk in logs.take(clock.at):
+            written += [(round(piece.ts, 6), chunk.replica) for piece in join_pieces(chunk.data.splitlines())]
+    until = clock.at - 10
+    held = sorted(line for line in written if line[0] < until)
+    found = await sim.logs(None, until_ts=until, limit=50)
+    assert [(round(row.ts, 6), row.replica) for row in found.rows] == held[-50:]
+    assert found.truncated == len(held) - 50
+    one = await sim.logs(["llm-1"], since_ts=until - 5, until_ts=until)
+    assert {row.replica for row in one.rows} == {"llm-1"}
+    assert all(until - 5 <= row.ts < until for row in one.rows)

@@ -183,7 +183,7 @@ async def test_read_only_refuses_every_verb() -> None:
             if key.group == "Act" and key.id not in ("act.undo", "act.acknowledge"):
                 await screen.press(key.keys)
                 await screen.until(lambda: "ead-only" in screen.message, f"{key.id} is refused")
-                screen.app.screen_stack[0].query_one(Strip)._silence()
+                screen.app.screen_stack[0].query_one(Strip).quiet()
         assert screen.verbs_done() == []
 
 
