@@ -94,7 +94,11 @@ async def test_patterns_show_their_effect_while_typed() -> None:
         log = await all_logs(screen)
         await typed(screen, "slash", "slot [12]:", "enter")
         await screen.until(lambda: not screen.app.query(LogBar) and screen.app.query_one(Strip).display, "closed")
-        await screen.until(lambda: log.finder.settled and matches(screen), "the newest match")
+        finder = log.finder
+        await screen.until(
+            lambda: finder.search is not None and finder.settled and not finder.wanted, "all is searched"
+        )
+        await screen.until(lambda: matches(screen), "the newest match")
         first, place = log.cursor, matches(screen)
         await screen.press("N")
         await screen.until(lambda: matches(screen) == place + 1, "the match before it")
