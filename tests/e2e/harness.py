@@ -96,7 +96,8 @@ class RealFleet:
     # -- processes
 
     def daemon_pid(self) -> int:
-        return int(self.paths.daemon_lock.read_text())
+        """Of the daemon that holds the lock; a new one empties the file before it writes itself down."""
+        return int(wait_for(lambda: self.paths.daemon_lock.read_text().strip(), 5.0, "daemon's pid"))
 
     def kill_daemon(self) -> int:
         """kill -9 of trinityd; returns once it is gone."""

@@ -151,6 +151,7 @@ class Traffic:
         await until(lambda: self.ok >= done + count, what="served")
 
 
+@pytest.mark.alone  # with one replica a health check that comes too late is a 503
 async def test_splicing_and_unsplicing_the_only_replica_under_load_fails_no_request() -> None:
     async with stage(replicas=1) as (s, http):
         traffic = Traffic(http, s.bench.url)

@@ -25,6 +25,7 @@ WAITING = ("asking for lines", "connecting")
 """What a panel says that waits for its data."""
 QUIET_POLLS = 4
 """As often must the screen be the same before it is taken."""
+POLL_S = 0.02
 
 
 class Scene(NamedTuple):
@@ -85,20 +86,20 @@ async def standing(size: tuple[int, int]) -> AsyncIterator[tuple[TrinityApp, Pil
         yield app, pilot, clock
 
 
-async def settled(app: TrinityApp, pilot: Pilot[int], words: str) -> list[str]:
-    """The characters, once the words are there and nothing moves any more."""
+async def settled(app: TrinityApp, pilot: Pilot[int], words: str, quiet: int = QUIET_POLLS) -> list[str]:
+    """The characters, once the words are there and for so many looks nothing has moved."""
     last: list[str] = []
     same = 0
-    for _ in range(300):
+    for _ in range(450):
         app.screen_stack[0].query_one(Strip).quiet()  # a message goes when its time is over, not when the view is still
         now = characters(app)
         text = "\n".join(now)
         awaited = [*WAITING, *(["following"] if app.shown is not app.link else [])]
         same = same + 1 if now == last and words in text and not any(word in text for word in awaited) else 0
         last = now
-        if same >= QUIET_POLLS:
+        if same >= quiet:
             return now
-        await pilot.pause(0.03)
+        await pilot.pause(POLL_S)
     raise AssertionError(f"never still, or never {words!r}:\n" + "\n".join(last))
 
 
@@ -106,7 +107,7 @@ async def lead(app: TrinityApp, pilot: Pilot[int], clock: FixedClock, scene: Sce
     """To the scene, from the overview; a word in angle brackets is waited for before the next key."""
     for key in scene.keys:
         if key.startswith("<"):
-            await settled(app, pilot, key[1:-1])
+            await settled(app, pilot, key[1:-1], quiet=1)
         else:
             await pilot.press(key)
             await pilot.pause()
@@ -122,7 +123,7 @@ async def back(app: TrinityApp, pilot: Pilot[int]) -> None:
             break
     app.navigator.behind.clear()
     app.navigator.ahead.clear()
-    await settled(app, pilot, "Replicas")
+    await settled(app, pilot, "Replicas", quiet=1)
 
 
 def compare(name: str, size: tuple[int, int], parts: dict[str, list[str]]) -> list[str]:
