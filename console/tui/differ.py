@@ -289,7 +289,7 @@ def _blank_tail(line: list[Cell], erases: bool) -> int:
     return at
 
 
-@lru_cache(16384)
+@lru_cache(2048)  # a few screens: a log line is some kilobytes of cells, and never comes again
 def _cells(text: str, style: Style | None) -> list[Cell]:
     """One entry a terminal cell; the second half of a wide character is an empty text. Not to be changed."""
     ink = ink_of(style)
