@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.e2e.console_pty import Console
 
 SIZE = (120, 40)
-WHOLE_S = 600.0
 PROGRAM = "from console.cli import main; main(['--auto-port', '--theme', 'minimalist'])"
 
 
@@ -93,7 +92,10 @@ def load(screen: Recorder) -> None:
     """Load."""
     screen.type("g", 1.0)
     screen.type("\r", 1.0)
-    screen.rest(45)
+    screen.sees("Cancel", 20)
+    screen.rest(2)
+    screen.type("y", 0.5)
+    screen.rest(35)
     screen.picture("operation-load")
 
 
@@ -127,12 +129,16 @@ def kill(screen: Recorder) -> None:
     """Kill."""
     screen.command("kill llm-0")
     screen.sees("Cancel", 20)
-    screen.rest(4)
-    screen.type("y", 0.2)
-    screen.rest(2.0)
+    screen.rest(3)
+    if screen.shows("type llm-0"):
+        screen.type("llm-0", 0.15)
+        screen.press("\r")
+    else:
+        screen.type("y", 0.2)
+    screen.rest(1.0)
     screen.picture("operation-kill")
     screen.until(lambda: screen.shows("llm-0") and not screen.shows("Starting"), "llm-0 is back", 60)
-    screen.rest(20)
+    screen.rest(8)
 
 
 def drill(screen: Recorder) -> None:
@@ -141,7 +147,7 @@ def drill(screen: Recorder) -> None:
     screen.sees("Cancel", 30)
     screen.rest(6)
     screen.type("y", 0.5)
-    screen.rest(40)
+    screen.rest(30)
     screen.picture("operation-drill")
     screen.until(lambda: screen.shows("PASS") or screen.shows("pass"), "the drill passed", 300)
     screen.rest(10)
@@ -156,7 +162,7 @@ def scale(screen: Recorder) -> None:
     if screen.shows("Cancel"):
         screen.type("y", 0.5)
     screen.sees("llm-2", 60)
-    screen.rest(25)
+    screen.rest(10)
     screen.command("scale llm 2")
     screen.sees("Cancel", 20)
     screen.rest(4)
@@ -196,7 +202,7 @@ def travel(screen: Recorder) -> None:
 ACTS = (begin, load, look_around, kill, drill, scale, travel)
 
 
-def operate(screen: Recorder) -> list[str]:
+def operate(screen: Recorder, whole_s: float) -> list[str]:
     """The story, act by act; an act that does not see what it waits for ends, and is named, and the next begins."""
     missed: list[str] = []
     for act in ACTS:
@@ -208,7 +214,7 @@ def operate(screen: Recorder) -> list[str]:
                 screen.press("\x1b")
                 screen.rest(0.6)
             screen.type("1", 0.5)
-    while screen.at() < WHOLE_S - 4:
+    while screen.at() < whole_s - 4:
         screen.rest(1)
     screen.type("q", 0.2)
     screen.wait(20)
@@ -218,7 +224,9 @@ def operate(screen: Recorder) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder.resolve()
+    parser.add_argument("--minutes", type=float, default=10.0)
+    given = parser.parse_args()
+    folder = given.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     home = Path(tempfile.mkdtemp(prefix="tri-cast-"))
     root = str(Path(__file__).resolve().parents[2])
@@ -233,7 +241,7 @@ def main() -> int:
     os.chdir(folder)
     screen = Recorder(folder, env)
     try:
-        missed = operate(screen)
+        missed = operate(screen, 60 * given.minutes)
     finally:
         screen.close()
         screen.cast.close()
