@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from backend.contract.errors import UsageError
+
 if TYPE_CHECKING:
     from backend.contract.control import SeriesPoint, Snapshot
     from console.state.source import FleetSource
@@ -49,7 +51,8 @@ def open_console(wanted: Opening) -> int:
     from backend.config.paths import StatePaths
     from backend.control_client import ControlClient
     from backend.daemon_start import ensure_daemon
-    from console.state.fleet_list import all_places, fleets_file, read_fleets
+    from console.state.fleet_list import all_places, read_fleets
+    from console.state.places import fleets_file
 
     place = Place(wanted.state, wanted.fleet)
     chosen = file_to_start_from(wanted.file)
@@ -70,6 +73,8 @@ def _show(
     from console.render.ability import is_dumb
 
     if wanted.plain or (is_dumb(os.environ) and sys.stdout.isatty()):
+        if wanted.attach or len(wanted.simulate) > 1:
+            raise UsageError("Lines tell of one fleet.", "Leave out --attach, or start one `trinity --plain` for each.")
         from console.plain import run_plain
 
         return run_plain(factory)

@@ -8,7 +8,8 @@ import click
 
 from backend.contract.errors import FileError, UsageError
 from console.render.theme import SURFACES, TEXT_ROLES, ThemeSpec, contrast, parse_theme
-from console.render.theme_shelf import ThemeShelf, own_folder
+from console.render.theme_shelf import ThemeShelf
+from console.state.places import themes_folder
 
 READABLE = 4.5
 """Contrast below which small text is hard to read (WCAG 2, AA)."""
@@ -35,11 +36,11 @@ def themes(name: str | None, check: Path | None) -> int:
         spec, path = shelf.get(one), shelf.file_of(one)
         if spec is not None and path is not None:
             kind = "ansi" if spec.ansi else "dark" if spec.dark else "light"
-            own = "  (yours)" if path.parent == own_folder() else ""
+            own = "  (yours)" if path.parent == themes_folder() else ""
             click.echo(f"{one:18} {kind:6} {spec.title}{own}")
     for problem in shelf.problems():
         click.echo(f"Cannot be used: {problem}", err=True)
-    click.echo(f"Your own go to {own_folder()}", err=True)
+    click.echo(f"Your own go to {themes_folder()}", err=True)
     return 0
 
 

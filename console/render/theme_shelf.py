@@ -15,6 +15,7 @@ from typing import Final
 from backend.contract.errors import FileError, TrinityError, UsageError
 from console.render import ability
 from console.render.theme import COLORLESS_THEME, DEFAULT_THEME, ThemeSpec, parse_theme
+from console.state.places import themes_folder
 
 _Stamp = tuple[int, int]
 
@@ -24,12 +25,6 @@ def shipped_folder() -> Path:
     console = Path(__file__).resolve().parent.parent
     packaged = console / "themes"
     return packaged if packaged.is_dir() else console.parent / "themes"
-
-
-def own_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where a user's themes are; it need not be there."""
-    base = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/")) / ".config"
-    return Path(base) / "trinity" / "themes"
 
 
 def first_theme(wanted: str | None, *, no_color: bool = False, environ: Mapping[str, str] = os.environ) -> str:
@@ -44,7 +39,7 @@ class ThemeShelf:
     """All themes by name, in order of name. A broken file of the user's is a problem to show, never a failure."""
 
     def __init__(self, shipped: Path | None = None, own: Path | None = None) -> None:
-        self._folders: Final = (shipped or shipped_folder(), own or own_folder())
+        self._folders: Final = (shipped or shipped_folder(), own or themes_folder())
         self._read: dict[Path, tuple[_Stamp, ThemeSpec | TrinityError]] = {}
 
     def names(self) -> list[str]:

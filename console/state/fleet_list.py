@@ -8,9 +8,8 @@ The file is `trinity/fleets.toml` in the XDG configuration folder:
 
 from __future__ import annotations
 
-import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -27,12 +26,6 @@ class FleetPlace(msgspec.Struct, frozen=True):
 
 class _FleetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fleets: dict[str, str] = {}
-
-
-def fleets_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the file is; it need not be there."""
-    base = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/")) / ".config"
-    return Path(base) / "trinity" / "fleets.toml"
 
 
 def parse_place(text: str) -> FleetPlace:

@@ -1,4 +1,4 @@
-"""Where the console keeps what is a person's own: the keymap file, preferences, the history of commands. Paths only."""
+"""Where a person's own things are: keymap, themes, fleets, preferences, the history of commands. Paths only."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from pathlib import Path
 def keymap_file(environ: Mapping[str, str] = os.environ) -> Path:
     """`trinity/keys.toml` of the XDG configuration folder; it need not be there."""
     return _base(environ, "XDG_CONFIG_HOME", ".config") / "trinity" / "keys.toml"
+
+
+def themes_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """`trinity/themes` of the XDG configuration folder; it need not be there."""
+    return _base(environ, "XDG_CONFIG_HOME", ".config") / "trinity" / "themes"
+
+
+def fleets_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """`trinity/fleets.toml` of the XDG configuration folder; it need not be there."""
+    return _base(environ, "XDG_CONFIG_HOME", ".config") / "trinity" / "fleets.toml"
 
 
 def preferences_file(environ: Mapping[str, str] = os.environ) -> Path:

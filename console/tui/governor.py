@@ -1,8 +1,8 @@
 """Stands between Textual's compositor and the terminal: one frame under way, the newest picture next.
 
-The one module that touches Textual's private parts (pinned at 8.2.8): the compositor's updates, the app's display
-hook and the driver's output. Whatever it does not understand goes Textual's own way, and its memory of the screen
-is dropped.
+The one module that hooks into how Textual draws (pinned at 8.2.8): the compositor's updates, the app's display hook
+and the driver's output. Whatever it does not understand goes Textual's own way, and its memory of the screen is
+dropped. (`picture` reads the compositor's strips, `copying` writes through the driver; neither changes them.)
 """
 
 from __future__ import annotations

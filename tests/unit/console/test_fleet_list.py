@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from backend.contract.errors import FileError, UsageError
-from console.state.fleet_list import FleetPlace, all_places, fleets_file, parse_place, read_fleets
+from console.state.fleet_list import FleetPlace, all_places, parse_place, read_fleets
+from console.state.places import fleets_file
 
 
 def test_a_place_is_named_or_named_as_its_folder(tmp_path: Path) -> None:

@@ -66,3 +66,10 @@ def test_a_dumb_terminal_gets_lines_and_enter_tells_how_things_stand() -> None:
         assert console.wait() == 130
     finally:
         console.close()
+
+
+def test_lines_tell_of_one_fleet_and_say_so() -> None:
+    program = started("--plain", "--simulate", "2", "--simulate", "3")
+    _, errors = program.communicate(timeout=20)
+    assert program.returncode == 64
+    assert "Lines tell of one fleet" in errors

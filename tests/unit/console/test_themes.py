@@ -9,7 +9,8 @@ import pytest
 
 from backend.contract.errors import FileError, UsageError
 from console.render.theme import SURFACES, TEXT_ROLES, contrast, parse_theme
-from console.render.theme_shelf import ThemeShelf, first_theme, own_folder, shipped_folder
+from console.render.theme_shelf import ThemeShelf, first_theme, shipped_folder
+from console.state.places import themes_folder
 
 THEMES = ThemeShelf(own=Path("/nowhere")).all()
 ROLES = (*TEXT_ROLES, "series1", "series2", "series3", "series4")
@@ -157,8 +158,8 @@ def test_the_first_theme_is_what_the_terminal_can_show():
 
 
 def test_a_users_themes_are_in_the_configuration_folder():
-    assert own_folder({"XDG_CONFIG_HOME": "/c"}) == Path("/c/trinity/themes")
-    assert own_folder({"HOME": "/home/ada"}) == Path("/home/ada/.config/trinity/themes")
+    assert themes_folder({"XDG_CONFIG_HOME": "/c"}) == Path("/c/trinity/themes")
+    assert themes_folder({"HOME": "/home/ada"}) == Path("/home/ada/.config/trinity/themes")
 
 
 def test_there_is_no_theme_of_an_unknown_name(tmp_path: Path):
