@@ -60,6 +60,35 @@ class WorkloadFile(msgspec.Struct, frozen=True, kw_only=True):
     drain_deadline: Duration = 600.0
     request_deadline: Duration = 600.0
     max_replicas: int = 16
+    image: str | None = None
+    """Docker: run this image for each replica (with `command`, or the image's own), kept alive by us."""
+    of: str | None = None
+    """Docker, Kubernetes: the platform's own workload that this describes (a service, `deployment/llm`); its name by
+    default. Then `port`, `slots`, `routes` and `engine` say how our edge reaches its replicas."""
+
+
+class DockerFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Which containers are the fleet. Without project, label or `services`: every container."""
+
+    context: str = ""
+    """A Docker context; empty: $DOCKER_HOST, $DOCKER_CONTEXT, or the current one."""
+    project: str | None = None
+    label: str | None = None
+    """`key` or `key=value`."""
+    services: bool = True
+    """Swarm services too, where the engine is a Swarm manager."""
+
+
+class KubernetesFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Which pods are the fleet."""
+
+    context: str = ""
+    """Empty: the kubeconfig's current one, or the cluster we run in."""
+    namespace: str | None = None
+    selector: str | None = None
+    kubeconfig: str | None = None
+    reach: Literal["auto", "direct", "forward"] = "auto"
+    """How our edge and the scrapers get to pods: by their addresses, or through the API server's port forwards."""
 
 
 class EdgeFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +119,9 @@ class FleetFile(msgspec.Struct, frozen=True, kw_only=True):
 
     trinity: Literal[1]
     fleet: str = "local"
+    driver: Literal["local", "docker", "kubernetes"] = "local"
+    docker: DockerFile = DockerFile()
+    kubernetes: KubernetesFile = KubernetesFile()
     listen: str = "127.0.0.1"
     edge: EdgeFile = EdgeFile()
     watchdog: WatchdogFile = WatchdogFile()

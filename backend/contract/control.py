@@ -8,6 +8,7 @@ import msgspec
 
 from backend.contract.edge import EdgeServer
 from backend.contract.fleet import ReplicaStatus
+from backend.contract.platform import ForwardView, NodeStatus, PortView, Trouble
 from backend.contract.rows import ActionRow, EventRow, LogRow, Scalar
 from backend.contract.words import DrillOutcome, Risk, Verb
 
@@ -70,6 +71,10 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
     """Who is working on it now."""
     maintenance: bool = False
     autoscale: bool = False
+    kind: str = ""
+    """What the platform calls it (`Deployment`, `StatefulSet`, `service`); empty for our own."""
+    rollout: str = ""
+    """How its rollout stands, in a phrase; empty when none is under way."""
 
 
 class SeriesPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,6 +268,53 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     loop_lag_p99_s: float | None = None
     dropped_rows: int = 0
     """Rows lost since the daemon started; anything but 0 is shown."""
+    driver: str = "local"
+    """`local`, `docker` or `kubernetes`."""
+    has_edge: bool = True
+    """Whether requests go through an edge of ours: without one there is no TTFT, queue or route to show."""
+    limits: dict[str, str] = {}
+    """Verb -> why nobody may do it here (the right that is missing, what the platform lacks). Others may be tried."""
+    trouble: Trouble | None = None
+    """Why what is shown may be old: the platform does not answer. Null while it does."""
+    nodes: tuple[NodeStatus, ...] = ()
+    forwards: tuple[ForwardView, ...] = ()
+    ports: tuple[PortView, ...] = ()
+
+
+class FleetInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One fleet of a daemon. GET /v1/fleets; all other routes of a fleet stand under /v1/fleets/{name}/ too."""
+
+    name: str
+    driver: str
+    address: str
+    """`local`, `docker:CONTEXT[/PROJECT]` or `k8s:CONTEXT/NAMESPACE`: what `trinity fleet add` takes."""
+    health: str
+    health_reason: str = ""
+    replicas: int = 0
+
+
+class FleetOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /v1/fleets: have the daemon look after one fleet more. `yaml` (a trinity.yaml) or `address` says which."""
+
+    address: str = ""
+    name: str = ""
+    """By default the address."""
+    yaml: str = ""
+    source: str = ""
+    read_only: bool = False
+
+
+class ExecOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /v1/exec: run a program in a replica. The answer names a unix socket that carries it (see
+    backend/daemon/exec_desk.py for the frames)."""
+
+    replica: str
+    argv: tuple[str, ...]
+    tty: bool = False
+    columns: int = 80
+    rows: int = 24
+    container: str = ""
+    actor: str = ""
 
 
 class SnapshotDelta(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,7 +348,10 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """POST /v1/actions (and /v1/actions/preview). `target` is a replica, a workload, a run or empty.
 
     args by verb: scale {replicas:int} | rollout {} | kill {signal:int} | autoscale {on:bool} |
-    maintenance {on:bool} | load-start {rate:float, duration_s:float|null, max_tokens:int} |
+    maintenance {on:bool} | pause {} | unpause {} | evict {} | rollback {} | node-drain {grace_s:float|null} |
+    cordon {} | uncordon {} (these three: target is a node) | exec {argv:str} |
+    forward {port:int, local_port:int|null, bind:str} (target: a replica, a workload or a service) |
+    unforward {} (target: a forward's id) | load-start {rate:float, duration_s:float|null, max_tokens:int} |
     drill-run {name:str} or {yaml:str, source:str}, both with {seed:int, confidence:float} |
     note {text:str} | acknowledge {seq:int} | undo {id:str} |
     apply {yaml:str, source:str} | shutdown {}.

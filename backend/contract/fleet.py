@@ -113,6 +113,7 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
     started_ts: float | None = None
     """Start of the present process."""
     pid: int | None = None
+    """Of its process. A platform that shows none gives a number that changes with each start of its container."""
     shim_pid: int | None = None
     host: str = "127.0.0.1"
     port: int | None = None
@@ -129,6 +130,16 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
     next_start_ts: float | None = None
     """When back-off ends, while in CrashLoop."""
     adopted: bool = False
+    node: str = ""
+    """The machine it runs on, where the platform has several."""
+    image: str = ""
+    owner: str = ""
+    """What keeps it alive, as the platform calls it: `Deployment/llm`, `StatefulSet/db`, `service web`."""
+    containers: int = 1
+    containers_ready: int | None = None
+    """Of its containers, those that are ready; null where it has no such thing."""
+    net_rx_bytes_per_s: float | None = None
+    net_tx_bytes_per_s: float | None = None
 
 
 ReplicaListener = Callable[[ReplicaStatus], None]
