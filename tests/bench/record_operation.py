@@ -81,6 +81,10 @@ class Recorder(Console):
         self.until(path.exists, f"{name}.svg")
         self.rest(1.0)
 
+    def rows_of(self, prefix: str) -> int:
+        """Rows of the replica list (the overview's first dozen lines) whose name begins so."""
+        return sum(line.lstrip(" ▸").startswith(prefix) for line in self.screen.display[:12])
+
     def at(self) -> float:
         return time.monotonic() - self.started
 
@@ -173,9 +177,7 @@ def scale(screen: Recorder) -> None:
     screen.sees("Cancel", 20)
     screen.rest(4)
     screen.type("y", 0.5)
-    screen.until(
-        lambda: not any("llm-2" in line for line in screen.screen.display[:12]), "llm-2 is drained and gone", 120
-    )
+    screen.until(lambda: screen.rows_of("llm-") == 2, "one of the three is drained and gone", 120)
     screen.rest(8)
 
 
