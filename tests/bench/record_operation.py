@@ -118,6 +118,7 @@ def look_around(screen: Recorder) -> None:
     screen.press("\r")
     screen.rest(3)
     screen.type("nnN", 1.2)
+    screen.rest(1)
     screen.press("\x1b")
     screen.rest(2)
     screen.type("7", 0.5)
@@ -130,6 +131,7 @@ def look_around(screen: Recorder) -> None:
     screen.rest(4)
     screen.picture("operation-charts")
     screen.press("\x1b")
+    screen.rest(0.6)  # an escape and a key at once would be one chord
     screen.type("1", 0.5)
     screen.rest(3)
 
@@ -187,7 +189,8 @@ def travel(screen: Recorder) -> None:
     screen.sees("PAST", 20)
     screen.rest(3)
     screen.command(f"at {screen.killed}")
-    screen.sees(f"PAST {screen.killed[:5]}", 20)
+    at = screen.killed[:5]
+    screen.until(lambda: any("PAST" in line and at in line for line in screen.screen.display), f"the past of {at}", 20)
     screen.type("..", 1.5)
     screen.rest(5)
     screen.picture("operation-past")
