@@ -1,0 +1,484 @@
+"""The one way to the API server: where it is, who we are there, requests, streams and websockets, all counted.
+
+Built on `kubernetes.aio`'s configuration and connections, which are imported when the first cluster is opened, not
+before. Renews credentials before they end, and once more when they are refused. Knows no kind of object; decodes
+nothing but failures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+import random
+import socket
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from backend.config.fleet_file import KubernetesFile
+from backend.contract.clock import Clock
+from backend.contract.errors import TrinityError, Unreachable
+from backend.fleet.kube import answers, credentials, kubeconfig
+from backend.fleet.kube.answers import Misconfigured, NotAccepted
+from backend.fleet.kube.credentials import Credentials
+from backend.version import VERSION
+
+Query = Mapping[str, object] | Sequence[tuple[str, object]]
+MERGE_PATCH: Final = "application/merge-patch+json"
+STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
+CONNECT_S: Final = 8.0
+ANSWER_S: Final = 30.0
+_EARLY_S: Final = 30.0
+"""Credentials are renewed so long before their end."""
+_RENEW_GAP_S: Final = 5.0
+"""Between two tries of a renewal that gave nothing new."""
+
+
+class _Link(msgspec.Struct, kw_only=True):
+    """An open connection pool with one set of credentials. `api` is a kubernetes.aio ApiClient."""
+
+    choice: kubeconfig.Choice
+    credentials: Credentials
+    api: Any
+    connector: Any
+    loader: Any
+    generation: int
+
+    async def close(self) -> None:
+        await self.api.close()
+        await self.connector.close()
+
+
+class Access:
+    """One context's API server. Use `request` and its kin from the loop; they connect by themselves.
+
+    Everything raises ApiError (the server said no), NotAccepted (credentials), Unreachable (the network) or UsageError
+    (what is configured cannot be used), each a sentence and a remedy.
+    """
+
+    def __init__(
+        self,
+        settings: KubernetesFile,
+        clock: Clock,
+        *,
+        env: Mapping[str, str] | None = None,
+        home: Path | None = None,
+        service_account: Path = kubeconfig.SERVICE_ACCOUNT,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._settings, self._clock = settings, clock
+        self._env = os.environ if env is None else env
+        self._home = home or Path.home()
+        self._service_account = service_account
+        self.rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
+        self._link: _Link | None = None
+        self._closed = False
+        self._lock = asyncio.Lock()
+        self._tried_mono = float("-inf")
+        self._reached = asyncio.Event()
+        self._reached.set()
+        self.requests: Counter[str] = Counter()
+        """How often each was asked: `list pods`, `watch pods`, `GET /version`, ..."""
+
+    # -- what it is
+
+    @property
+    def choice(self) -> kubeconfig.Choice | None:
+        """What the kubeconfig said; None before it could be read."""
+        return None if self._link is None else self._link.choice
+
+    @property
+    def context(self) -> str:
+        return self._link.choice.context if self._link else self._settings.context or "(current)"
+
+    @property
+    def server(self) -> str:
+        return self._link.choice.server if self._link else ""
+
+    @property
+    def user_name(self) -> str:
+        return self._link.choice.user_name if self._link else ""
+
+    @property
+    def namespace(self) -> str:
+        """The one asked for, else the context's."""
+        return self._settings.namespace or (self._link.choice.namespace if self._link else "default")
+
+    @property
+    def credentials_end_ts(self) -> float | None:
+        return self._link.credentials.expires_ts if self._link else None
+
+    # -- life
+
+    async def open(self) -> None:
+        """Read the kubeconfig and get credentials; sends nothing to the API server. Idempotent."""
+        await self._current()
+
+    async def close(self) -> None:
+        self._closed = True
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    # -- asking
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        query: Query = (),
+        *,
+        body: object = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        timeout_s: float = ANSWER_S,
+        label: str = "",
+    ) -> bytes:
+        """The body of the answer. `body` is anything that JSON can say; `label` is how it is counted."""
+        headers = {"Accept": accept} | ({"Content-Type": content_type} if body is not None else {})
+        label = label or f"{method} {path}"
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await self._send(method, path, query, headers, body, timeout_s, label)
+                async with response:
+                    return bytes(await response.read())
+        except TrinityError:
+            raise
+        except Exception as error:
+            raise self._broken(error) from error
+
+    async def get_json(self, path: str, query: Query = (), *, timeout_s: float = ANSWER_S) -> Any:
+        """What GET answers, decoded."""
+        return self.decode(await self.request("GET", path, query, timeout_s=timeout_s))
+
+    async def send_json(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Query = (),
+        content_type: str = "application/json",
+        timeout_s: float = ANSWER_S,
+    ) -> Any:
+        """What POST, PUT, PATCH or DELETE answers, decoded."""
+        answer = await self.request(method, path, query, body=body, content_type=content_type, timeout_s=timeout_s)
+        return self.decode(answer)
+
+    def decode(self, answer: bytes) -> Any:
+        """JSON as dicts and lists. Raises Unreachable for what is none: then something else answered."""
+        try:
+            return msgspec.json.decode(answer)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Unreachable(
+                f"What answers at {self.server} is no Kubernetes API server: {error}.", "Check `server` or the proxy."
+            ) from error
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, path: str, query: Query = (), *, label: str = "", accept: str = "application/json", method: str = "GET"
+    ) -> AsyncIterator[Any]:
+        """An answer that goes on: gives aiohttp's response, its status 200; read its `content`. Closed at the end.
+
+        Raises what `request` does until it begins. What reading raises later is the caller's (see `broken`)."""
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                response = await self._send(method, path, query, headers, None, None, label or f"{method} {path}")
+        except TrinityError:
+            raise
+        except Exception as error:
+            raise self._broken(error) from error
+        try:
+            yield response
+        finally:
+            response.close()
+
+    async def websocket(
+        self,
+        path: str,
+        query: Query = (),
+        *,
+        protocols: Sequence[str] = (),
+        label: str = "",
+        timeout_s: float = ANSWER_S,
+    ) -> Any:
+        """aiohttp's ClientWebSocketResponse, for exec and port forwards. The caller closes it."""
+        import aiohttp
+
+        label = label or f"CONNECT {path}"
+        try:
+            async with asyncio.timeout(timeout_s):
+                for second in (False, True):
+                    link = await self._current()
+                    session = self._session(link)
+                    headers = await self._headers(link, "GET", path, {})
+                    self.requests[label] += 1
+                    try:
+                        found = await session.ws_connect(
+                            _url(link, path, query),
+                            protocols=tuple(protocols),
+                            headers=headers,
+                            max_msg_size=0,
+                            proxy=link.api.rest_client.proxy,
+                            server_hostname=link.api.configuration.tls_server_name,
+                            autoping=True,
+                        )
+                    except aiohttp.WSServerHandshakeError as error:
+                        if error.status == 401 and not second and await self._renewed(link.generation):
+                            continue
+                        raise answers.api_error(error.status, b"") from error
+                    self._reached.set()
+                    return found
+        except TrinityError:
+            raise
+        except Exception as error:
+            raise self._broken(error) from error
+        raise AssertionError("a second try returns or raises")
+
+    def broken(self, error: BaseException) -> TrinityError:
+        """What a failure while reading a stream means."""
+        return error if isinstance(error, TrinityError) else self._broken(error)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long, or until the API server, found unreachable before, answers somebody again."""
+        if self._reached.is_set():
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._reached.wait()
+        # Not all at once.
+        await asyncio.sleep(min(0.2, seconds) * self.rng.random())
+
+    # -- how
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        headers: dict[str, str],
+        body: object,
+        total_s: float | None,
+        label: str,
+    ) -> Any:
+        """aiohttp's response, its status below 400. Tries once more with new credentials after a 401."""
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=total_s, connect=CONNECT_S, sock_connect=CONNECT_S)
+        for second in (False, True):
+            link = await self._current()
+            signed = await self._headers(link, method, path, headers)
+            self.requests[label] += 1
+            answer = await link.api.rest_client.request(
+                method, _url(link, path, query), headers=signed, body=body, _request_timeout=timeout
+            )
+            response = answer.response
+            self._reached.set()
+            if response.status < 400:
+                return response
+            async with response:
+                found = answers.api_error(response.status, await response.read(), response.headers.get("Retry-After"))
+            if response.status != 401:
+                raise found
+            if second or not await self._renewed(link.generation):
+                raise self._not_accepted(link)
+        raise AssertionError("a second try returns or raises")
+
+    async def _headers(self, link: _Link, method: str, path: str, headers: Mapping[str, str]) -> dict[str, str]:
+        signed = {"User-Agent": f"trinity/{VERSION}", **headers}
+        await link.api.update_params_for_auth(signed, [], ["BearerToken"], path, method, None)
+        return signed
+
+    def _session(self, link: _Link) -> Any:
+        rest = link.api.rest_client
+        if rest.pool_manager is None:
+            rest.pool_manager = rest._create_pool_manager()
+        return rest.pool_manager
+
+    def _broken(self, error: BaseException) -> TrinityError:
+        found = answers.network_error(error, self.server or "the configured address")
+        if isinstance(found, Unreachable):
+            self._reached.clear()
+        return found
+
+    def _not_accepted(self, link: _Link) -> NotAccepted:
+        """Why the credentials of `link` were refused, as far as they tell themselves."""
+        user, context, found = link.choice.user_name, link.choice.context, link.credentials
+        again = f"{link.choice.source} is read again by itself."
+        if found.expires_ts is not None and found.expires_ts <= self._clock.now():
+            what = "token" if found.token else "client certificate"
+            when = _day(found.expires_ts)
+            return NotAccepted(f"The {what} of {user} (context {context}) expired {when}.", f"Renew it; {again}")
+        if not found.token and not found.certificate:
+            words = f"Context {context} has no credentials, and the API server asks for some."
+            return NotAccepted(words, f"Add a user to it, or log in; {again}")
+        return NotAccepted(
+            f"The API server does not accept the credentials of {user} (context {context}).", f"Log in again; {again}"
+        )
+
+    # -- credentials
+
+    async def _current(self) -> _Link:
+        """The link to use now: made at first, made anew shortly before its credentials end."""
+        link = self._link
+        if link is not None and not self._ends_soon(link):
+            return link
+        async with self._lock:
+            link = self._link
+            if link is None:
+                self._link = await self._connect(1)
+                return self._link
+            if self._ends_soon(link) and self._may_try():
+                with contextlib.suppress(NotAccepted, OSError):
+                    await self._replace(link)
+            return self._link or link
+
+    def _ends_soon(self, link: _Link) -> bool:
+        expires = link.credentials.expires_ts
+        return expires is not None and expires - _EARLY_S <= self._clock.now() and self._may_try()
+
+    def _may_try(self) -> bool:
+        return self._clock.mono() - self._tried_mono >= _RENEW_GAP_S
+
+    async def _renewed(self, refused: int) -> bool:
+        """Whether there are other credentials now than those of generation `refused`. Raises what getting them does."""
+        async with self._lock:
+            link = self._link
+            if link is None or link.generation != refused:
+                return link is not None
+            return self._may_try() and await self._replace(link)
+
+    async def _replace(self, link: _Link) -> bool:
+        """Read everything again; a new link where it says something new."""
+        self._tried_mono = self._clock.mono()
+        fresh = await self._connect(link.generation + 1, link)
+        if fresh.choice == link.choice and fresh.credentials.same_as(link.credentials) and fresh.loader is None:
+            await fresh.close()
+            return False
+        self._link = fresh
+        self._tried_mono = float("-inf")
+        # Streams of the old one go on until they end by themselves.
+        retire = asyncio.get_running_loop()
+        retire.call_later(600.0, lambda: retire.create_task(link.close()))
+        return True
+
+    async def _connect(self, generation: int, former: _Link | None = None) -> _Link:
+        """A link by what the kubeconfig says now. Raises UsageError, NotAccepted."""
+        if self._closed:
+            raise Unreachable("The fleet was closed.")
+        choice = await asyncio.to_thread(
+            kubeconfig.choose,
+            self._settings.kubeconfig,
+            self._settings.context,
+            env=self._env,
+            home=self._home,
+            service_account=self._service_account,
+        )
+        client = await asyncio.to_thread(importlib.import_module, "kubernetes.aio.client")
+        config = await asyncio.to_thread(importlib.import_module, "kubernetes.aio.config.kube_config")
+        made = client.Configuration()
+        made.connection_pool_maxsize = 0  # watches, logs and forwards must never wait for each other
+        loader = None
+        if choice.context == kubeconfig.IN_CLUSTER and not choice.cluster:
+            cluster: dict[str, Any] = {"certificate-authority": str(self._service_account / "ca.crt")}
+            user: dict[str, Any] = {"tokenFile": str(self._service_account / "token")}
+            made.host = choice.server
+        else:
+            cluster, user = choice.cluster, choice.user
+            loader = await _apply(config, choice, made, former)
+        found = await credentials.read_credentials(user, choice.user_name)
+        if found.token:
+            made.api_key["BearerToken"] = f"Bearer {found.token}"
+        if choice.server.startswith("https"):
+            made.ca_cert_data = credentials.read_authority(cluster) or None
+        api = await asyncio.to_thread(_client, client, made, found, choice)
+        connector = _connector(api)
+        import aiohttp
+
+        made.client_session_kwargs = {"connector": connector, "cookie_jar": aiohttp.DummyCookieJar()}
+        keep = loader if "auth-provider" in user else None
+        return _Link(choice=choice, credentials=found, api=api, connector=connector, loader=keep, generation=generation)
+
+
+async def _apply(config: Any, choice: kubeconfig.Choice, made: Any, former: _Link | None) -> Any:
+    """Let kubernetes.aio set host, proxy, TLS names, passwords and the tokens of its auth providers."""
+    kept = {key: value for key, value in choice.user.items() if key in ("auth-provider", "username", "password")}
+    ours = ("certificate-authority", "certificate-authority-data")
+    document = {
+        "current-context": choice.context,
+        "contexts": [{"name": choice.context, "context": {"cluster": "cluster", "user": "user"}}],
+        "clusters": [{"name": "cluster", "cluster": {k: v for k, v in choice.cluster.items() if k not in ours}}],
+        "users": [{"name": "user", "user": kept}],
+    }
+    same = former is not None and former.loader is not None and former.choice == choice
+    loader = former.loader if same and former is not None else config.KubeConfigLoader(document)
+    try:
+        await loader.load_and_set(made)
+    except TrinityError:
+        raise
+    except Exception as error:
+        words = f"The user {choice.user_name} of context {choice.context} gives no credentials: {error}"
+        raise NotAccepted(words[:300].rstrip(".") + ".", "Log in again, or use another context.") from error
+    return loader
+
+
+def _client(client: Any, made: Any, found: Credentials, choice: kubeconfig.Choice) -> Any:
+    """An ApiClient whose TLS context holds the client certificate. The key is in a file only while that is made."""
+    with tempfile.TemporaryDirectory(prefix="trinity-kube-") as place:
+        if found.certificate and choice.server.startswith("https"):
+            certificate, key = Path(place, "certificate.pem"), Path(place, "key.pem")
+            certificate.write_bytes(found.certificate)
+            key.touch(0o600)
+            key.write_bytes(found.key)
+            made.cert_file, made.key_file = str(certificate), str(key) if found.key else None
+        try:
+            api = client.ApiClient(made)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise Misconfigured(
+                f"The certificates of context {choice.context} cannot be used: {error}.",
+                f"Check certificate-authority, client-certificate and client-key in {choice.source}.",
+            ) from error
+        made.cert_file = made.key_file = None
+        return api
+
+
+def _connector(api: Any) -> Any:
+    """aiohttp's connections, with keep-alive: a peer that vanished ends a watch within a minute."""
+    import aiohttp
+
+    def open_socket(address: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, _, _ = address
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for name, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+            if hasattr(socket, name):
+                made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        return made
+
+    return aiohttp.TCPConnector(limit=0, ssl=api.rest_client.ssl_context, socket_factory=open_socket)
+
+
+def _url(link: _Link, path: str, query: Query) -> str:
+    pairs = query.items() if isinstance(query, Mapping) else query
+    text = urlencode([(name, _text(value)) for name, value in pairs if value is not None])
+    return f"{link.choice.server}{path}" + (f"?{text}" if text else "")
+
+
+def _text(value: object) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def _day(ts: float) -> str:
+    from datetime import UTC, datetime
+
+    return f"on {datetime.fromtimestamp(ts, UTC):%Y-%m-%d at %H:%M} UTC"
