@@ -27,7 +27,7 @@ class Beyond(msgspec.Struct, frozen=True, kw_only=True):
     """What we are doing to it: `stopping`, `restarting`; empty for nothing."""
     last_exit: ExitRecord | None = None
     restarts: int = 0
-    """Starts that the engine's own count leaves out."""
+    """All starts after its first that we know of: the engine's own count begins anew at each start by hand."""
     rates: Rates | None = None
 
 
@@ -44,8 +44,9 @@ def phase_of(facts: ContainerFacts, now: float, beyond: Beyond) -> tuple[Phase, 
             return Phase.FAILED, f"could not start: {_short(facts.error)}"
         return Phase.PENDING, "created, not started"
     if facts.restarting or facts.status == "restarting":
-        times = max(facts.restarts, beyond.crashes)
-        return Phase.CRASH_LOOP, _after("restarted", times, facts, beyond)
+        times = beyond.crashes or facts.restarts
+        looping = times >= CRASHES
+        return (Phase.CRASH_LOOP if looping else Phase.PENDING), _after("ended", max(1, times), facts, beyond)
     if facts.paused:
         return Phase.NOT_READY, "paused"
     if facts.running:
@@ -58,7 +59,7 @@ def phase_of(facts: ContainerFacts, now: float, beyond: Beyond) -> tuple[Phase, 
 def _running(facts: ContainerFacts, now: float, beyond: Beyond) -> tuple[Phase, str]:
     up_s = now - facts.started_ts if facts.started_ts is not None else STEADY_S
     if beyond.crashes >= CRASHES and up_s < STEADY_S and facts.health != "healthy":
-        return Phase.CRASH_LOOP, _after("started again", beyond.crashes, facts, beyond)
+        return Phase.CRASH_LOOP, _after("ended", beyond.crashes, facts, beyond)
     if facts.health == "starting":
         last = facts.health_log[-1] if facts.health_log else None
         failed = f", last said: {_short(last.output)}" if last is not None and not last.ok and last.output else ""
@@ -173,7 +174,7 @@ def replica_status(
         phase=phase,
         revision=facts.image_id.removeprefix("sha256:")[:12],
         reason=reason,
-        restarts=facts.restarts + beyond.restarts,
+        restarts=max(facts.restarts, beyond.restarts),
         created_ts=facts.created_ts,
         started_ts=facts.started_ts if facts.running else None,
         pid=facts.pid if facts.running else None,

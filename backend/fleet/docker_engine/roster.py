@@ -1,0 +1,227 @@
+"""The fleet's containers as last seen: their statuses, crashes, ends and rates, and who is told of changes.
+
+Owns that memory and nothing else: it is fed by the watch and asks the engine nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from backend.contract.clock import Clock
+from backend.contract.fleet import ExitRecord, ReplicaStatus
+from backend.contract.words import Phase
+from backend.fleet.docker_engine.facts import ContainerFacts, exit_record
+from backend.fleet.docker_engine.happenings import Happening
+from backend.fleet.docker_engine.labels import Member
+from backend.fleet.docker_engine.phases import CRASHES, STEADY_S, Beyond, Reach, reach_of, replica_status
+from backend.fleet.docker_engine.usage import Counters, Rates, rates
+
+_STOP_SIGNAL: Final = 15
+_WISH_HOLDS_S: Final = 60.0
+"""A signal sent longer ago than this has not ended the container."""
+
+
+class Container(msgspec.Struct, kw_only=True):
+    """One container and what we remember of it."""
+
+    facts: ContainerFacts
+    member: Member
+    beyond: Beyond = Beyond()
+    status: ReplicaStatus
+    reach: Reach | None = None
+    killed_at: float | None = None
+    killed_by: int = 0
+    """The first signal of those sent since it was started."""
+    oom: bool = False
+    """The kernel's memory killer struck in this life."""
+    counters: Counters | None = None
+    inspect: object = None
+    """What the engine said, for descriptions and clones."""
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the fleet and its engine goes into each status."""
+
+    fleet: str
+    engine: str = "127.0.0.1"
+    """The address of the machine that published ports are on."""
+    direct: bool = False
+    """Whether containers' own addresses can be reached from here."""
+
+
+class Roster:
+    """`told` hears each status that changed in phase, pid, readiness or address, and a last one of what is gone."""
+
+    def __init__(self, place: Place, clock: Clock, told: Callable[[ReplicaStatus], None]) -> None:
+        self.place, self._clock, self._told = place, clock, told
+        self.ports: dict[str, int] = {}
+        """Workload -> the container port that serves it, where somebody said so."""
+        self._containers: dict[str, Container] = {}
+        self._names: dict[str, str] = {}
+
+    def all(self) -> list[Container]:
+        """Oldest first."""
+        return sorted(self._containers.values(), key=lambda c: (c.facts.created_ts, c.facts.name))
+
+    def get(self, name: str) -> Container | None:
+        """By its name."""
+        return self._containers.get(self._names.get(name, ""))
+
+    def by_id(self, identifier: str) -> Container | None:
+        return self._containers.get(identifier)
+
+    def of(self, workload: str) -> list[Container]:
+        """A workload's containers, by number."""
+        found = [c for c in self._containers.values() if c.member.workload == workload]
+        return sorted(found, key=lambda c: (c.member.number, c.facts.created_ts, c.facts.name))
+
+    def put(self, facts: ContainerFacts, member: Member, inspect: object) -> Container:
+        """What the engine says of a container now."""
+        known = self._containers.get(facts.id)
+        if known is None:
+            blank = ReplicaStatus(name=facts.name, fleet="", workload="", phase=Phase.PENDING, created_ts=0.0)
+            known = Container(facts=facts, member=member, status=blank, beyond=Beyond(restarts=facts.restarts))
+            self._containers[facts.id] = known
+        former, known.facts, known.member, known.inspect = known.facts, facts, member, inspect
+        if former.started_ts is not None and facts.started_ts is not None and facts.started_ts > former.started_ts:
+            more = max(1, facts.restarts - former.restarts)
+            known.beyond = msgspec.structs.replace(known.beyond, restarts=known.beyond.restarts + more)
+            known.counters = None
+        if not facts.running:
+            known.counters = None
+        if former.name != facts.name and self._names.get(former.name) == facts.id:
+            del self._names[former.name]
+            self._told(_gone(known.status))
+        self._names[facts.name] = facts.id
+        self._refresh(known)
+        return known
+
+    def drop(self, identifier: str) -> None:
+        """It is gone."""
+        known = self._containers.pop(identifier, None)
+        if known is None:
+            return
+        if self._names.get(known.facts.name) == identifier:
+            del self._names[known.facts.name]
+            self._told(_gone(known.status))
+
+    def retain(self, identifiers: Iterable[str]) -> None:
+        """All others are gone."""
+        kept = set(identifiers)
+        for identifier in [i for i in self._containers if i not in kept]:
+            self.drop(identifier)
+
+    def happened(self, happening: Happening) -> tuple[bool, bool]:
+        """Remember what an event says beyond the engine's description. (memory killer, wished) of a `die`."""
+        known = self._containers.get(happening.id)
+        if known is None:
+            return False, False
+        ts = happening.time_ns / 1e9
+        match happening.action:
+            case "kill" if known.killed_at is None or ts - known.killed_at > _WISH_HOLDS_S:
+                known.killed_at, known.killed_by = ts, happening.signal or 0
+            case "oom":
+                known.oom = True
+            case "start":
+                known.killed_at, known.oom = None, False
+            case "die":
+                return self._died(known, happening, ts)
+        return known.oom, False
+
+    def lines(self, identifier: str, lines: tuple[str, ...]) -> None:
+        """The last lines of a container that ended."""
+        known = self._containers.get(identifier)
+        if known is not None and known.beyond.last_exit is not None and lines:
+            last = msgspec.structs.replace(known.beyond.last_exit, last_lines=lines)
+            self._beyond(known, last_exit=last)
+
+    def leaving(self, name: str, what: str) -> None:
+        """We are ending it (`what`: `stopping`), or are not any more (empty)."""
+        known = self.get(name)
+        if known is not None:
+            self._beyond(known, leaving=what)
+
+    def measured(self, identifier: str, counters: Counters) -> Rates | None:
+        """A reading of its counters; what went on since the last. Null where it is gone or ended meanwhile."""
+        known = self._containers.get(identifier)
+        if known is None or not known.facts.running:
+            return None
+        found = rates(known.counters, counters)
+        known.counters = counters
+        self._beyond(known, rates=found)
+        return found
+
+    def tick(self) -> None:
+        """Let time show: a container that has run long enough is in no crash loop any more."""
+        for known in list(self._containers.values()):
+            if known.status.phase == Phase.CRASH_LOOP:
+                self._refresh(known)
+
+    def refresh_all(self) -> None:
+        """After `place` or `ports` changed."""
+        for known in list(self._containers.values()):
+            self._refresh(known)
+
+    def next_tick_s(self) -> float | None:
+        """Seconds until the next status changes by itself; null where none does."""
+        now = self._clock.now()
+        ends = [
+            known.facts.started_ts + STEADY_S - now
+            for known in self._containers.values()
+            if known.status.phase == Phase.CRASH_LOOP and known.facts.running and known.facts.started_ts is not None
+        ]
+        return max(0.05, min(ends)) if ends else None
+
+    def _died(self, known: Container, happening: Happening, ts: float) -> tuple[bool, bool]:
+        wished = known.killed_at is not None and known.killed_by == _STOP_SIGNAL and ts - known.killed_at < _WISH_HOLDS_S
+        code = happening.exit_code
+        oom = known.oom and code != 0
+        record: ExitRecord = exit_record(ts, code, oom=oom, stopped=wished, pid=known.facts.pid)
+        started = known.facts.started_ts
+        quick = started is not None and ts - started < STEADY_S
+        crashes = 0 if wished or code == 0 and not known.facts.restart_policy else known.beyond.crashes + 1 if quick else 1
+        known.killed_at = None
+        self._beyond(known, last_exit=record, crashes=crashes, rates=None, leaving="" if wished else known.beyond.leaving)
+        return oom, wished
+
+    def _beyond(self, known: Container, **changes: object) -> None:
+        known.beyond = msgspec.structs.replace(known.beyond, **changes)
+        self._refresh(known)
+
+    def _refresh(self, known: Container) -> None:
+        before, facts, member = known.status, known.facts, known.member
+        reach = reach_of(facts, self.ports.get(member.workload), engine=self.place.engine, direct=self.place.direct)
+        known.reach = reach
+        known.status = replica_status(
+            facts,
+            fleet=self.place.fleet,
+            workload=member.workload,
+            owner=f"{member.kind} {member.workload}" if member.kind != "container" or member.grouped else "",
+            now=self._clock.now(),
+            beyond=known.beyond,
+            reach=reach,
+        )
+        if _told_apart(before, known.status):
+            self._told(known.status)
+
+
+def _told_apart(before: ReplicaStatus, now: ReplicaStatus) -> bool:
+    return (before.name, before.phase, before.pid, before.port, before.host, before.reason, before.workload) != (
+        now.name,
+        now.phase,
+        now.pid,
+        now.port,
+        now.host,
+        now.reason,
+        now.workload,
+    )
+
+
+def _gone(status: ReplicaStatus) -> ReplicaStatus:
+    return msgspec.structs.replace(status, phase=Phase.TERMINATING, pid=None, reason="gone")
+
+
+__all__ = ["CRASHES", "Container", "Place", "Roster"]
