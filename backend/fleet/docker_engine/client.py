@@ -110,6 +110,31 @@ class EngineClient:
         assert api is not None
         return await self._in_thread(lambda: work(api))
 
+    async def get(self, path: str, **params: str | int) -> object:
+        """The decoded answer to a GET; `path` without the API version. For what the SDK has no types for."""
+
+        def ask(api: docker.APIClient) -> object:
+            response = api.get(f"{api.base_url}/v{api.api_version}{path}", params=params, timeout=self._call_s)
+            if response.status_code >= 400:
+                raise refusal_of(response.status_code, _message(response.content), self.endpoint)
+            return msgspec.json.decode(response.content)
+
+        return await self.call(ask)
+
+    async def post(self, path: str, body: object = None, **params: str | int) -> object:
+        """The decoded answer to a POST (null where it is empty); `path` without the API version."""
+
+        def ask(api: docker.APIClient) -> object:
+            data = b"" if body is None else msgspec.json.encode(body)
+            url = f"{api.base_url}/v{api.api_version}{path}"
+            headers = {"Content-Type": "application/json"}
+            response = api.post(url, params=params, data=data, headers=headers, timeout=self._call_s)
+            if response.status_code >= 400:
+                raise refusal_of(response.status_code, _message(response.content), self.endpoint)
+            return msgspec.json.decode(response.content) if response.content.strip() else None
+
+        return await self.call(ask)
+
     @contextlib.asynccontextmanager
     async def stream(
         self,
@@ -319,7 +344,6 @@ def _message(body: bytes) -> str:
         return text(msgspec.json.decode(body), "message") or body.decode("utf-8", "replace")[:400]
     except msgspec.DecodeError:
         return body.decode("utf-8", "replace")[:400]
-
 
 
 __all__ = ["CALL_S", "EngineClient", "EngineInfo", "EngineTrouble", "Hijacked"]

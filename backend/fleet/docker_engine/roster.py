@@ -176,15 +176,19 @@ class Roster:
         return max(0.05, min(ends)) if ends else None
 
     def _died(self, known: Container, happening: Happening, ts: float) -> tuple[bool, bool]:
-        wished = known.killed_at is not None and known.killed_by == _STOP_SIGNAL and ts - known.killed_at < _WISH_HOLDS_S
+        recent = known.killed_at is not None and ts - known.killed_at < _WISH_HOLDS_S
+        wished = recent and known.killed_by == _STOP_SIGNAL
         code = happening.exit_code
         oom = known.oom and code != 0
         record: ExitRecord = exit_record(ts, code, oom=oom, stopped=wished, pid=known.facts.pid)
         started = known.facts.started_ts
         quick = started is not None and ts - started < STEADY_S
-        crashes = 0 if wished or code == 0 and not known.facts.restart_policy else known.beyond.crashes + 1 if quick else 1
+        if wished or (code == 0 and not known.facts.restart_policy):
+            crashes = 0
+        else:
+            crashes = known.beyond.crashes + 1 if quick else 1
         known.killed_at = None
-        self._beyond(known, last_exit=record, crashes=crashes, rates=None, leaving="" if wished else known.beyond.leaving)
+        self._beyond(known, last_exit=record, crashes=crashes, rates=None)
         return oom, wished
 
     def _beyond(self, known: Container, **changes: object) -> None:

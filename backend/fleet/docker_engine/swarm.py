@@ -44,9 +44,7 @@ class Seen(msgspec.Struct, frozen=True):
 class SwarmView:
     """`told` hears each status that changed, and a last one of what is gone."""
 
-    def __init__(
-        self, settings: DockerFile, place: Place, clock: Clock, told: Callable[[ReplicaStatus], None]
-    ) -> None:
+    def __init__(self, settings: DockerFile, place: Place, clock: Clock, told: Callable[[ReplicaStatus], None]) -> None:
         self.place = place
         self.active = False
         """Whether services are part of the fleet: wished for, and the engine is a manager."""
@@ -80,10 +78,10 @@ class SwarmView:
 
     def put(self, services: object, tasks: object, nodes: object, node: str, containers: Roster) -> None:
         """What the engine lists now. `containers`: those of tasks on its own node."""
-        found = [facts for entry in _list(services) if (facts := service_facts(entry)) is not None]
+        found = [service for entry in _list(services) if (service := service_facts(entry)) is not None]
         self._services = {s.id: s for s in found if selects(self._settings, s.labels)}
-        self._tasks = [facts for entry in _list(tasks) if (facts := task_facts(entry)) is not None]
-        self._nodes = {facts.id: facts for entry in _list(nodes) if (facts := node_facts(entry)) is not None}
+        self._tasks = [task for entry in _list(tasks) if (task := task_facts(entry)) is not None]
+        self._nodes = {held.id: held for entry in _list(nodes) if (held := node_facts(entry)) is not None}
         self._node = node
         self.refresh(containers)
 

@@ -264,9 +264,9 @@ class Watch:
 
     async def _refresh_swarm(self) -> None:
         services, tasks, nodes = await asyncio.gather(
-            self._client.call(lambda api: api.services()),
-            self._client.call(lambda api: api.tasks()),
-            self._client.call(lambda api: api.nodes()),
+            self._client.get("/services", status=1),
+            self._client.get("/tasks"),
+            self._client.get("/nodes"),
         )
         self._swarm.put(services, tasks, nodes, self._client.info.swarm_node, self._tasks)
 
@@ -341,5 +341,3 @@ async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         for line in whole:
             if line.strip():
                 yield line
-
-
