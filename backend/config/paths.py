@@ -96,6 +96,10 @@ class StatePaths(msgspec.Struct, frozen=True):
     def exit_record(self, replica: str) -> Path:
         return self.run_dir / f"{replica}.exit.json"
 
+    def container_record(self, replica: str) -> Path:
+        """Of a container of ours: what its labels cannot say."""
+        return self.run_dir / f"{replica}.container.json"
+
     def fault_switch(self, replica: str) -> Path:
         return self.run_dir / f"{replica}.switch"
 

@@ -68,6 +68,12 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_replicas: int = 16
     """Edge slots declared for it."""
     request_deadline_s: float = 600.0
+    image: str = ""
+    """Docker: run this image for each replica, kept alive by us."""
+    of: str = ""
+    """In a declaration: the platform's own workload that this describes."""
+    kind: str = ""
+    """What the platform that keeps its replicas calls it (`Deployment`, `service`, `container`); empty: kept by us."""
     revision: str = ""
     """Digest of everything above that needs a new process when it changes."""
 

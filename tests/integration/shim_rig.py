@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from backend.contract.shim import ShimSpec
-from backend.fleet.local.ports import PortAllocator
+from backend.fleet.supervision.ports import PortAllocator
 
 PROGRAM = str(Path(__file__).parent / "programs" / "tiny_server.py")
 

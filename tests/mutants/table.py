@@ -177,7 +177,9 @@ _ALL: Final = (
         ABORTED,
         (
             Mutation("backend.reconcile.core", "Core.drain_until_idle", nothing_async(True), asynchronous=True),
-            Mutation("backend.fleet.local.engine_work", "wait_until_idle", nothing_async(True), asynchronous=True),
+            Mutation(
+                "backend.fleet.supervision.engine_work", "wait_until_idle", nothing_async(True), asynchronous=True
+            ),
         ),
     ),
     Mutant(

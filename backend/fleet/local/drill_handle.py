@@ -1,6 +1,6 @@
-"""What a drill may do to one replica: faults at its shim, a spoilt start, a splice, its fault switch.
+"""What a drill may do to one local replica: faults at its shim, a spoilt start, its fault switch.
 
-Owns what a drill has arranged, none of which outlives the daemon, and which deaths it answers for. Decides nothing.
+Owns what a drill has arranged there, none of which outlives the daemon. Decides nothing.
 """
 
 from __future__ import annotations
@@ -14,47 +14,24 @@ from typing import Final
 from backend.contract.clock import Clock
 from backend.contract.errors import Refused, TrinityError, Unreachable, UsageError
 from backend.contract.faults import FaultOrder, FaultReport, Holder, StartFault
-from backend.fleet.local.process import ReplicaProcess, Splice
+from backend.fleet.local.process import ShimIncarnation
+from backend.fleet.supervision.marks import DrillMarks
 from backend.serving import fault_switch
 from backend.shim import start_fault
 
-_OWN_SIGNAL_S: Final = 10.0
-"""How long after our own signal an exit is put down to it."""
 _AFTERMATH_S: Final = 5.0
 """How long after a fault was healed a probe may still fail because of it."""
 
 
-class DrillHandle:
+class DrillHandle(DrillMarks):
     """One replica's. `process` gives the running process, `switch` the path of its fault switch (null: not allowed)."""
 
     def __init__(
-        self, name: str, clock: Clock, process: Callable[[], ReplicaProcess | None], switch: Path | None
+        self, name: str, clock: Clock, process: Callable[[], ShimIncarnation | None], switch: Path | None
     ) -> None:
-        self._name, self._clock, self._process, self.switch = name, clock, process, switch
-        self.splice: Splice | None = None
+        super().__init__(clock)
+        self._name, self._process, self.switch = name, process, switch
         self._start_fault: StartFault | None = None
-        self._expected: tuple[int, float] | None = None
-        self._held: dict[str, float] = {}
-
-    # -- deaths
-
-    def expect_death(self, pid: int, within_s: float = _OWN_SIGNAL_S) -> None:
-        """The next end of that process within that time is ours and no crash."""
-        self._expected = (pid, self._clock.mono() + within_s)
-
-    def expected(self, pid: int | None) -> bool:
-        """Whether the end of that process was announced."""
-        return self._expected is not None and self._expected[0] == pid and self._clock.mono() <= self._expected[1]
-
-    def at_work(self) -> bool:
-        """Whether a fault or a splice may be why its probes fail now."""
-        now_s = self._clock.mono()
-        return self.splice is not None or any(until_s > now_s for until_s in self._held.values())
-
-    def forget_process(self) -> None:
-        """A new process: what was held at the old one's shim has ended with that."""
-        self._expected = None
-        self._held.clear()
 
     # -- faults at the shim
 
@@ -74,10 +51,10 @@ class DrillHandle:
             report = await process.client.fault(order)
         except TrinityError:
             if order.kind == "exhaust-memory":
-                self._expected = None
+                self.expect_none()
             raise
         if not report.ended_by:
-            self._held[order.id] = self._clock.mono() + order.ttl_s + _AFTERMATH_S
+            self.hold(order.id, order.ttl_s + _AFTERMATH_S)
         return report
 
     async def heal(self, fault_id: str) -> FaultReport | None:
@@ -91,8 +68,8 @@ class DrillHandle:
             if process.client.gone:
                 return None
             raise
-        if fault_id in self._held:
-            self._held[fault_id] = self._clock.mono() + _AFTERMATH_S
+        if self.holds(fault_id):
+            self.hold(fault_id, _AFTERMATH_S)
         return reports[0] if reports else None
 
     async def heal_all(self) -> None:
@@ -102,7 +79,7 @@ class DrillHandle:
             return
         with contextlib.suppress(TrinityError):  # the shim's own stop heals as well
             await process.client.heal()
-        self._held.clear()
+        self.forget_faults()
 
     async def faults(self) -> Sequence[FaultReport]:
         """Those its shim holds, and the last ones it held; none while there is no process."""
@@ -146,7 +123,7 @@ class DrillHandle:
         self.expect_death(process.pid)
         await process.client.signal(fault_switch.SIGNAL)
 
-    def _running(self) -> ReplicaProcess:
+    def _running(self) -> ShimIncarnation:
         process = self._process()
         if process is None or process.pid is None:
             raise TrinityError(f"{self._name} has no process now.", "Wait until it is started again.")

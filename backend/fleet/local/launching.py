@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from backend.config.paths import StatePaths
-from backend.contract.fleet import ExitRecord, WorkloadSpec
 from backend.contract.shim import ShimSpec
+from backend.fleet.supervision.seed import ReplicaSeed, filled_command, program_env
 from backend.serving.fault_switch import VARIABLE as SWITCH_VARIABLE
 from backend.shim.record import ShimRecord, write_atomic
 
@@ -20,25 +20,11 @@ Argv = tuple[str, ...]
 _KIND = "replica"
 
 
-class ReplicaSeed(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a replica survives the daemon."""
-
-    name: str
-    fleet: str
-    workload: WorkloadSpec
-    port: int
-    health_port: int
-    created_ts: float
-    restarts: int = 0
-    crashes: int = 0
-    last_exit: ExitRecord | None = None
-
-
 def shim_spec(
     seed: ReplicaSeed, paths: StatePaths, *, switch: Path | None = None, spoil: Callable[[Argv], Argv] | None = None
 ) -> ShimSpec:
     """How the shim of this replica is to run; `switch` is its fault switch, `spoil` what a drill does to its start."""
-    argv = tuple(_fill(word, _places(seed)) for word in seed.workload.command)
+    argv = filled_command(seed)
     spec = seed.workload
     return ShimSpec(
         name=seed.name,
@@ -54,17 +40,6 @@ def shim_spec(
         nice=spec.nice,
         meta={"kind": _KIND, "seed": msgspec.json.encode(seed).decode()},
     )
-
-
-def program_env(seed: ReplicaSeed) -> dict[str, str]:
-    """The environment beyond the inherited one."""
-    return {
-        **seed.workload.env,
-        "PORT": str(seed.port),
-        "HEALTH_PORT": str(seed.health_port),
-        "TRINITY_REPLICA": seed.name,
-        "TRINITY_WORKLOAD": seed.workload.name,
-    }
 
 
 def seed_of(record: ShimRecord, fleet: str) -> ReplicaSeed | None:
@@ -86,13 +61,3 @@ def note_exit(record: ShimRecord, seed: ReplicaSeed) -> None:
     spec = msgspec.structs.replace(record.spec, meta={**record.spec.meta, "seed": msgspec.json.encode(seed).decode()})
     noted = msgspec.structs.replace(record, pid=None, pid_start=None, spec=spec)
     write_atomic(record.spec.record_path, msgspec.json.encode(noted))
-
-
-def _places(seed: ReplicaSeed) -> dict[str, str]:
-    return {"{port}": str(seed.port), "{health_port}": str(seed.health_port), "{replica}": seed.name}
-
-
-def _fill(word: str, places: dict[str, str]) -> str:
-    for name, value in places.items():
-        word = word.replace(name, value)
-    return word

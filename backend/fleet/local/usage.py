@@ -8,19 +8,12 @@ from __future__ import annotations
 import time
 from typing import Final
 
-import msgspec
 import psutil
 
+from backend.fleet.supervision.incarnation import Usage
 from backend.shim.memory import descendants
 
 _FAMILY_PERIOD_S: Final = 5.0
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """`cpu_percent` of one core since the last measurement (null at the first), resident bytes of the tree."""
-
-    cpu_percent: float | None
-    memory_bytes: int
 
 
 class _Tree:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.fleet.local.backoff import MAX_DELAY_S, STABLE_S, CrashBackoff
+from backend.fleet.supervision.backoff import MAX_DELAY_S, STABLE_S, CrashBackoff
 
 
 def test_at_once_the_first_time_then_doubling_to_thirty_seconds() -> None:

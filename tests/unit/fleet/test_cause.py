@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from backend.contract.fleet import ExitRecord
-from backend.fleet.local.cause import cause_line, exit_phrase
+from backend.fleet.supervision.cause import cause_line, exit_phrase
 
 LLAMA = (
     "llama_model_loader: loading /m/x.gguf",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from backend.fleet.local.engine_work import gauge_sum, requests_in_progress, wait_until_idle
+from backend.fleet.supervision.engine_work import gauge_sum, requests_in_progress, wait_until_idle
 
 LLAMA = """# HELP llamacpp:requests_processing Number of requests processing.
 # TYPE llamacpp:requests_processing gauge

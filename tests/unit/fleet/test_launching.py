@@ -6,7 +6,8 @@ import msgspec
 
 from backend.config.paths import StatePaths
 from backend.contract.fleet import ExitRecord, ProbeSpec, ProbesSpec, WorkloadSpec
-from backend.fleet.local.launching import ReplicaSeed, note_exit, seed_of, shim_spec
+from backend.fleet.local.launching import note_exit, seed_of, shim_spec
+from backend.fleet.supervision.seed import ReplicaSeed
 from backend.shim.record import ShimRecord, read_record
 
 

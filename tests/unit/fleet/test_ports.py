@@ -4,7 +4,7 @@ import random
 import socket
 from pathlib import Path
 
-from backend.fleet.local.ports import PortAllocator, is_free
+from backend.fleet.supervision.ports import PortAllocator, is_free
 
 
 def test_ports_differ_and_lie_outside_the_ephemeral_range() -> None:

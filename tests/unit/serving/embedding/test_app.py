@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from backend.fleet.local.engine_work import gauge_sum
+from backend.fleet.supervision.engine_work import gauge_sum
 from backend.openai_wire import EmbeddingResponse
 from backend.serving.embedding.app import EmbeddingApp
 from backend.serving.embedding.counters import Counters

@@ -1,11 +1,13 @@
-"""The events of a replica's life as rows. Pure."""
+"""The events of a replica's life as rows, and their way into the ledger."""
 
 from __future__ import annotations
 
+from backend.contract.clock import Clock
 from backend.contract.fleet import ExitRecord
+from backend.contract.ledger import RowSink
 from backend.contract.rows import EventRow, Scalar
 from backend.contract.words import Severity
-from backend.fleet.local.cause import cause_line, exit_phrase
+from backend.fleet.supervision.cause import cause_line, exit_phrase
 
 
 def replica_event(
@@ -21,6 +23,19 @@ def replica_event(
         message=message,
         attributes=attributes,
     )
+
+
+class ReplicaEvents:
+    """Records what happens to one replica."""
+
+    def __init__(self, sink: RowSink, clock: Clock, replica: str, workload: str) -> None:
+        self._sink, self._clock, self._replica, self._workload = sink, clock, replica, workload
+
+    def record(self, kind: str, severity: Severity, message: str, **attributes: Scalar) -> None:
+        """`replica.<kind>`, now."""
+        now, mono_s = self._clock.now(), self._clock.mono()
+        attributes = {"workload": self._workload, **attributes}
+        self._sink.append(replica_event(kind, severity, self._replica, message, ts=now, mono_s=mono_s, **attributes))
 
 
 def died_message(replica: str, record: ExitRecord, *, missed: bool) -> str:

@@ -10,8 +10,8 @@ import asyncio
 import msgspec
 
 from backend.contract.errors import PortTaken
-from backend.fleet.local.launching import ReplicaSeed
-from backend.fleet.local.ports import PortAllocator, is_free
+from backend.fleet.supervision.ports import PortAllocator, is_free
+from backend.fleet.supervision.seed import ReplicaSeed
 from backend.shim.ports import owner_of_port
 
 

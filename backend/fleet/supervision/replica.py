@@ -1,49 +1,50 @@
 """The life of one replica: start, probes, death, back-off, restart, removal.
 
-Owns one task per replica that makes every decision about it in turn. Knows nothing of the edge or of how many
-replicas are wanted.
+Owns one task per replica that makes every decision about it in turn. Knows nothing of the edge, of how many replicas
+are wanted, or of what its program runs in: that is its starter's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from backend.contract.errors import InternalError, Refused, TrinityError
+from backend.contract.errors import InternalError, Refused, TrinityError, Unreachable
 from backend.contract.fleet import ExitRecord, ReplicaStatus
-from backend.contract.rows import Scalar
 from backend.contract.words import Phase, Severity
-from backend.fleet.local import launching
-from backend.fleet.local.backoff import CrashBackoff
-from backend.fleet.local.cause import exit_phrase
-from backend.fleet.local.context import Intent, ReplicaContext
-from backend.fleet.local.drill_handle import DrillHandle
-from backend.fleet.local.engine_work import wait_until_idle
-from backend.fleet.local.launching import ReplicaSeed
-from backend.fleet.local.process import ReplicaProcess, Splice
-from backend.fleet.local.replica_events import died_message, exit_attributes, replica_event
-from backend.fleet.local.settle import settled
-from backend.fleet.local.usage import Usage
+from backend.fleet.supervision.backoff import CrashBackoff
+from backend.fleet.supervision.cause import exit_phrase
+from backend.fleet.supervision.context import Intent, ReplicaContext
+from backend.fleet.supervision.engine_work import wait_until_idle
+from backend.fleet.supervision.incarnation import Incarnation, Starter, Usage
+from backend.fleet.supervision.marks import Splice
+from backend.fleet.supervision.process import ReplicaProcess
+from backend.fleet.supervision.replica_events import ReplicaEvents, died_message, exit_attributes
+from backend.fleet.supervision.seed import ReplicaSeed
+from backend.fleet.supervision.settle import settled
 from backend.probes.lifecycle import Verdict
-from backend.shim.client import ShimClient
-from backend.shim.record import ShimRecord
 
 UNHEALTHY_GRACE_S: Final = 1.0
 """From the stop signal to SIGKILL for a process whose liveness or startup probe gave it up."""
-_LAUNCH_S: Final = 15.0
-"""For a shim to execute its program; a tenth of a second on an idle machine."""
+_REMOVE_AGAIN_S: Final = 1.0
+"""How long a replica that could not be removed is left alone: who wants it gone asks again."""
 _SIGNALS_THAT_SPARE: Final = frozenset({0, 17, 18, 19, 20, 21, 22, 23, 28})
 """CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH: their default action does not end a process."""
 
 
-class Replica:
+S_co = TypeVar("S_co", bound=Starter, covariant=True)
+
+
+class Replica(Generic[S_co]):
     """One replica. All public methods are called on the loop."""
 
-    def __init__(self, seed: ReplicaSeed, context: ReplicaContext) -> None:
+    def __init__(self, seed: ReplicaSeed, context: ReplicaContext, starter: S_co) -> None:
         self.seed = seed
+        self.starter = starter
         self._context = context
         self._clock = context.clock
         self._backoff = CrashBackoff(seed.crashes)
@@ -58,12 +59,12 @@ class Replica:
         self._adopted = False
         self._held = False
         self._maintenance = False
+        self._paused = False
         self._usage: Usage | None = None
         self._wake = asyncio.Event()
         self._first_verdict = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
-        switch = context.paths.fault_switch(seed.name) if context.fault_switches else None
-        self.drill = DrillHandle(seed.name, self._clock, lambda: self._process, switch)
+        self._event = ReplicaEvents(context.sink, context.clock, seed.name, seed.workload.name).record
 
     # -- what is seen
 
@@ -71,9 +72,14 @@ class Replica:
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
+    @property
+    def incarnation(self) -> Incarnation | None:
+        """The present start of its program; null while there is none."""
+        return self._process.incarnation if self._process is not None else None
+
     def status(self) -> ReplicaStatus:
         """The replica as it is now."""
-        seed, spec, process, splice = self.seed, self.seed.workload, self._process, self.drill.splice
+        seed, spec, process, splice = self.seed, self.seed.workload, self._process, self.starter.marks.splice
         reason = self._reason
         if process is not None and not reason and self._phase in (Phase.STARTING, Phase.NOT_READY):
             reason = process.probes.lifecycle.why_not_ready()
@@ -88,7 +94,7 @@ class Replica:
             created_ts=seed.created_ts,
             started_ts=process.started_ts if process else None,
             pid=self.pid,
-            shim_pid=process.client.record.shim_pid if process else None,
+            shim_pid=process.incarnation.keeper_pid if process else None,
             host=spec.host,
             port=seed.port,
             health_port=seed.health_port,
@@ -101,6 +107,9 @@ class Replica:
             probes=process.probes.lifecycle.statuses() if process else (),
             next_start_ts=self._next_start_ts,
             adopted=self._adopted,
+            image=spec.image,
+            net_rx_bytes_per_s=self._usage.net_rx_bytes_per_s if self._usage else None,
+            net_tx_bytes_per_s=self._usage.net_tx_bytes_per_s if self._usage else None,
         )
 
     def measured(self, usage: Usage | None) -> None:
@@ -114,26 +123,29 @@ class Replica:
         self._life = asyncio.create_task(self._live(), name=f"replica-{self.seed.name}")
         self._life.add_done_callback(self._life_ended)
 
-    async def begin_adopted(self, client: ShimClient, *, answer_s: float) -> None:
+    async def begin_adopted(self, incarnation: Incarnation, *, answer_s: float, paused: bool = False) -> None:
         """Begin with a process that already runs; waits up to `answer_s` for its readiness."""
         self._adopted = True
-        self._attach(client)
+        self._attach(incarnation)
+        if paused:
+            self.pause(on=True)
         self._event("adopted", Severity.INFO, f"{self.seed.name} goes on as pid {self.pid}", pid=self.pid)
         self.begin()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._first_verdict.wait(), answer_s)
 
-    def begin_missed(self, record: ShimRecord, exit_record: ExitRecord | None) -> None:
-        """Begin with a process that ended while no daemon ran (null: an exit that was told already)."""
+    def begin_missed(self, exit_record: ExitRecord | None, note: Callable[[ReplicaSeed], None]) -> None:
+        """Begin with a process that ended while no daemon ran (null: an exit that was told already); `note` writes down
+        that it was seen, and may raise OSError."""
         self._adopted = True
         if exit_record is not None:
-            self._took_exit(exit_record, ready_for_s=None, counted=True, missed=True, shim=record)
+            self._took_exit(exit_record, ready_for_s=None, counted=True, missed=True, note=note)
         elif self.seed.last_exit is not None:
             self._reason = exit_phrase(self.seed.last_exit)
         self.begin()
 
     async def remove(self, reason: str) -> None:
-        """End for good; returns when process and shim are gone. Waits for a restart under way."""
+        """End for good; returns when nothing of it is left. Waits for a restart under way. Raises TrinityError."""
         while self._intent is not None and not self._intent.remove:
             await asyncio.wait([self._intent.done])
         if self._intent is None:
@@ -157,17 +169,17 @@ class Replica:
         process = self._process
         if process is None or process.pid is None:
             raise TrinityError(f"{self.seed.name} has no process now.", "Wait until it is started again.")
-        pid = process.pid  # it may be gone, and said to be, before the shim's answer is here
+        pid = process.pid  # it may be gone, and said to be, before the answer is here
         if not counted and number not in _SIGNALS_THAT_SPARE:
-            self.drill.expect_death(pid)
-        await process.client.signal(number)
+            self.starter.marks.expect_death(pid)
+        await process.incarnation.signal(number)
         return pid
 
     def splice(self, splice: Splice | None) -> None:
         """Lead edge and probes through a fault proxy, or straight again. A restart keeps it."""
-        if splice == self.drill.splice:
+        if splice == self.starter.marks.splice:
             return
-        self.drill.splice = splice
+        self.starter.marks.splice = splice
         if self._process is not None:
             self._process.lead(splice)
         self._context.changed(self.status())
@@ -185,8 +197,32 @@ class Replica:
             self._on_verdict("not-ready")
         self._wake.set()
 
+    def pause(self, *, on: bool) -> None:
+        """Its program was frozen by wish of a person, or goes on: meanwhile no probe ends it."""
+        if self._paused == on:
+            return
+        self._paused = on
+        process = self._process
+        if process is None:
+            return
+        if on:
+            process.probes.stop()
+            process.ready_since_s = None
+            self._event("paused", Severity.WARNING, f"{self.seed.name} is paused")
+            self._set(Phase.NOT_READY, "paused")
+        else:
+            self._event("unpaused", Severity.INFO, f"{self.seed.name} goes on")
+            self._reason = ""
+            process.probe_anew()
+            if process.probes.lifecycle.ready:
+                self._on_verdict("ready")
+
+    def reconsider(self) -> None:
+        """What hindered a start may be gone."""
+        self._wake.set()
+
     async def detach(self) -> None:
-        """Leave the process to its shim and forget it."""
+        """Leave the process to itself and forget it."""
         if self._life is not None:
             self._life.cancel()
             await asyncio.wait([self._life])
@@ -199,30 +235,36 @@ class Replica:
         """Decide one thing after the other until the replica is removed."""
         while True:
             if self._process is None:
-                if not await self._until_start():
+                if await self._until_start():
+                    await self._start()
+                elif await self._removed():
                     break
-                await self._start()
             elif self._exit is not None:
                 await self._after_exit(self._exit)
             elif self._intent is not None:
-                if await self._end_on_request(self._process, self._intent):
+                if await self._end_on_request(self._process, self._intent) and await self._removed():
                     break
-            elif self._given_up is not None and not self._maintenance:
+            elif self._given_up is not None and not self._maintenance and not self._paused:
                 await self._end_unhealthy(self._process, self._given_up)
             else:
                 await self._wake.wait()
                 self._wake.clear()
-        self._removed()
 
     async def _until_start(self) -> bool:
         """Wait until a start is due. False when the replica is to be removed instead."""
         while True:
             self._wake.clear()
-            if self._intent is not None:
-                return not self._intent.remove
+            if self._intent is not None and self._intent.remove:
+                return False
+            hindrance = self.starter.hindrance()
+            if self._intent is not None and not hindrance:
+                return True
             wait_s = self._not_before_s - self._clock.mono()
             if self._held or self._maintenance:
                 self._set(Phase.FAILED, "held: not restarted" if self._held else "maintenance: not restarted")
+                wait_s = float("inf")
+            elif hindrance:
+                self._set(Phase.PENDING, hindrance)
                 wait_s = float("inf")
             elif wait_s <= 0:
                 return True
@@ -237,16 +279,14 @@ class Replica:
         self._set(Phase.STARTING, self._reason)
         try:
             self.seed = await settled(self.seed, self._context.ports)
-            if self.drill.switch is not None:
-                self.drill.switch.unlink(missing_ok=True)
-            spec = launching.shim_spec(self.seed, self._context.paths, switch=self.drill.switch, spoil=self.drill.spoil)
-            client = await ShimClient.launch(spec, timeout_s=_LAUNCH_S, clock=self._clock)
+            incarnation = await self.starter.start(self.seed)
         except (TrinityError, OSError) as error:
-            self._not_started(error, asked)
+            if not (isinstance(error, Unreachable) and self.starter.hindrance()):  # else it starts once that is gone
+                self._not_started(error, asked)
             return
-        pid = client.record.pid
+        pid = incarnation.pid
         self._event("started", Severity.INFO, f"{self.seed.name} started as pid {pid}", pid=pid, port=self.seed.port)
-        self._attach(client)
+        self._attach(incarnation)
         if asked is not None:
             self._intent = None
             asked.resolve()
@@ -256,20 +296,17 @@ class Replica:
         self._took_exit(record, ready_for_s=None, counted=True)
         if asked is not None:
             self._intent = None
-            if not asked.done.done():
-                asked.done.set_exception(
-                    error if isinstance(error, TrinityError) else TrinityError(f"{self.seed.name}: {error}")
-                )
+            asked.fail(error if isinstance(error, TrinityError) else TrinityError(f"{self.seed.name}: {error}"))
 
-    def _attach(self, client: ShimClient) -> None:
-        self._exit, self._given_up = None, None
-        self.drill.forget_process()
+    def _attach(self, incarnation: Incarnation) -> None:
+        self._exit, self._given_up, self._paused = None, None, False
+        self.starter.marks.forget_process()
         self._first_verdict.clear()
         self._process = ReplicaProcess(
-            client,
+            incarnation,
             self.seed,
             self._clock,
-            splice=self.drill.splice,
+            splice=self.starter.marks.splice,
             on_death=self._on_death,
             on_exit=self._on_exit,
             on_verdict=self._on_verdict,
@@ -285,10 +322,10 @@ class Replica:
         process = self._process
         assert process is not None
         process.unwatch()
-        counted = not self.drill.expected(record.pid)
+        counted = not self.starter.marks.expected(record.pid)
         ready_for_s = None if process.ready_since_s is None else self._clock.mono() - process.ready_since_s
         self._process = None
-        self._took_exit(record, ready_for_s=ready_for_s, counted=counted, shim=process.client.record)
+        self._took_exit(record, ready_for_s=ready_for_s, counted=counted, note=process.incarnation.note_exit)
         await process.release()
 
     async def _end_on_request(self, process: ReplicaProcess, intent: Intent) -> bool:
@@ -296,7 +333,7 @@ class Replica:
         self._set(Phase.TERMINATING, intent.reason)
         spec = self.seed.workload
         begun = self._clock.mono()
-        await self.drill.heal_all()
+        await self.starter.before_end()
         idle = asyncio.create_task(wait_until_idle(spec.engine, spec.host, self.seed.port, spec.stop_grace_s))
         while not idle.done() and self._exit is None:
             self._wake.clear()
@@ -304,7 +341,13 @@ class Replica:
             await asyncio.wait([idle, wake], return_when=asyncio.FIRST_COMPLETED)
             wake.cancel()
         idle.cancel()
-        record = await self._end(process, max(0.5, spec.stop_grace_s - (self._clock.mono() - begun)), "Stopped")
+        try:
+            record = await self._end(process, max(0.5, spec.stop_grace_s - (self._clock.mono() - begun)), "Stopped")
+        except Unreachable as error:
+            self._intent = None
+            self._set(Phase.NOT_READY, error.message)
+            intent.fail(error)
+            return False
         if intent.remove:
             return True
         self.seed = msgspec.structs.replace(self.seed, restarts=self.seed.restarts + 1, last_exit=record)
@@ -313,32 +356,52 @@ class Replica:
 
     async def _end_unhealthy(self, process: ReplicaProcess, verdict: str) -> None:
         """A probe gave the process up: end it, and count that as a crash unless a drill may be the reason."""
-        counted = not self.drill.at_work()
+        counted = not self.starter.marks.at_work()
         detail = "; ".join(status.detail for status in process.probes.lifecycle.statuses() if status.ok is False)
         self._set(Phase.TERMINATING, f"{verdict}: {detail}")
         ready_for_s = None if process.ready_since_s is None else self._clock.mono() - process.ready_since_s
-        record = await self._end(process, UNHEALTHY_GRACE_S, verdict)
+        try:
+            record = await self._end(process, UNHEALTHY_GRACE_S, verdict)
+        except Unreachable as error:
+            self._given_up = None
+            self._set(Phase.NOT_READY, error.message)
+            return
         if detail:
             record = msgspec.structs.replace(record, last_lines=(*record.last_lines, f"probe: {detail}"))
         self._took_exit(record, ready_for_s=ready_for_s, counted=counted)
 
     async def _end(self, process: ReplicaProcess, grace_s: float, reason: str) -> ExitRecord:
+        """Raises Unreachable where it cannot be ended now; then it is watched again, and probed from the beginning."""
         process.unwatch()
-        record = await process.client.stop(grace_s)
+        try:
+            record = await process.incarnation.stop(grace_s)
+        except Unreachable:
+            process.watch_again()
+            if process.probes.lifecycle.ready:
+                process.ready_since_s = self._clock.mono()
+            raise
         await process.release()
         self._process, self._usage = None, None
         return msgspec.structs.replace(record, reason=reason) if record.reason == "Stopped" else record
 
-    def _removed(self) -> None:
-        assert self._intent is not None
+    async def _removed(self) -> bool:
+        """Leave nothing behind. False where that cannot be done now: then it is as if it had not been asked."""
+        intent, name = self._intent, self.seed.name
+        assert intent is not None
+        try:
+            await self.starter.forget(self.seed)
+        except TrinityError as error:
+            self._intent = None
+            self._not_before_s = self._clock.mono() + _REMOVE_AGAIN_S
+            self._set(Phase.FAILED, error.message)
+            intent.fail(error)
+            return False
         self._context.ports.release(self.seed.port)
         self._context.ports.release(self.seed.health_port)
-        name, paths = self.seed.name, self._context.paths
-        for path in (paths.shim_record(name), paths.exit_record(name), paths.fault_switch(name)):
-            path.unlink(missing_ok=True)
-        self._event("removed", Severity.INFO, f"{self.seed.name} was removed: {self._intent.reason}")
-        self._context.removed(self.seed.name)
-        self._intent.resolve()
+        self._event("removed", Severity.INFO, f"{name} was removed: {intent.reason}")
+        self._context.removed(name)
+        intent.resolve()
+        return True
 
     def _life_ended(self, life: asyncio.Task[None]) -> None:
         """A life that ends by an exception is a fault of ours: say so instead of leaving a silent corpse."""
@@ -348,8 +411,8 @@ class Replica:
         message = f"{self.seed.name} is no longer supervised: {type(error).__name__}: {error}"
         self._event("unsupervised", Severity.CRITICAL, message)
         self._set(Phase.FAILED, message)
-        if self._intent is not None and not self._intent.done.done():
-            self._intent.done.set_exception(InternalError(message))
+        if self._intent is not None:
+            self._intent.fail(InternalError(message))
 
     # -- what happened
 
@@ -360,7 +423,7 @@ class Replica:
         ready_for_s: float | None,
         counted: bool,
         missed: bool = False,
-        shim: ShimRecord | None = None,
+        note: Callable[[ReplicaSeed], None] | None = None,
     ) -> None:
         """Book an exit: events, restart count, when to start again, and the note for an adopting daemon."""
         name, now_s = self.seed.name, self._clock.mono()
@@ -381,9 +444,9 @@ class Replica:
             limit = self.seed.workload.memory_limit_bytes
             self._event("oom_killed", Severity.ERROR, f"{name} went over its memory limit", limit_bytes=limit)
         self._not_before_s = now_s + delay_s
-        if shim is not None:
+        if note is not None:
             with contextlib.suppress(OSError):  # then an adopting daemon tells this exit once more
-                launching.note_exit(shim, self.seed)
+                note(self.seed)
         if self._held or self._maintenance or self._intent is not None:
             self._set(Phase.NOT_READY, self._reason)
         elif delay_s > 0:
@@ -425,24 +488,10 @@ class Replica:
             self._context.changed(self.status())
 
     def _on_death(self) -> None:
-        """The kernel says it is dead, some milliseconds before its shim says how."""
+        """It is seen to be dead, some milliseconds before it is known how it ended."""
         if self._phase in (Phase.READY, Phase.STARTING):
             self._set(Phase.NOT_READY, "its process ended")
 
     def _on_exit(self, record: ExitRecord) -> None:
         self._exit = record
         self._wake.set()
-
-    def _event(self, kind: str, severity: Severity, message: str, **attributes: Scalar) -> None:
-        self._context.sink.append(
-            replica_event(
-                kind,
-                severity,
-                self.seed.name,
-                message,
-                ts=self._clock.now(),
-                mono_s=self._clock.mono(),
-                workload=self.seed.workload.name,
-                **attributes,
-            )
-        )

@@ -1,4 +1,4 @@
-"""What the replicas of a local fleet are given (paths, ports, listeners), and what can be asked of a replica's life.
+"""What the replicas of a supervised fleet share, and what can be asked of a replica's life.
 
 Data only: who acts on it is `replica`.
 """
@@ -10,24 +10,20 @@ from collections.abc import Callable
 
 import msgspec
 
-from backend.config.paths import StatePaths
 from backend.contract.clock import Clock
 from backend.contract.fleet import ReplicaStatus
 from backend.contract.ledger import RowSink
-from backend.fleet.local.ports import PortAllocator
+from backend.fleet.supervision.ports import PortAllocator
 
 
 class ReplicaContext(msgspec.Struct, frozen=True):
     """What every replica of a fleet shares."""
 
-    paths: StatePaths
     sink: RowSink
     clock: Clock
     ports: PortAllocator
     changed: Callable[[ReplicaStatus], None]
     removed: Callable[[str], None]
-    fault_switches: bool = False
-    """Whether programs are told where their fault switch is."""
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -41,3 +37,8 @@ class Intent(msgspec.Struct, frozen=True):
         """It was done."""
         if not self.done.done():
             self.done.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        """It could not be done."""
+        if not self.done.done():
+            self.done.set_exception(error)
