@@ -14,6 +14,7 @@ import msgspec
 from backend.contract.control import ActionRequest, Quantiles, ReplicaView, Snapshot, WorkloadView
 from backend.contract.errors import UsageError
 from backend.contract.fleet import WorkloadSpec
+from backend.contract.platform import NodeStatus
 from backend.contract.rows import Scalar
 from backend.contract.words import Risk, Verb
 
@@ -31,6 +32,9 @@ class ActionState(msgspec.Struct, frozen=True, kw_only=True):
     workloads: tuple[WorkloadView, ...] = ()
     ttft: dict[str, Quantiles] = {}
     """By workload, over the last 5 minutes."""
+    limits: dict[str, str] = {}
+    """Verb -> why the platform does not let us."""
+    nodes: tuple[NodeStatus, ...] = ()
 
     def workload(self, name: str) -> WorkloadView:
         """Raises UsageError, with the nearest name, where there is none."""
@@ -49,6 +53,13 @@ class ActionState(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(f"{name} is a workload; this wants one replica.", f"Name one of: {', '.join(ours)}.")
         raise unknown("replica", name, [view.status.name for view in self.replicas])
 
+    def node(self, name: str) -> NodeStatus:
+        """Raises UsageError, with the nearest name, where there is none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise unknown("node", name, [node.name for node in self.nodes])
+
     def spec(self, workload: str) -> WorkloadSpec:
         for spec in self.specs:
             if spec.name == workload:
@@ -66,6 +77,8 @@ def state_of(
         replicas=snapshot.replicas,
         workloads=snapshot.workloads,
         ttft=ttft_5min or {},
+        limits=snapshot.limits,
+        nodes=snapshot.nodes,
     )
 
 

@@ -59,22 +59,25 @@ class Scale(_FleetVerb):
 
     def preview(self, state: ActionState, request: ActionRequest) -> Effect:
         view, spec, n = state.workload(request.target), state.spec(request.target), whole_number(request, "replicas")
-        limit = 1 if spec.port else spec.max_replicas
+        limit = 1 if spec.port and not spec.kind else spec.max_replicas
         was, name = view.wanted, view.name
-        sentence = (
-            f"{name}: {was} → {n} replicas; capacity {was * spec.slots} → {n * spec.slots} slots; {_ttft(state, name)}"
-        )
+        sentence = f"{name}: {was} → {n} replicas"
+        if spec.routes:
+            sentence += f"; capacity {was * spec.slots} → {n * spec.slots} slots; {_ttft(state, name)}"
         if not 0 <= n <= limit:
             return Effect(summary=sentence, refusal=f"{name} can have 0 to {limit} replicas, not {n}.")
         effects: list[str] = []
-        if n < was:
+        if spec.kind:
+            effects.append(f"the platform is told ({spec.kind})")
+        elif n < was:
             effects.append(f"{was - n} drained first, then ended; requests they have are finished")
+        if n < was and spec.routes:
             if view.in_flight + view.queued > n * spec.slots:
                 effects.append(f"{view.in_flight + view.queued} requests now, {n * spec.slots} slots then: some wait")
-        elif n > was:
+        elif n > was and not spec.kind:
             effects.append(f"{n - was} started, each gets requests once it is Ready")
         if n == 0:
-            effects.append(f"nothing answers {', '.join(spec.routes)} until it is scaled up again")
+            effects.append(f"nothing answers {', '.join(spec.routes) or name} until it is scaled up again")
         if view.autoscale and request.actor != "autoscaler":
             effects.append("the autoscaler is on and may change it again")
         risk = Risk.HIGH if n == 0 and was else Risk.LOW if n < was else Risk.NONE
@@ -100,6 +103,9 @@ class Rollout(_FleetVerb):
 
     def preview(self, state: ActionState, request: ActionRequest) -> Effect:
         view, spec = state.workload(request.target), state.spec(request.target)
+        if spec.kind:
+            summary = f"{view.name}: {view.total} replicas replaced as its {spec.kind} says"
+            return Effect(summary=summary, effects=("it goes on while you look elsewhere",), risk=Risk.LOW)
         if spec.port == 0 and view.wanted < spec.max_replicas:
             how, effects = "a new one serves before an old one goes", ("memory for one replica more is needed",)
         else:
@@ -123,6 +129,11 @@ class Restart(_FleetVerb):
     def preview(self, state: ActionState, request: ActionRequest) -> Effect:
         replica = state.replica(request.target)
         spec, others = state.spec(replica.status.workload), _others_serving(state, replica)
+        if spec.kind:
+            summary = (
+                f"{replica.status.name}: restarted by its platform ({replica.status.owner}); {others} others serve"
+            )
+            return Effect(summary=summary, risk=Risk.LOW if others or not _serves(replica) else Risk.HIGH)
         if others or not _serves(replica):
             how = f"{others} other{'' if others == 1 else 's'} serve{'s' if others == 1 else ''} meanwhile"
         elif spec.port == 0:

@@ -33,6 +33,8 @@ def refusal(
     """
     if words := read_only_refusal(request, read_only=read_only):
         return words
+    if why := state.limits.get(request.verb):
+        return f"{request.verb} cannot be done here: {why}."
     workload = workload_of(state, request, executor)
     if workload is None:
         return ""

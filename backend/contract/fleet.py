@@ -140,7 +140,8 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The machine it runs on, where the platform has several."""
     image: str = ""
     owner: str = ""
-    """What keeps it alive, as the platform calls it: `Deployment/llm`, `StatefulSet/db`, `service web`."""
+    """What keeps it alive, as the platform calls it: `Deployment/llm`, `StatefulSet/db`, `service web`. Empty only for
+    replicas that we keep: nothing else is ever removed by the reconciler."""
     containers: int = 1
     containers_ready: int | None = None
     """Of its containers, those that are ready; null where it has no such thing."""

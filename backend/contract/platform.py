@@ -138,7 +138,12 @@ class PlatformOwned(Protocol):
     """Drivers whose platform keeps the counts: nothing is created or removed by us, the platform is told."""
 
     def workloads(self) -> Sequence[PlatformWorkload]:
-        """What there is, in a stable order. Free, like `observe`."""
+        """What there is, in a stable order. Free, like `observe`: the same object until something changed."""
+        ...
+
+    def declare(self, specs: Sequence[WorkloadSpec]) -> None:
+        """What trinity.yaml says of the platform's own workloads (`spec.of`). From now on `workloads` carries their
+        routes, slots and engine (see backend.fleet.overlay), and their replicas are reported with that port."""
         ...
 
     async def scale(self, workload: str, replicas: int) -> int:

@@ -93,6 +93,7 @@ class DaemonDrills:
             source=compiled.source,
             environment=host.environment,
             fleet=host.fleet,
+            driver=host.driver,
             versions=host.versions,
             api_key=host.api_key,
             workloads=tuple(host.workloads()),

@@ -15,9 +15,9 @@ import msgspec
 
 from backend.contract.control import ActionRequest
 from backend.contract.edge import EdgeObservation
-from backend.contract.errors import TrinityError
+from backend.contract.errors import Refused, TrinityError
 from backend.contract.faults import FaultOrder, FaultReport, Holder, HolderRequest, StartFault
-from backend.contract.fleet import ReplicaStatus, WorkloadSpec
+from backend.contract.fleet import Faultable, Holdable, ReplicaStatus, WorkloadSpec
 from backend.contract.rows import ActionRow, EventRow, RequestRow, Row, Scalar
 from backend.contract.words import ActionOutcome, Vantage, Verb
 from backend.daemon.holders import ask_holder
@@ -41,6 +41,14 @@ class DaemonHost:
     @property
     def fleet(self) -> str:
         return self._parts.config.name
+
+    @property
+    def driver(self) -> str:
+        return self._parts.config.file.driver
+
+    def holds(self, workload: str) -> bool:
+        ours = any(spec.name == workload and not spec.kind for spec in self._parts.specs)
+        return ours and isinstance(self._parts.fleet, Holdable)
 
     @property
     def api_key(self) -> str:
@@ -99,7 +107,7 @@ class DaemonHost:
 
     async def holder(self, replica: str, kind: HeldBy) -> Holder:
         if kind == "shim":
-            return self._parts.fleet.holder(replica)
+            return self._faultable().holder(replica)
         return await self._parts.splices.splice(replica)
 
     async def fault(self, run_id: str, replica: str, kind: HeldBy, order: FaultOrder) -> FaultReport:
@@ -114,11 +122,17 @@ class DaemonHost:
 
     async def fault_reports(self, replica: str, kind: HeldBy) -> Sequence[FaultReport]:
         if kind == "shim":
-            return await self._parts.fleet.faults(replica)
+            return await self._faultable().faults(replica)
         holder = self._parts.splices.holder(replica)
         if holder is None:
             return ()
         return (await ask_holder(holder.socket_path, HolderRequest(id=1, op="faults"))).faults
+
+    def _faultable(self) -> Faultable:
+        fleet = self._parts.fleet
+        if not isinstance(fleet, Faultable):
+            raise Refused(f"Replicas of fleet {fleet.name} hold no faults themselves.", "Choose a fault of the proxy.")
+        return fleet
 
     async def unsplice(self, run_id: str, workload: str) -> None:
         await self._fault(run_id, workload, {"unsplice": True}, heal=True)

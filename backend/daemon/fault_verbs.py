@@ -19,6 +19,7 @@ from backend.contract.fleet import Faultable, Fleet, Holdable, Killable
 from backend.contract.words import Risk, Verb
 from backend.daemon.holders import ask_holder
 from backend.daemon.splices import Splices
+from backend.edge.absent import AbsentEdge
 from backend.edge.haproxy import HaproxyEdge
 
 
@@ -27,7 +28,7 @@ class FaultVerbs:
     FaultOrder as JSON, with `via`), `fault_id` (with `via`), `start_fault` (JSON or empty), `exit`, `edge` (`kill` or
     `reload`), `unsplice`."""
 
-    def __init__(self, fleet: Fleet, splices: Splices, edge: HaproxyEdge) -> None:
+    def __init__(self, fleet: Fleet, splices: Splices, edge: HaproxyEdge | AbsentEdge) -> None:
         self._fleet, self._splices, self._edge = fleet, splices, edge
 
     def executors(self) -> list[Executor]:

@@ -17,6 +17,7 @@ from typing import Any
 from backend.actions.executor import ActionState, state_of
 from backend.actions.fleet_verbs import fleet_executors
 from backend.actions.gateway import Gateway
+from backend.actions.platform_verbs import platform_executors
 from backend.config.checks import public_ports
 from backend.config.fleet_file import parse_fleet_file
 from backend.config.own_logs import get_logger
@@ -27,11 +28,13 @@ from backend.contract.control import ActionRequest, Quantiles, Snapshot
 from backend.contract.deltas import keep_unchanged
 from backend.contract.errors import TrinityError
 from backend.contract.fleet import WorkloadSpec
+from backend.contract.platform import HasNodes, HasPorts, Limited
 from backend.contract.rows import EventRow, RequestRow, Row
 from backend.contract.words import Phase, Severity, Verb
 from backend.daemon.deeds import OwnVerbs
 from backend.daemon.demo_load import DemoLoad
 from backend.daemon.drill_desk import DaemonDrills
+from backend.daemon.drivers import Driver, make_driver, missing, rollouts, wants_edge
 from backend.daemon.fault_verbs import FaultVerbs
 from backend.daemon.mercy import keep_retry_budget, watch_progress
 from backend.daemon.once_sink import OnceSink
@@ -40,9 +43,9 @@ from backend.daemon.scaling_inputs import ScalingInputs
 from backend.daemon.splices import Splices
 from backend.daemon.streams import Hub
 from backend.daemon.views import Known, build_snapshot
+from backend.edge.absent import AbsentEdge
 from backend.edge.haproxy import HaproxyEdge
 from backend.edge.settings import EdgeSettings
-from backend.fleet.local import LocalFleet
 from backend.ledger import Ledger, Limits
 from backend.ledger.log_retention import prune_logs
 from backend.quantiles import summarize
@@ -63,8 +66,6 @@ _SNAPSHOT_AGE_S = 0.1
 """Consoles that ask within it share one."""
 _PREVIEW_WINDOW_S = 300.0
 _RETENTION_PERIOD_S = 3600.0
-PRODUCTION = frozenset({"prod", "production"})
-"""Environments in which no program of ours obeys a fault switch."""
 _REREAD_S = 1200.0
 _REREAD_ROWS = 20_000
 """Rows that a log reader may read twice: those of requests that ended just before the last daemon did."""
@@ -74,8 +75,8 @@ class Parts:
     """Everything, wired. Attributes are set by `open`."""
 
     ledger: Ledger
-    fleet: LocalFleet
-    edge: HaproxyEdge
+    fleet: Driver
+    edge: HaproxyEdge | AbsentEdge
     reconciler: Reconciler
     gateway: Gateway
     drills: DaemonDrills
@@ -101,18 +102,8 @@ class Parts:
         """Ledger, then edge and fleet (adopted or new), then those who act. Raises what any of them raises."""
         paths, config, clock = self.paths, self.config, self.clock
         self.ledger = await Ledger.open(paths.ledger_dir, clock)
-        # Fault switches in our serving programs: everywhere but in production.
-        switches = config.settings.trinity_environment not in PRODUCTION
-        self.fleet = LocalFleet(paths, self.ledger, clock, config.name, fault_switches=switches)
-        known = self.ledger.recent("requests", since_ts=clock.now() - _REREAD_S, limit=_REREAD_ROWS)
-        self.edge = HaproxyEdge(
-            paths,
-            _edge_settings(config, paths, self.auto_port),
-            OnceSink(self.ledger, known),
-            clock,
-            config.name,
-            flush=self.ledger.flush,
-        )
+        self.fleet = make_driver(config, paths, self.ledger, clock)
+        self.edge = self._make_edge()
         self.past = Past(paths.recording_dir, self.ledger)
         settings = config.settings
         limits = RecordingLimits(
@@ -147,18 +138,33 @@ class Parts:
                 await self.edge.stop()
             raise
 
+    def _make_edge(self) -> HaproxyEdge | AbsentEdge:
+        if not wants_edge(self.config):
+            return AbsentEdge(self.clock)
+        known = self.ledger.recent("requests", since_ts=self.clock.now() - _REREAD_S, limit=_REREAD_ROWS)
+        return HaproxyEdge(
+            self.paths,
+            _edge_settings(self.config, self.paths, self.auto_port),
+            OnceSink(self.ledger, known),
+            self.clock,
+            self.config.name,
+            flush=self.ledger.flush,
+        )
+
     async def _open_fleet(self) -> None:
         await self.fleet.adopt()
         await self.reconciler.start(self.config.workloads, yaml=self.config.text, source=self.config.source)
         self.fleet.on_change(lambda _: self.hub.nudge())
         for spec in self.config.workloads:
-            self._add_autoscaler(spec)
+            if not spec.of:
+                self._add_autoscaler(spec)
         await self.gateway.close_interrupted()
         await self.drills.recover()
         self._run("fault proxies of a dead daemon", self.splices.adopt_leftovers())
         self._run("telemetry", self.meters.run())
         watch = (self.fleet, self.edge, self.reconciler, self.ledger, self.clock)
-        self._run("progress watchdog", watch_progress(self.config, *watch))
+        if self.config.file.driver != "kubernetes":  # it looks at processes of this machine
+            self._run("progress watchdog", watch_progress(self.config, *watch))
         self._run("retry budget", keep_retry_budget(self.config, self.edge, lambda: self.specs, *watch[3:]))
         self._run("log retention", self._retain_logs())
         self._run("flight recorder", self._record())
@@ -251,7 +257,8 @@ class Parts:
         )
         executors = fleet_executors(self.reconciler, set_autoscale=self._set_autoscale, parse=self.parse, diff=diff)
         faults = FaultVerbs(self.fleet, self.splices, self.edge)
-        for executor in (*executors, *own.executors(), *faults.executors()):
+        platform = platform_executors(self.fleet)
+        for executor in (*executors, *platform, *own.executors(), *faults.executors()):
             self.gateway.register(executor)
 
     def _newest_event(self) -> int:
@@ -353,6 +360,13 @@ class Parts:
             uptime_s=self.clock.mono() - self.started_mono,
             was_ready=self.was_ready,
             metrics_url=self.metrics_url,
+            driver=self.config.file.driver,
+            has_edge=isinstance(self.edge, HaproxyEdge),
+            limits=missing(self.fleet),
+            trouble=self.fleet.trouble() if isinstance(self.fleet, Limited) else None,
+            nodes=self.fleet.nodes() if isinstance(self.fleet, HasNodes) else (),
+            ports=self.fleet.ports() if isinstance(self.fleet, HasPorts) else (),
+            rollouts=rollouts(self.fleet),
         )
 
     def _levels(self) -> Levels:

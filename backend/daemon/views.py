@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -17,12 +17,15 @@ from backend.contract.control import (
 )
 from backend.contract.edge import EdgeObservation, EdgeServer
 from backend.contract.fleet import ReplicaStatus, WorkloadSpec
+from backend.contract.platform import ForwardView, NodeStatus, PortView, Trouble
 from backend.contract.words import Phase
 from backend.reconcile.wanted import WantedState
 from backend.telemetry.engines import EngineReading
 from backend.telemetry.traffic import TrafficView
 from backend.version import VERSION
 
+_NAMED = 4
+"""Causes and workloads that a sentence names; the others are counted."""
 _STARTING_S = 60.0
 """How long a fleet that was never Ready counts as starting rather than down."""
 
@@ -50,13 +53,25 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     uptime_s: float = 0.0
     was_ready: bool = False
     metrics_url: str = ""
+    driver: str = "local"
+    has_edge: bool = True
+    limits: Mapping[str, str] = {}
+    trouble: Trouble | None = None
+    nodes: Sequence[NodeStatus] = ()
+    forwards: Sequence[ForwardView] = ()
+    ports: Sequence[PortView] = ()
+    rollouts: Mapping[str, str] = {}
+    """Workload -> how its rollout on the platform stands."""
 
 
 def build_snapshot(seq: int, known: Known) -> Snapshot:
     """Everything a screen needs, from what is known."""
     servers = {server.replica: server for server in reversed(known.edge.servers)}
     replicas = tuple(_replica(status, known, servers.get(status.name)) for status in known.replicas)
-    workloads = tuple(_workload(spec, known, replicas) for spec in known.specs)
+    by_workload: dict[str, list[ReplicaView]] = {}
+    for view in replicas:
+        by_workload.setdefault(view.status.workload, []).append(view)
+    workloads = tuple(_workload(spec, known, by_workload.get(spec.name, [])) for spec in known.specs)
     health, reason = fleet_health(workloads, replicas, known)
     return Snapshot(
         seq=seq,
@@ -79,6 +94,13 @@ def build_snapshot(seq: int, known: Known) -> Snapshot:
         consoles=known.consoles,
         loop_lag_p99_s=known.loop_lag_p99_s,
         dropped_rows=known.dropped_rows,
+        driver=known.driver,
+        has_edge=known.has_edge,
+        limits=dict(known.limits),
+        trouble=known.trouble,
+        nodes=tuple(known.nodes),
+        forwards=tuple(known.forwards),
+        ports=tuple(known.ports),
     )
 
 
@@ -101,11 +123,11 @@ def is_serving(view: ReplicaView) -> bool:
     return view.status.phase == Phase.READY and view.edge is not None and view.edge.up
 
 
-def _workload(spec: WorkloadSpec, known: Known, replicas: Sequence[ReplicaView]) -> WorkloadView:
-    ours = [r for r in replicas if r.status.workload == spec.name]
+def _workload(spec: WorkloadSpec, known: Known, ours: Sequence[ReplicaView]) -> WorkloadView:
     totals = next((w for w in known.edge.workloads if w.workload == spec.name), None)
     wanted = known.wanted.of(spec.name)
-    ready = sum(is_serving(r) for r in ours)
+    # Where the platform leads requests, Ready is all there is to know.
+    ready = sum(is_serving(r) if spec.routes else r.status.phase == Phase.READY for r in ours)
     return WorkloadView(
         name=spec.name,
         wanted=wanted.replicas,
@@ -118,30 +140,41 @@ def _workload(spec: WorkloadSpec, known: Known, replicas: Sequence[ReplicaView])
         lease=known.lease(spec.name),
         maintenance=wanted.maintenance,
         autoscale=wanted.autoscale,
+        kind=spec.kind,
+        rollout=known.rollouts.get(spec.name, ""),
     )
 
 
 def fleet_health(workloads: Sequence[WorkloadView], replicas: Sequence[ReplicaView], known: Known) -> tuple[str, str]:
     """`ok`, `degraded`, `down` or `starting`, and why in a phrase."""
     reasons: list[str] = []
-    if not known.edge.up:
+    if known.trouble is not None:
+        return "down", f"{known.trouble.message} {known.trouble.next_step}".strip()
+    if known.has_edge and not known.edge.up:
         reasons.append("the edge does not answer")
     empty = [w for w in workloads if w.wanted > 0 and w.ready == 0]
-    reasons += [f"no replica of {w.name} is Ready{_causes(w.name, replicas)}" for w in empty]
+    platform = not known.has_edge
+    if not platform or len(empty) == len([w for w in workloads if w.wanted > 0]):
+        # On a platform one workload that is down is one among many that are not ours.
+        reasons += [f"no replica of {w.name} is Ready{_causes(w.name, replicas)}" for w in empty[:_NAMED]]
     if reasons:
         starting = not known.was_ready and known.uptime_s < _STARTING_S
         return ("starting" if starting else "down"), "; ".join(reasons)
-    for w in workloads:
-        if w.ready < w.wanted:
-            reasons.append(f"{w.name} has {w.ready} of {w.wanted} ready{_causes(w.name, replicas)}")
+    short = [w for w in workloads if w.ready < w.wanted]
+    reasons = [f"{w.name} has {w.ready} of {w.wanted} ready{_causes(w.name, replicas)}" for w in short[:_NAMED]]
+    if len(short) > _NAMED:
+        reasons.append(f"and {len(short) - _NAMED} more workloads")
     return ("degraded", "; ".join(reasons)) if reasons else ("ok", "")
 
 
 def _causes(workload: str, replicas: Sequence[ReplicaView]) -> str:
     """What each replica that does not serve is at, in parentheses; empty where there is none."""
-    causes = [
-        f"{r.status.name} {r.status.phase}{f': {r.status.reason}' if r.status.reason else ''}"
-        for r in replicas
-        if r.status.workload == workload and not is_serving(r)
-    ]
+    failing = [r.status for r in replicas if r.status.workload == workload and not _serves(r)]
+    causes = [f"{r.name} {r.phase}{f': {r.reason}' if r.reason else ''}" for r in failing[:_NAMED]]
+    if len(failing) > _NAMED:
+        causes.append(f"{len(failing) - _NAMED} more")
     return f" ({'; '.join(causes)})" if causes else ""
+
+
+def _serves(view: ReplicaView) -> bool:
+    return is_serving(view) or (bool(view.status.owner) and view.edge is None and view.status.phase == Phase.READY)

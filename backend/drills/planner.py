@@ -31,6 +31,8 @@ class FleetView(msgspec.Struct, frozen=True, kw_only=True):
     workloads: tuple[WorkloadSpec, ...]
     replicas: dict[str, tuple[ReplicaStatus, ...]]
     """Per workload."""
+    unheld: frozenset[str] = frozenset()
+    """Workloads whose platform restarts what dies: `respawn: held` is `natural` there."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +48,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Pool -> workload."""
     sizes: dict[str, int] = {}
     wall_s: float = 0.0
+    natural: frozenset[str] = frozenset()
+    """Injections that ask for `respawn: held` where the platform restarts what dies: they run as `natural`."""
 
     def require(self) -> None:
         """Raises Refused with every reason when the run may not start."""
@@ -70,6 +74,7 @@ class _Planning:
         self._refusals: list[str] = []
         self._steps: list[str] = []
         self._pools: dict[str, WorkloadSpec] = {}
+        self._natural: set[str] = set()
         self._wall_s = ENDING_S
         self._ttl_s = compiled.scenario.safety.fault_ttl
 
@@ -164,10 +169,15 @@ class _Planning:
     ) -> None:
         target = self._compiled.scenario.targets[injection.target]
         spec = self._pools.get(target.source or injection.target)
+        if injection.respawn == "held" and spec is not None and spec.name in self._view.unheld:
+            self._natural.add(injection.id)
+            injection = msgspec.structs.replace(injection, respawn="natural")
         when = f" when {injection.when} (at most {injection.within:g} s)" if injection.when else ""
         keys = f" ({_keys_text(injection)})" if _keys_text(injection) else ""
         self._lines.append(f"  inject {injection.id}: {injection.fault}{keys} on {injection.target}{when}")
         self._lines.append(f"    {FAULTS[injection.fault].about}")
+        if injection.id in self._natural:
+            self._lines.append(f"    respawn natural: {self._view.fleet} starts what dies again by itself")
         self._lines.append(f"    verified by {', '.join(injection.verify)}; undo: {_undo_text(injection, self._ttl_s)}")
         if injection.when:
             # How long a condition takes is a guess; a quarter of its limit is rarely too little.
@@ -216,7 +226,23 @@ class _Planning:
             pools={name: spec.name for name, spec in self._pools.items()},
             sizes={name: len(self._replicas(spec)) for name, spec in self._pools.items()},
             wall_s=self._wall_s,
+            natural=frozenset(self._natural),
         )
+
+
+def as_planned(compiled: Compiled, plan: Plan) -> Compiled:
+    """The scenario as this fleet can run it; text and digest stay those of the file."""
+    if not plan.natural:
+        return compiled
+
+    def adapted(phase: PhaseSpec) -> PhaseSpec:
+        injections = tuple(
+            msgspec.structs.replace(one, respawn="natural") if one.id in plan.natural else one for one in phase.inject
+        )
+        return msgspec.structs.replace(phase, inject=injections)
+
+    phases = tuple(adapted(phase) for phase in compiled.scenario.phases)
+    return msgspec.structs.replace(compiled, scenario=msgspec.structs.replace(compiled.scenario, phases=phases))
 
 
 def _keys_text(injection: Injection) -> str:

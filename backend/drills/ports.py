@@ -33,6 +33,16 @@ class DrillHost(Protocol):
     def fleet(self) -> str: ...
 
     @property
+    def driver(self) -> str:
+        """`local`, `docker` or `kubernetes`: runs on different ones are never compared as equals."""
+        ...
+
+    def holds(self, workload: str) -> bool:
+        """Whether a replica that dies can be kept from being started again (`respawn: held`). Where its platform
+        restarts it by itself, it cannot."""
+        ...
+
+    @property
     def versions(self) -> dict[str, str]:
         """Program versions for the report: trinity, haproxy, engine, model digest..."""
         ...

@@ -362,6 +362,7 @@ class DrillRun:
             seed=self._compiled.scenario.seed,
             environment=self._host.environment,
             fleet=self._host.fleet,
+            driver=self._host.driver,
             started_ts=self._started_ts,
             started_mono_s=self._started_mono,
             ended_ts=self._ended_ts,

@@ -68,6 +68,7 @@ class DrillRunner:
             fleet=self._host.fleet,
             workloads=workloads,
             replicas={spec.name: tuple(self._host.replicas(spec.name)) for spec in workloads},
+            unheld=frozenset(spec.name for spec in workloads if not self._host.holds(spec.name)),
         )
         return planner.plan(compiled, view)
 
@@ -86,6 +87,7 @@ class DrillRunner:
             raise Refused(f"Drill {self._run.run_id} is running.", "Wait for it, or stop it with `trinity drill stop`.")
         plan = self.plan(compiled)
         plan.require()
+        compiled = planner.as_planned(compiled, plan)
         run_id = self._name(compiled.scenario.name)
         run_dir = await asyncio.to_thread(store.create, self._dir, run_id, compiled.text)
         rows = store.RowFile(run_dir)

@@ -19,10 +19,12 @@ from backend.contract.edge import Edge
 from backend.contract.errors import Refused, TrinityError, UsageError
 from backend.contract.fleet import Fleet, Killable, Maintainable, ReplicaStatus, WorkloadSpec
 from backend.contract.ledger import RowSink
+from backend.contract.platform import PlatformOwned
 from backend.contract.words import Phase, Severity, SlotState
 from backend.reconcile.core import Core, without_drained
 from backend.reconcile.diff import diff
 from backend.reconcile.failed_steps import FailedSteps
+from backend.reconcile.following import Follower, platform_of, restart_on_platform, roll_out_on_platform
 from backend.reconcile.leases import Leases
 from backend.reconcile.plan import (
     Clear,
@@ -59,6 +61,7 @@ class Reconciler:
         ready_deadline_s: float = 120.0,
     ) -> None:
         self._core = Core(fleet, edge, sink, store, leases, clock)
+        self._follower = Follower(self._core)
         self._ready_deadline_s = ready_deadline_s
         self._failed_steps = FailedSteps()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -74,10 +77,12 @@ class Reconciler:
         `yaml` is the file that declares them, kept for the next daemon (see `WantedState.applied_yaml`)."""
         core = self._core
         loaded = await core.store.load()
-        core.specs = {spec.name: spec for spec in specs}
-        core.wanted = msgspec.structs.replace(merge(loaded, specs), applied_yaml=yaml, applied_source=source)
+        ours = self._declare(specs)
+        core.specs = {spec.name: spec for spec in ours}
+        core.wanted = msgspec.structs.replace(self._merged(loaded, ours), applied_yaml=yaml, applied_source=source)
+        self._follower.follow()
         await core.store.save(core.wanted)
-        await core.edge.configure(specs)
+        await core.edge.configure([*core.specs.values()])
         await core.edge.set_retries(on=core.wanted.retries_on)
         for name, wanted in core.wanted.workloads.items():
             if wanted.maintenance and isinstance(core.fleet, Maintainable):
@@ -87,6 +92,19 @@ class Reconciler:
         core.wake.set()
         self._unsubscribe = core.fleet.on_change(self._changed)
         self._loop_task = asyncio.create_task(self._loop(), name="reconciler")
+
+    def _declare(self, specs: Sequence[WorkloadSpec]) -> list[WorkloadSpec]:
+        """Tell the driver what is said of its platform's workloads; the others are ours."""
+        if isinstance(self._core.fleet, PlatformOwned):
+            self._core.fleet.declare([spec for spec in specs if spec.of])
+        return [spec for spec in specs if not spec.of]
+
+    def _merged(self, state: WantedState, ours: Sequence[WorkloadSpec]) -> WantedState:
+        """`merge`; but what was written down of the platform's workloads stays: they may be seen again later."""
+        merged = merge(state, ours)
+        if not isinstance(self._core.fleet, PlatformOwned):
+            return merged
+        return msgspec.structs.replace(merged, workloads={**state.workloads, **merged.workloads})
 
     async def stop(self) -> None:
         """End the loop and what it has under way. Replicas and slots stay as they are."""
@@ -110,7 +128,8 @@ class Reconciler:
             await core.fleet.remove(status.name, reason="the fleet is taken down")
             await core.edge.clear(status.workload, status.name)
 
-        results = await asyncio.gather(*(end(status) for status in core.fleet.observe()), return_exceptions=True)
+        ours = [status for status in core.fleet.observe() if not status.owner]
+        results = await asyncio.gather(*(end(status) for status in ours), return_exceptions=True)
         for problem in results:
             if isinstance(problem, BaseException):
                 raise problem
@@ -191,6 +210,8 @@ class Reconciler:
     async def _pass(self) -> None:
         core = self._core
         now = core.clock.mono()
+        if self._follower.follow():
+            await self._configure_edge()
         steps = [step for step in plan(core.situation()) if self._failed_steps.is_due(step, now)]
         done = await asyncio.gather(*(self._take(step) for step in steps))
         if any(ok and not isinstance(step, Remove | StartRollout) for step, ok in zip(steps, done, strict=True)):
@@ -302,6 +323,10 @@ class Reconciler:
         spec = core.spec(workload)
         if not 0 <= n <= spec.max_replicas:
             raise UsageError(f"{workload} can have 0 to {spec.max_replicas} replicas, not {n}.")
+        platform = platform_of(core, spec)
+        if platform is not None:
+            async with core.leases.hold(workload, f"scale by {actor}", actor=actor):
+                return await platform.scale(workload, n)
         if spec.port and n > 1:
             raise UsageError(f"{workload} has the fixed port {spec.port}, so one replica at most.")
         async with core.leases.hold(workload, f"scale by {actor}", actor=actor):
@@ -310,7 +335,11 @@ class Reconciler:
         return before
 
     async def rollout(self, workload: str, progress: Progress | None = None, *, actor: str = "operator") -> str:
-        """Replace every replica, surge first; see `rollout.roll_out`."""
+        """Replace every replica, surge first (see `rollout.roll_out`), or as its platform does."""
+        platform = platform_of(self._core, self._core.spec(workload))
+        if platform is not None:
+            told = progress or _silent
+            return await roll_out_on_platform(self._core, platform, workload, actor=actor, progress=told)
         return await roll_out(
             self._core,
             workload,
@@ -321,7 +350,9 @@ class Reconciler:
 
     async def restart_replica(self, replica: str, progress: Progress | None = None, *, actor: str = "operator") -> str:
         """Drain, restart in place, serve again; see `rollout.restart_in_place`."""
-        return await restart_in_place(
+        core = self._core
+        owned = core.spec(core.get(replica).workload).kind
+        return await (restart_on_platform if owned else restart_in_place)(
             self._core,
             replica,
             actor=actor,
@@ -333,6 +364,8 @@ class Reconciler:
         """Take a replica out of rotation until `undrain`; returns the requests it still has."""
         core = self._core
         workload = core.get(replica).workload
+        if not core.spec(workload).routes:
+            raise Refused(f"{replica} gets no requests from our edge.", "Give its workload routes, or evict it.")
         async with core.leases.hold(workload, f"drain by {actor}", actor=actor):
             await core.want(
                 workload,
@@ -391,20 +424,26 @@ class Reconciler:
 
         Raises LeaseHeld where somebody works on a workload that changes; then nothing was applied."""
         core = self._core
-        changes = diff(core.specs.values(), specs)
-        new = {spec.name: spec for spec in specs}
-        touched = sorted(name for name in core.specs.keys() | new.keys() if core.specs.get(name) != new.get(name))
+        followed = {name: spec for name, spec in core.specs.items() if spec.kind}
+        before = {name: spec for name, spec in core.specs.items() if not spec.kind}
+        changes = diff(before.values(), [spec for spec in specs if not spec.of])
+        new = {spec.name: spec for spec in specs if not spec.of}
+        touched = sorted(name for name in before.keys() | new.keys() if before.get(name) != new.get(name))
         async with AsyncExitStack() as held:
             for name in touched:
                 await held.enter_async_context(core.leases.hold(name, f"apply by {actor}", actor=actor))
             await core.want_all(
-                lambda state: msgspec.structs.replace(merge(state, specs), applied_yaml=yaml, applied_source=source)
+                lambda state: msgspec.structs.replace(
+                    self._merged(state, list(new.values())), applied_yaml=yaml, applied_source=source
+                )
             )
             for name in touched:
                 core.blocked.pop(name, None)
-            departed = {name: spec for name, spec in core.specs.items() if name not in new}
+            departed = {name: spec for name, spec in before.items() if name not in new}
             core.departed = {**{k: v for k, v in core.departed.items() if k not in new}, **departed}
-            core.specs = new
+            core.specs = {**new, **followed}
+            self._declare(specs)
+            self._follower.follow()
             await self._configure_edge()
         core.event("fleet.applied", Severity.INFO, core.fleet.name, "; ".join(changes) or "Nothing changed.")
         core.wake.set()

@@ -61,11 +61,13 @@ class Core:
     # -- seeing ---------------------------------------------------------------------------------------------
 
     def situation(self) -> Situation:
-        """What `plan` needs, at this instant."""
+        """What `plan` needs, at this instant. Of what a platform keeps only that which our edge sends requests to."""
+        specs = tuple(spec for spec in self.specs.values() if spec.routes or not spec.kind)
+        planned = {spec.name for spec in specs}
         return Situation(
-            specs=tuple(self.specs.values()),
+            specs=specs,
             wanted=self.wanted,
-            replicas=tuple(self.fleet.observe()),
+            replicas=tuple(one for one in self.fleet.observe() if not one.owner or one.workload in planned),
             slots=tuple(self.edge.slots()),
             in_flight={server.replica: server.in_flight for server in self.edge.observe().servers},
             down=frozenset(self.down),

@@ -154,7 +154,7 @@ def plan(situation: Situation) -> tuple[Step, ...]:
     for spec in situation.specs:
         workload = _sort_out(spec, situation)
         steps += _edge_steps(workload)
-        if not situation.wanted.of(spec.name).maintenance:
+        if not spec.kind and not situation.wanted.of(spec.name).maintenance:
             steps += _count_steps(workload)
     steps += _strays(situation)
     going = {step.replica for step in steps if isinstance(step, Remove)}
@@ -328,11 +328,12 @@ def _eagerness(workload: _Workload, status: ReplicaStatus) -> tuple[bool, bool, 
 
 
 def _strays(situation: Situation) -> list[Step]:
-    """Replicas of workloads that are no longer declared go."""
+    """Replicas of workloads that are no longer declared go; not those that a platform keeps."""
     declared = {spec.name for spec in situation.specs}
     return [
         Remove(status.workload, status.name, "its workload is no longer declared")
         for status in situation.replicas
         if status.workload not in declared
+        and not status.owner
         and status.name not in situation.leaving | situation.busy | situation.protected
     ]

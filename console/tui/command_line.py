@@ -14,6 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.suggester import Suggester
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from backend.contract.errors import TrinityError
@@ -40,19 +41,26 @@ class CommandMode:
         self.app = app
         self.history = History.read(app.history_path) if app.history_path is not None else History()
         self._drills: list[str] = []
+        self._before: Widget | None = None
+        """What had the keys when the line was opened."""
 
     async def open(self, text: str = "") -> None:
         """`:`: the line, with `text` in it."""
         if not self.app.screen.query(CommandBar):
+            self._before = self.app.screen.focused or self.app.view
             bar = CommandBar(self, text)
             await self.app.screen.mount(bar)
             self.app.screen.set_focus(bar.query_one(CommandInput))
             self.app.run_worker(later(self._ask_drills), exit_on_error=False, group="drill-names", exclusive=True)
 
     def close(self) -> None:
-        """Give the keys back to the view."""
-        self.app.screen_stack[0].query(CommandBar).remove()
-        self.app.view.activate()
+        """Give the keys back to what had them. Losing the keys closes it again: nothing is left to do then."""
+        before, self._before = self._before, None
+        if before is not None:
+            self.app.screen_stack[0].query(CommandBar).remove()
+            self.app.view.activate()
+            if before.is_attached:
+                self.app.screen_stack[0].set_focus(before)
 
     async def enter(self, text: str) -> str:
         """Carry a line out. Returns what is wrong with it, and does nothing then."""

@@ -60,6 +60,7 @@ class FakeHost:
 
     def __init__(self, replicas: int = 2, *, environment: str = "dev", retries: bool = True) -> None:
         self.environment, self.fleet, self.api_key = environment, "local", ""
+        self.driver, self.held_back = "local", True
         self.versions = {"trinity": "test"}
         self.retries = retries
         self.members = [FakeReplica(f"llm-{i}") for i in range(replicas)]
@@ -130,6 +131,9 @@ class FakeHost:
         )
         for listener in list(self.listeners):
             listener(event)
+
+    def holds(self, workload: str) -> bool:
+        return self.held_back
 
     def workloads(self) -> Sequence[WorkloadSpec]:
         return [SPEC]

@@ -18,6 +18,7 @@ class ObserverOrder(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float | None = None
     environment: str
     fleet: str
+    driver: str
     versions: dict[str, str]
     api_key: str
     workloads: tuple[WorkloadSpec, ...]

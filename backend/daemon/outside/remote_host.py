@@ -128,6 +128,13 @@ class RemoteHost:
         return self._order.fleet
 
     @property
+    def driver(self) -> str:
+        return self._order.driver
+
+    def holds(self, workload: str) -> bool:
+        return any(spec.name == workload and not spec.kind for spec in self._order.workloads)
+
+    @property
     def versions(self) -> dict[str, str]:
         return self._order.versions
 

@@ -11,6 +11,7 @@ import msgspec
 from backend.actions.executor import ActionState, Progress
 from backend.actions.fleet_verbs import fleet_executors
 from backend.actions.gateway import Gateway
+from backend.actions.platform_verbs import platform_executors
 from backend.contract.control import ActionRequest, Quantiles, ReplicaView, WorkloadView
 from backend.contract.edge import EdgeServer
 from backend.contract.fleet import ReplicaStatus, WorkloadSpec
@@ -18,6 +19,7 @@ from backend.contract.rows import Scalar
 from backend.contract.words import Phase, SlotState, Verb
 from backend.reconcile.diff import diff
 from tests.fakes.clock import FakeClock
+from tests.fakes.fleet import FakeFleet
 from tests.fakes.ledger import MemoryLedger
 
 SPEC = WorkloadSpec(name="llm", command=("serve",), slots=4, revision="r1", max_replicas=8)
@@ -32,8 +34,14 @@ DAEMON_VERBS = frozenset(
         Verb.NOTE,
         Verb.ACKNOWLEDGE,
         Verb.SHUTDOWN,
+        Verb.FORWARD,
+        Verb.UNFORWARD,
+        Verb.EXEC,
     }
 )
+
+PLATFORM_VERBS = frozenset(executor.verb for executor in platform_executors(FakeFleet()))
+"""Their tests are in test_platform_verbs."""
 
 
 def replica_view(name: str, phase: Phase = Phase.READY, in_flight: int = 0) -> ReplicaView:

@@ -176,6 +176,8 @@ async def test_a_time_is_typed() -> None:
         assert "'soon' is no time." in screen.message
         await screen.press("colon", *"at -39s", "enter")
         await screen.at(KILLED + 1)
+        await screen.press("colon", "escape")
+        await screen.until(lambda: isinstance(screen.app.focused, Scrubber), "the bar has its keys back")
         await screen.press("colon", *"compare", "enter")
         await screen.shows("c marks the instant A")
         await screen.press("colon", *"live", "enter")

@@ -8,6 +8,7 @@ import pytest
 
 from backend.contract.edge import EdgeObservation, EdgeServer, EdgeWorkload
 from backend.contract.fleet import ReplicaStatus, WorkloadSpec
+from backend.contract.platform import Trouble
 from backend.contract.words import Phase, SlotState
 from backend.daemon.views import Known, build_snapshot, is_serving
 from backend.reconcile.wanted import WantedState, WorkloadWanted
@@ -140,3 +141,66 @@ def test_a_workload_taken_away_leaves_no_view() -> None:
     snapshot = build_snapshot(1, known(specs=(), replicas=(status("llm-0", Phase.TERMINATING),)))
     assert snapshot.workloads == ()
     assert [view.status.name for view in snapshot.replicas] == ["llm-0"], "until it is gone it is shown"
+
+
+PLATFORM = WorkloadSpec(name="web", command=(), routes=(), kind="Deployment", replicas=2)
+
+
+def on_platform(*replicas: ReplicaStatus, **parts: Any) -> Known:
+    values: dict[str, Any] = {
+        "specs": (PLATFORM,),
+        "wanted": WantedState(workloads={"web": WorkloadWanted(replicas=2, declared=2)}),
+        "replicas": replicas,
+        "edge": EdgeObservation(ts=1.0, up=False),
+        "has_edge": False,
+        "driver": "kubernetes",
+    }
+    return known(**(values | parts))
+
+
+def pod(name: str, phase: Phase = Phase.READY, reason: str = "", workload: str = "web") -> ReplicaStatus:
+    return ReplicaStatus(
+        name=name,
+        fleet="k8s:x",
+        workload=workload,
+        phase=phase,
+        reason=reason,
+        created_ts=1.0,
+        owner=f"Deployment/{workload}",
+    )
+
+
+def test_without_an_edge_of_ours_ready_is_serving() -> None:
+    snapshot = build_snapshot(1, on_platform(pod("web-a"), pod("web-b"), rollouts={"web": "1 of 2 updated"}))
+    assert (snapshot.health, snapshot.has_edge, snapshot.driver) == ("ok", False, "kubernetes")
+    assert (snapshot.workloads[0].ready, snapshot.workloads[0].kind) == (2, "Deployment")
+    assert snapshot.workloads[0].rollout == "1 of 2 updated"
+
+
+def test_one_of_many_workloads_down_on_a_platform_is_degraded_all_of_them_down() -> None:
+    two = (PLATFORM, WorkloadSpec(name="db", command=(), routes=(), kind="StatefulSet", replicas=1))
+    wanted = WantedState(
+        workloads={"web": WorkloadWanted(replicas=1, declared=1), "db": WorkloadWanted(replicas=1, declared=1)}
+    )
+    sick = pod("db-0", Phase.CRASH_LOOP, "exit code 1", workload="db")
+    snapshot = build_snapshot(1, on_platform(pod("web-a"), sick, specs=two, wanted=wanted))
+    assert (snapshot.health, snapshot.health_reason) == (
+        "degraded",
+        "db has 0 of 1 ready (db-0 CrashLoop: exit code 1)",
+    )
+    snapshot = build_snapshot(1, on_platform(sick, specs=two[1:], wanted=wanted))
+    assert snapshot.health == "down"
+
+
+def test_a_platform_that_does_not_answer_is_down_with_the_remedy() -> None:
+    trouble = Trouble(kind="unreachable", message="The API does not answer.", next_step="See it.", since_ts=1.0)
+    snapshot = build_snapshot(1, on_platform(pod("web-a"), pod("web-b"), trouble=trouble))
+    assert (snapshot.health, snapshot.health_reason) == ("down", "The API does not answer. See it.")
+
+
+def test_a_sentence_names_some_causes_and_counts_the_others() -> None:
+    sick = [pod(f"web-{n}", Phase.FAILED) for n in range(30)]
+    wanted = WantedState(workloads={"web": WorkloadWanted(replicas=30, declared=30)})
+    reason = build_snapshot(1, on_platform(pod("web-x"), *sick, wanted=wanted)).health_reason
+    assert reason.startswith("web has 1 of 30 ready (web-0 Failed; ")
+    assert reason.endswith("; 26 more)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 
 from backend.contract.errors import Refused
@@ -11,7 +12,7 @@ from backend.contract.fleet import ReplicaStatus, WorkloadSpec
 from backend.contract.words import Phase
 from backend.drills import guards
 from backend.drills.check import load_scenario
-from backend.drills.planner import FleetView, Plan, plan, rates_of
+from backend.drills.planner import FleetView, Plan, as_planned, plan, rates_of
 from backend.drills.scenario import Target
 from tests.unit.drills.samples import MINIMAL
 
@@ -141,3 +142,20 @@ def test_rates_are_frozen_from_capacity() -> None:
     assert rates_of(compiled, {"pool": 2}, {"pool": 400.0}) == {"chat": 5.0}
     with pytest.raises(Refused, match="not positive"):
         rates_of(compiled, {"pool": 2}, {"pool": 0.0})
+
+
+def test_where_the_platform_restarts_what_dies_a_held_kill_is_natural_and_says_so() -> None:
+    text = with_fault("process.kill, target: victim, respawn: held, verify: [pid_gone]")
+    compiled = load_scenario(text, "t.yaml")
+    replicas = {"llm": (replica("llm-0"), replica("llm-1"))}
+    view = FleetView(environment="dev", fleet="k8s:x", workloads=(LLM,), replicas=replicas, unheld=frozenset({"llm"}))
+    there = plan(compiled, view)
+    assert there.natural == {"kill-a"}
+    assert "    respawn natural: k8s:x starts what dies again by itself" in there.lines
+    assert "undo: wait until supervision" in "\n".join(there.lines)
+    adapted = as_planned(compiled, there)
+    assert [one.respawn for one in adapted.scenario.injections()] == ["natural"]
+    assert (adapted.digest, adapted.text) == (compiled.digest, compiled.text)
+    here = plan(compiled, msgspec.structs.replace(view, unheld=frozenset()))
+    assert not here.natural
+    assert as_planned(compiled, here) is compiled

@@ -1,0 +1,91 @@
+"""Which driver and which edge a fleet gets, and what its driver cannot do. Owns the choice; starts nothing.
+
+Drivers of platforms bring large libraries along: each is imported when a fleet of it is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from backend.config.paths import StatePaths
+from backend.config.resolve import FleetConfig
+from backend.contract.clock import Clock
+from backend.contract.errors import UsageError
+from backend.contract.fleet import Fleet, Killable, ReplicaStatus, Restartable
+from backend.contract.ledger import RowSink
+from backend.contract.platform import (
+    Evictable,
+    Executable,
+    Forwardable,
+    HasNodes,
+    Limited,
+    Pausable,
+    PlatformOwned,
+    Reversible,
+)
+from backend.contract.words import Verb
+from backend.fleet.local import LocalFleet
+
+PRODUCTION: Final = frozenset({"prod", "production"})
+"""Environments in which no program of ours obeys a fault switch."""
+
+_NEEDS: Final[dict[Verb, tuple[type, str]]] = {
+    Verb.KILL: (Killable, "kill replicas"),
+    Verb.RESTART: (Restartable, "restart single replicas"),
+    Verb.PAUSE: (Pausable, "pause replicas"),
+    Verb.UNPAUSE: (Pausable, "pause replicas"),
+    Verb.EVICT: (Evictable, "evict replicas"),
+    Verb.ROLLBACK: (Reversible, "return to former revisions"),
+    Verb.CORDON: (HasNodes, "act on nodes"),
+    Verb.UNCORDON: (HasNodes, "act on nodes"),
+    Verb.NODE_DRAIN: (HasNodes, "act on nodes"),
+    Verb.EXEC: (Executable, "run programs in replicas"),
+    Verb.FORWARD: (Forwardable, "forward ports"),
+}
+
+
+class Driver(Fleet, Protocol):
+    """A fleet with its life."""
+
+    async def adopt(self) -> Sequence[ReplicaStatus]:
+        """Once, first: what a former daemon left, or what the platform has. Never raises for a platform that does not
+        answer: its driver says so and goes on trying."""
+        ...
+
+    async def close(self) -> None:
+        """Detach; replicas go on."""
+        ...
+
+    async def stop_all(self, *, reason: str = ...) -> None:
+        """End the replicas that are ours, then detach."""
+        ...
+
+
+def make_driver(config: FleetConfig, paths: StatePaths, sink: RowSink, clock: Clock) -> Driver:
+    """By the file's `driver`. Raises UsageError for settings that make no sense."""
+    if config.file.driver != "local":
+        raise UsageError(f"This daemon cannot look after {config.file.driver} fleets.", "Take `driver` away.")
+    # Fault switches in our serving programs: everywhere but in production.
+    switches = config.settings.trinity_environment not in PRODUCTION
+    return LocalFleet(paths, sink, clock, config.name, fault_switches=switches)
+
+
+def wants_edge(config: FleetConfig) -> bool:
+    """A local fleet always has one; on a platform only where something is declared that gets requests through it."""
+    return config.file.driver == "local" or any(spec.routes for spec in config.workloads)
+
+
+def missing(fleet: Fleet) -> dict[str, str]:
+    """Verb -> why nobody can do it in this fleet: what its driver lacks, then what the platform says itself."""
+    lacks = {
+        str(verb): f"{fleet.name} cannot {what}" for verb, (able, what) in _NEEDS.items() if not isinstance(fleet, able)
+    }
+    return {**lacks, **fleet.limits()} if isinstance(fleet, Limited) else lacks
+
+
+def rollouts(fleet: Fleet) -> dict[str, str]:
+    """Workload -> how its rollout stands, where the platform keeps it and one is under way."""
+    if not isinstance(fleet, PlatformOwned):
+        return {}
+    return {workload.spec.name: workload.rollout for workload in fleet.workloads() if workload.rollout}
