@@ -10,7 +10,15 @@ import pytest
 
 from backend.config import resolve as resolving
 from backend.config.checks import Place, check_fleet, check_routes, check_workload
-from backend.config.fleet_file import EdgeFile, FleetFile, ProbeFile, WorkloadFile, parse_fleet_file
+from backend.config.fleet_file import (
+    DockerFile,
+    EdgeFile,
+    FleetFile,
+    KubernetesFile,
+    ProbeFile,
+    WorkloadFile,
+    parse_fleet_file,
+)
 from backend.config.settings import NAMES, Settings
 from console.cli import COMMANDS
 
@@ -34,7 +42,7 @@ def test_every_variable_has_a_row_with_its_default(name: str) -> None:
         assert shown in row.split("|")[2], row
 
 
-@pytest.mark.parametrize("struct", [FleetFile, EdgeFile, WorkloadFile, ProbeFile])
+@pytest.mark.parametrize("struct", [FleetFile, EdgeFile, WorkloadFile, ProbeFile, DockerFile, KubernetesFile])
 def test_every_key_of_the_file_has_a_row(struct: type[msgspec.Struct]) -> None:
     missing = [
         field.name
