@@ -61,8 +61,12 @@ class DaemonStart:
         return not report.get("already", False)
 
 
-def start_daemon(paths: StatePaths, *, file: Path | None = None, auto_port: bool = False) -> DaemonStart:
-    """Spawn a detached trinityd for this state directory. Raises UsageError where its files cannot be made."""
+def start_daemon(
+    paths: StatePaths, *, file: Path | None = None, auto_port: bool = False, fleet: str | None = None
+) -> DaemonStart:
+    """Spawn a detached trinityd for this state directory; with `fleet` (a name or an address) that one is its first.
+
+    Raises UsageError where its files cannot be made."""
     import subprocess
 
     from backend.config.paths import state_dir_error
@@ -76,6 +80,7 @@ def start_daemon(paths: StatePaths, *, file: Path | None = None, auto_port: bool
     argv = [sys.executable, "-P", "-m", "backend.daemon", "--state", str(paths.state_dir), "--report-fd", str(write_fd)]
     argv += ["--file", str(file.resolve())] if file else []
     argv += ["--auto-port"] if auto_port else []
+    argv += ["--fleet", fleet] if fleet else []
     try:
         process = subprocess.Popen(
             argv,
@@ -115,11 +120,13 @@ def daemon_answers(paths: StatePaths) -> bool:
     return True
 
 
-def ensure_daemon(paths: StatePaths, *, file: Path | None = None, auto_port: bool = False) -> bool:
+def ensure_daemon(
+    paths: StatePaths, *, file: Path | None = None, auto_port: bool = False, fleet: str | None = None
+) -> bool:
     """Start a daemon unless one answers. True if it was started by this call."""
     end = time.monotonic() + _START_TIMEOUT_S
     while not daemon_answers(paths):
-        if start_daemon(paths, file=file, auto_port=auto_port).wait():
+        if start_daemon(paths, file=file, auto_port=auto_port, fleet=fleet).wait():
             return True
         if time.monotonic() > end:
             raise Unreachable(

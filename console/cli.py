@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "snapshot": ("console.commands.snapshot", "snapshot", "One view of the console into a file."),
     "keys": ("console.commands.keys", "keys", "Keys: list them, check a keymap file."),
     "themes": ("console.commands.themes", "themes", "Themes: list, print one, check a file."),
+    "fleets": ("backend.commands.fleets", "fleets", "The fleets that the daemon looks after; add others."),
     "completion": ("backend.commands.completion", "completion", "Shell completion script."),
     "version": ("backend.commands.fleet", "version", "Versions of program and daemon."),
 }
@@ -104,7 +105,7 @@ class CommandTable(click.Group):
     epilog=EXIT_CODES_HELP,
 )
 @click.option("--state", type=Directory(), help="State directory [env: TRINITY_STATE].")
-@click.option("--fleet", help="Fleet to show (default: local) [env: TRINITY_FLEET].")
+@click.option("--fleet", help="Fleet to show: a name of `trinity fleets`, or an address [env: TRINITY_FLEET].")
 @click.option("--file", type=click.Path(path_type=Path), help="trinity.yaml to start a fleet from.")
 @click.option("--auto-port", is_flag=True, help="Take the next free port where one is taken.")
 @click.option("--read-only", is_flag=True, help="Look, do not touch.")

@@ -18,6 +18,7 @@ from backend.contract.errors import UsageError
 
 if TYPE_CHECKING:
     from backend.contract.control import SeriesPoint, Snapshot
+    from console.state.daemon_fleets import DaemonFleets
     from console.state.source import FleetSource
 
 Factory = Callable[[], "FleetSource"]
@@ -47,27 +48,37 @@ def open_console(wanted: Opening) -> int:
 
         made = [partial(SimulatorSource, replicas=count, seed=7 + at) for at, count in enumerate(wanted.simulate)]
         return _show(wanted, made[0], [(f"simulated-{at}", factory) for at, factory in enumerate(made[1:], 2)])
-    from backend.commands.place import Place, file_to_start_from
+    import asyncio
+
+    from backend.commands.place import Place
     from backend.config.paths import StatePaths
     from backend.control_client import ControlClient
-    from backend.daemon_start import ensure_daemon
+    from console.state.daemon_fleets import DaemonFleets
     from console.state.fleet_list import all_places, read_fleets
     from console.state.places import fleets_file
 
     place = Place(wanted.state, wanted.fleet)
-    chosen = file_to_start_from(wanted.file)
+    chosen = place.starting_file(wanted.file)
+    fleets = DaemonFleets(lambda name: ControlClient(place.daemon.control_socket, fleet=name))
 
     def source() -> ControlClient:
-        ensure_daemon(place.paths, file=chosen, auto_port=wanted.auto_port)
-        return ControlClient(place.paths.control_socket)
+        place.start(file=chosen, auto_port=wanted.auto_port)
+        name = asyncio.run(place.settle())
+        fleets.begin(name)
+        return ControlClient(place.daemon.control_socket, fleet=name)
 
-    places = all_places(wanted.attach, read_fleets(fleets_file()), place.paths.state_dir)
+    places = all_places(wanted.attach, read_fleets(fleets_file()), place.daemon.state_dir)
     others = [(one.name, partial(ControlClient, StatePaths(one.state).control_socket)) for one in places]
-    return _show(wanted, source, others, recording=place.paths.recording_dir)
+    return _show(wanted, source, others, recording=place.paths.recording_dir, fleets=fleets)
 
 
 def _show(
-    wanted: Opening, factory: Factory, others: Sequence[tuple[str, Factory]] = (), *, recording: Path | None = None
+    wanted: Opening,
+    factory: Factory,
+    others: Sequence[tuple[str, Factory]] = (),
+    *,
+    recording: Path | None = None,
+    fleets: DaemonFleets | None = None,
 ) -> int:
     """On a screen, or as lines where there is none or none is wanted."""
     from console.render.ability import is_dumb
@@ -90,6 +101,7 @@ def _show(
         first_snapshot=snapshot,
         first_points=points,
         keymap_path=wanted.keymap,
+        fleets=fleets,
     )
 
 

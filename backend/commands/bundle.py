@@ -60,7 +60,7 @@ def _parts(place: Place) -> Iterator[tuple[str, str]]:
     for name, path in (("wanted.json", paths.wanted_file), ("haproxy.cfg", paths.edge_dir / "haproxy.cfg")):
         if path.is_file():
             yield name, path.read_text(errors="replace")
-    if daemon_answers(paths):
+    if daemon_answers(place.daemon):
         for name, call in (
             ("snapshot.json", lambda c: c.snapshot()),
             ("events.json", lambda c: c.rows("events", limit=2000)),

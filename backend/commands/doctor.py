@@ -43,7 +43,7 @@ class Check(msgspec.Struct, frozen=True):
 def doctor(place: Place) -> None:
     """Check machine and fleet; exit code 1 if anything failed."""
     checks = list(_machine(place))
-    if daemon_answers(place.paths):
+    if daemon_answers(place.daemon):
         checks += _fleet(place)
     else:
         checks.append(Check("daemon", "warning", "not running", "Start it with `trinity up`."))

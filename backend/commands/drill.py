@@ -15,7 +15,6 @@ from backend.commands.place import Place, common
 from backend.contract import exit_codes
 from backend.contract.errors import Refused, TrinityError, Unreachable, UsageError
 from backend.contract.words import ActionOutcome, DrillOutcome, Verb
-from backend.daemon_start import ensure_daemon
 
 if TYPE_CHECKING:
     from backend.contract.control import ActionRequest, DrillView
@@ -94,7 +93,7 @@ def run_drill(
     times = repetitions(compiled, repeat)
     if times is not None and detach:
         raise UsageError("A run that is repeated cannot be left.", "Drop --detach or --repeat.")
-    if ensure_daemon(place.paths):
+    if place.start():
         narrate("Started the fleet for it.")
     args: dict[str, str | int | float | bool | None] = {"yaml": compiled.text, "source": compiled.source}
     args |= {name: value for name, value in (("seed", seed), ("confidence", confidence)) if value is not None}
@@ -319,7 +318,7 @@ def drill_recover(place: Place) -> None:
     running = _running(place)
     before = [run.run_id for run in scan_dirty(place.paths.drills_dir) if run.run_id != running]
     if before:
-        if ensure_daemon(place.paths):
+        if place.start():
             narrate("Started the fleet for it.")
         else:
             _end_drills(place, recover=True)
@@ -345,7 +344,7 @@ def _running(place: Place) -> str:
     from backend.drills import outside, store
 
     beside = [run.name for run in store.runs(place.paths.drills_dir) if outside.observed(run)]
-    if beside or not place.paths.control_socket.exists():
+    if beside or not place.daemon.control_socket.exists():
         return beside[0] if beside else ""
     try:
         view = place.run(lambda client: client.snapshot()).drill

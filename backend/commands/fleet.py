@@ -12,14 +12,14 @@ import click
 
 from backend.commands.output import Progress, age, mebibytes, milliseconds, narrate, plain, print_json, print_table
 from backend.commands.parameters import Seconds
-from backend.commands.place import Place, common, file_to_start_from
+from backend.commands.place import Place, common
 from backend.config.fleet_file import FILE_NAME, parse_fleet_file, read_text
 from backend.contract import exit_codes
 from backend.contract.control import ActionRequest, Snapshot
 from backend.contract.errors import TrinityError, Unreachable, UsageError
 from backend.contract.words import ActionOutcome, Phase, Verb
 from backend.control_client import ControlClient
-from backend.daemon_start import daemon_answers, ensure_daemon
+from backend.daemon_start import daemon_answers
 from backend.version import VERSION
 
 
@@ -31,8 +31,8 @@ from backend.version import VERSION
 @common()
 def up(place: Place, file: Path | None, auto_port: bool, no_wait: bool, timeout: float) -> None:
     """Start the fleet and wait until every replica is Ready."""
-    chosen = file_to_start_from(file)
-    started = ensure_daemon(place.paths, file=chosen, auto_port=auto_port)
+    chosen = place.starting_file(file)
+    started = place.start(file=chosen, auto_port=auto_port)
     if not started and file is not None:
         narrate("The daemon runs already; to change its workloads use `trinity apply`.")
     if no_wait:
@@ -64,7 +64,7 @@ async def _until_ready(
                 if not watched and workload is not None:
                     names = ", ".join(w.name for w in snapshot.workloads) or "none"
                     raise UsageError(f"There is no workload `{workload}`.", f"There are: {names}.")
-                if snapshot.edge_up and all(w.ready >= w.wanted for w in watched):
+                if (snapshot.edge_up or not snapshot.has_edge) and all(w.ready >= w.wanted for w in watched):
                     return snapshot
                 if give_up:
                     _refuse_crash_loop(snapshot)
@@ -104,10 +104,13 @@ def _progress_line(snapshot: Snapshot) -> str:
 @click.option("--daemon-only", is_flag=True, help="End trinityd and leave replicas and edge running.")
 @common(json_option=False)
 def down(place: Place, daemon_only: bool) -> None:
-    """Stop the whole fleet: replicas, edge, daemon. Works without a daemon too."""
+    """Stop everything: all fleets with their replicas and edges, and the daemon. Works without a daemon too. With
+    --fleet of a further fleet only that one is stopped, and looked after no more."""
     from backend.shim.stop_all import stop_all
 
-    paths = place.paths
+    paths = place.daemon
+    if not daemon_only and place.wanted is not None and daemon_answers(paths) and _forgotten(place):
+        return
     if daemon_only:
         _end_daemon(place)
         click.echo("The daemon has ended; replicas and edge go on. The next `trinity` adopts them.")
@@ -116,7 +119,7 @@ def down(place: Place, daemon_only: bool) -> None:
     if daemon_answers(paths):
         narrate("Draining and stopping…")
         try:
-            place.run(lambda client: client.shutdown(), any_version=True)
+            place.run(lambda client: client.shutdown(), any_version=True, whole_daemon=True)
         except TrinityError as error:
             narrate(f"The daemon did not do it ({error}); stopping its processes directly.")
             patience_s = 1.0
@@ -125,10 +128,26 @@ def down(place: Place, daemon_only: bool) -> None:
         os.kill(pid, signal.SIGTERM)
         patience_s = 5.0
     _await_daemon_end(pid, patience_s)
-    stopped = stop_all(paths.run_dir, 10.0) if paths.run_dir.is_dir() else []
+    every = (paths, *paths.further_fleets()) if pid is not None or place.paths == paths else (place.paths,)
+    directories = [each.run_dir for each in every if each.run_dir.is_dir()]
+    stopped = [name for each in directories for name in stop_all(each, 10.0)]
     if stopped:
         narrate(f"Stopped without a daemon: {', '.join(stopped)}.")
     click.echo("Nothing of this fleet runs any more.")
+
+
+def _forgotten(place: Place) -> bool:
+    """Whether a further fleet was meant, which the daemon then takes down; the first one ends with the daemon."""
+
+    async def work(client: ControlClient) -> bool:
+        infos, name = await client.fleets(), await place.settle()
+        if name in (None, infos[0].name):
+            return False
+        await client.forget_fleet(name or "", down=True)
+        click.echo(f"Nothing of {name} runs any more.")
+        return True
+
+    return place.run(work, any_version=True, whole_daemon=True)
 
 
 def _daemon_pid(place: Place) -> int | None:
@@ -136,7 +155,7 @@ def _daemon_pid(place: Place) -> int | None:
     import fcntl
 
     try:
-        with open(place.paths.daemon_lock, "r+b") as lock:
+        with open(place.daemon.daemon_lock, "r+b") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -303,7 +322,7 @@ def apply(place: Place, file: Path, dry_run: bool) -> None:
 def version(place: Place) -> None:
     """This program's version, and the running daemon's."""
     daemon = None
-    if daemon_answers(place.paths):
+    if daemon_answers(place.daemon):
         daemon = place.run(lambda client: client.version(), any_version=True)
     if place.json:
         print_json({"version": VERSION, "daemon": plain(daemon)})

@@ -85,7 +85,7 @@ def load(place: Place, **options: Any) -> None:
 
 
 def _edge_url(place: Place) -> str:
-    if not daemon_answers(place.paths):
+    if not daemon_answers(place.daemon):
         raise Unreachable("No daemon runs for this state directory.", "Start it with `trinity up`, or give --url.")
     return place.run(lambda client: client.snapshot()).public_url
 

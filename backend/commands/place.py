@@ -19,6 +19,8 @@ from backend.contract.errors import TrinityError, Unreachable, UsageError
 from backend.version import VERSION
 
 if TYPE_CHECKING:
+    from backend.config.known_fleets import KnownFleet
+    from backend.config.paths import StatePaths
     from backend.control_client import ControlClient
 
 T = TypeVar("T")
@@ -27,16 +29,36 @@ F = Callable[..., Any]
 
 
 class Place:
-    """The state directory and fleet a command was given."""
+    """The state directory and fleet a command was given. Without a fleet it is the daemon's first one."""
 
     def __init__(self, state: Path | None, fleet: str | None, as_json: bool = False) -> None:
         from backend.config.paths import StatePaths, default_state_dir
 
-        self.paths = StatePaths(state.expanduser().resolve() if state else default_state_dir())
-        self.fleet = fleet or os.environ.get("TRINITY_FLEET") or "local"
+        self.daemon = StatePaths(state.expanduser().resolve() if state else default_state_dir())
+        """Where the daemon is, whichever of its fleets is meant."""
+        wanted = fleet or os.environ.get("TRINITY_FLEET") or "local"
+        self.wanted = None if wanted == "local" else wanted
+        """The fleet's name or address; None: the first one."""
         self.json = as_json
-        if self.fleet != "local":
-            raise UsageError(f"There is no fleet `{self.fleet}` here.", "This daemon has: local.")
+
+    @property
+    def fleet(self) -> str:
+        """What the fleet was called here."""
+        return self.wanted or "local"
+
+    @property
+    def paths(self) -> StatePaths:
+        """The fleet's own files."""
+        known = self._known()
+        return self.daemon if known is None else known.paths(self.daemon)
+
+    def _known(self) -> KnownFleet | None:
+        """The further fleet that is meant, where the daemon knows one of that name or address."""
+        if self.wanted is None:
+            return None
+        from backend.config.known_fleets import find_fleet, read_known
+
+        return find_fleet(read_known(self.daemon.fleets_file), self.wanted)
 
     @property
     def actor(self) -> str:
@@ -48,21 +70,96 @@ class Place:
         except (KeyError, OSError):
             return f"cli:uid-{os.getuid()}"
 
-    def run(self, work: Callable[[ControlClient], Coroutine[Any, Any, T]], *, any_version: bool = False) -> T:
-        """Run `work` with a client of the running daemon. Raises Unreachable when none runs."""
+    def start(self, *, file: Path | None = None, auto_port: bool = False) -> bool:
+        """See that a daemon runs: one that has none but the fleet that is meant, where that is at an address or a
+        further one and no `file` is given. True where it was started. Raises UsageError for a fleet that is none."""
+        from backend.daemon_start import ensure_daemon
+
+        only = None if file is not None else self.wanted
+        if only is not None and not self.is_address and self._known() is None:
+            raise no_such_fleet(only, ["local"])
+        return ensure_daemon(self.daemon, file=file, auto_port=auto_port, fleet=only)
+
+    def starting_file(self, file: Path | None) -> Path | None:
+        """The trinity.yaml to start from: the one given, else that of the working directory, where the fleet that is
+        meant is the one that it describes. Raises FileError for one that cannot be used."""
+        if file is not None or self.wanted is None:
+            return file_to_start_from(file)
+        here = Path.cwd() / "trinity.yaml"
+        if self.is_address or not here.is_file():
+            return None
+        from backend.config.fleet_file import read_fleet_file
+
+        return here if read_fleet_file(here).fleet == self.wanted else None
+
+    @property
+    def is_address(self) -> bool:
+        """Whether the fleet was given as an address that a daemon may be told to look after."""
+        from backend.config.known_fleets import normal_address
+
+        return self.wanted is not None and normal_address(self.wanted) != ""
+
+    async def settle(self) -> str | None:
+        """The fleet's name at the running daemon, which is told to look after it where it is an address that is new.
+        Raises UsageError where there is no such fleet, Unreachable without a daemon."""
+        from backend.contract.control import FleetOrder
+        from backend.control_client import ControlClient
+
+        if self.wanted is None:
+            return None
+        from backend.config.known_fleets import normal_address
+
+        client = ControlClient(self.daemon.control_socket)
+        infos = await client.fleets()
+        address = normal_address(self.wanted)
+        named = [info.name for info in infos if info.name == self.wanted]
+        there = [info.name for info in infos if address and info.address == address]
+        if named or there:
+            return (named or there)[0]
+        if not address:
+            raise no_such_fleet(self.wanted, [info.name for info in infos])
+        return (await client.add_fleet(FleetOrder(address=address))).name
+
+    def run(
+        self,
+        work: Callable[[ControlClient], Coroutine[Any, Any, T]],
+        *,
+        any_version: bool = False,
+        whole_daemon: bool = False,
+    ) -> T:
+        """Run `work` with a client of the running daemon, about the fleet that is meant or about the `whole_daemon`.
+        Raises Unreachable when none runs, UsageError where it has no such fleet."""
         import asyncio
 
         from backend.control_client import ControlClient
 
+        socket = self.daemon.control_socket
+
         async def body() -> T:
-            async with ControlClient(self.paths.control_socket) as client:
-                if not any_version:
+            if not any_version:
+                async with ControlClient(socket) as client:
                     await check_version(client)
+            name = None if whole_daemon else await self.settle()
+            async with ControlClient(socket, fleet=name) as client:
                 return await work(client)
 
-        if not self.paths.control_socket.exists():
+        if not socket.exists():
+            if self.wanted is not None and not self.is_address and self._known() is None:
+                raise no_such_fleet(self.wanted, ["local"])
             raise Unreachable("No daemon runs for this state directory.", "Start it with `trinity up`.")
         return asyncio.run(body())
+
+
+def no_such_fleet(name: str, names: list[str]) -> UsageError:
+    """The error for a fleet that is neither known nor an address."""
+    import difflib
+
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]}?" if near else f"This daemon has: {', '.join(names)}."
+    return UsageError(
+        f"There is no fleet `{name}` here.",
+        f"{hint} Others are added by their address: docker:CONTEXT, k8s:CONTEXT/NAMESPACE.",
+    )
 
 
 def common(*, json_option: bool = True) -> Callable[[F], F]:
@@ -75,7 +172,9 @@ def common(*, json_option: bool = True) -> Callable[[F], F]:
 
         options = [
             click.option("--state", type=Directory(), help="State directory [env: TRINITY_STATE]."),
-            click.option("--fleet", help="Fleet to act on (default: local) [env: TRINITY_FLEET]."),
+            click.option(
+                "--fleet", help="Fleet to act on: a name of `trinity fleets`, or an address [env: TRINITY_FLEET]."
+            ),
         ]
         if json_option:
             options.append(click.option("--json", "as_json", is_flag=True, help="Print JSON."))

@@ -22,6 +22,8 @@ from backend.contract.fleet import WorkloadSpec
 
 _NAME_CHARS = set("abcdefghijklmnopqrstuvwxyz0123456789-")
 _MIN_PERIOD_S = 0.01
+LONGEST_NAME = 120
+"""Characters in the name of a fleet."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -79,8 +81,8 @@ def _check_names(section: Iterable[str], place: Place, *path: str) -> None:
 
 def check_fleet(file: FleetFile, settings: Settings, place: Place) -> None:
     """Everything but the workloads. Raises FileError or UsageError."""
-    if file.fleet != "local":
-        raise place.fail(f"fleet `{file.fleet}` has no driver here.", "Only `local` is built in so far.", "fleet")
+    if not file.fleet.strip() or len(file.fleet) > LONGEST_NAME or not file.fleet.isprintable():
+        raise place.fail("`fleet` has a name that cannot be used.", f"Write up to {LONGEST_NAME} characters.", "fleet")
     try:
         loopback = file.listen == "localhost" or ipaddress.ip_address(file.listen).is_loopback
     except ValueError:

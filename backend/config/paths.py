@@ -84,6 +84,26 @@ class StatePaths(msgspec.Struct, frozen=True):
         """Recordings of others, put here by `trinity record import`."""
         return self.state_dir / "recordings"
 
+    @property
+    def fleets_file(self) -> Path:
+        """The fleets that the daemon looks after beside its own."""
+        return self.state_dir / "fleets.json"
+
+    @property
+    def forwards_file(self) -> Path:
+        return self.state_dir / "forwards.json"
+
+    def of_fleet(self, slug: str) -> StatePaths:
+        """The files of a further fleet of the same daemon."""
+        return StatePaths(self.state_dir / "fleets" / slug)
+
+    def further_fleets(self) -> list[StatePaths]:
+        """Of every further fleet that was ever opened here."""
+        return [StatePaths(path) for path in sorted(self.state_dir.glob("fleets/*")) if path.is_dir()]
+
+    def exec_socket(self, session: str) -> Path:
+        return self.run_dir / f"exec-{session}.sock"
+
     def replica_log_dir(self, replica: str) -> Path:
         return self.logs_dir / replica
 

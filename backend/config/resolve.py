@@ -20,7 +20,7 @@ from backend.config.checks import (
     settings_of,
     workload_directory,
 )
-from backend.config.fleet_file import FleetFile, ProbeFile, ProbesFile, WorkloadFile
+from backend.config.fleet_file import DEFAULT, FleetFile, ProbeFile, ProbesFile, WorkloadFile
 from backend.config.settings import Settings
 from backend.contract.errors import FileError
 from backend.contract.fleet import ProbeSpec, ProbesSpec, WorkloadSpec
@@ -54,6 +54,8 @@ class FleetConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 def resolve(file: FleetFile, source: str = "the built-in default", text: str = "") -> FleetConfig:
     """Everything filled in; `text` is what the file was read from. Raises FileError or UsageError."""
+    if file.driver != "local" and file.workloads == DEFAULT.workloads:
+        file = msgspec.structs.replace(file, workloads={})  # the built-in ones are processes of this machine
     place = Place(source, text)
     settings = settings_of(file, place)
     check_fleet(file, settings, place)

@@ -20,6 +20,8 @@ from backend.contract.control import (
     DrillInfo,
     DrillView,
     ErrorInfo,
+    FleetInfo,
+    FleetOrder,
     Frame,
     LogWindow,
     SeriesPoint,
@@ -35,16 +37,32 @@ from backend.control_client.folding import FrameFolder
 T = TypeVar("T")
 
 _OVERLAP_S = 60.0
+_OPEN_S = 120.0
+"""How long opening or ending a fleet may take."""
 _NO_DAEMON = "Start it with `trinity up`."
 
 
 class ControlClient:
     """Speaks to the daemon behind `socket`. Every method raises Unreachable when it does not answer,
-    and the daemon's own TrinityError when it refuses."""
+    and the daemon's own TrinityError when it refuses. Without `fleet` it is about the daemon's first one."""
 
-    def __init__(self, socket: Path, *, timeout_s: float = 10.0) -> None:
+    def __init__(self, socket: Path, *, fleet: str | None = None, timeout_s: float = 10.0) -> None:
         self._socket = socket
         self._timeout_s = timeout_s
+        self._root = "/v1" if fleet is None else f"/v1/fleets/{_quoted(fleet)}"
+
+    async def fleets(self) -> list[FleetInfo]:
+        """Those that the daemon looks after, the first one first."""
+        return await self._call("GET", "/v1/fleets", None, list[FleetInfo], self._timeout_s)
+
+    async def add_fleet(self, order: FleetOrder) -> FleetInfo:
+        """Have it look after one more; returns once that one is open. Raises UsageError for a bad order."""
+        return await self._call("POST", "/v1/fleets", msgspec.json.encode(order), FleetInfo, _OPEN_S)
+
+    async def forget_fleet(self, name: str, *, down: bool = False) -> None:
+        """Have it detach from one, with `down` end what it runs there too."""
+        url = f"/v1/fleets/{_quoted(name)}?down={int(down)}"
+        await self._call("DELETE", url, None, dict[str, Any], _OPEN_S)
 
     async def version(self) -> VersionInfo:
         return await self._get("/v1/version", VersionInfo)
@@ -171,7 +189,7 @@ class ControlClient:
     async def drill_compare(self, reference: str, run_id: str) -> dict[str, Any]:
         """A run against an earlier one, by statistics (`backend.drills.compare.Comparison`)."""
         url = f"/v1/drill-runs/{_quoted(run_id)}/compare?with={_quoted(reference)}"
-        return await self._call("GET", url, None, dict[str, Any], 60.0)
+        return await self._call("GET", self._at(url), None, dict[str, Any], 60.0)
 
     async def drill_file(self, run_id: str, kind: str) -> bytes:
         """A run's report as `json`, `html`, `md` or `junit`."""
@@ -210,11 +228,15 @@ class ControlClient:
 
     # -- the wire
 
+    def _at(self, route: str) -> str:
+        """A route `/v1/…` of the fleet that this is about."""
+        return self._root + route.removeprefix("/v1")
+
     async def _get(self, url: str, kind: type[T]) -> T:
-        return await self._call("GET", url, None, kind, self._timeout_s)
+        return await self._call("GET", self._at(url), None, kind, self._timeout_s)
 
     async def _post(self, url: str, body: object, kind: type[T], *, timeout_s: float | None = None) -> T:
-        return await self._call("POST", url, msgspec.json.encode(body), kind, timeout_s or self._timeout_s)
+        return await self._call("POST", self._at(url), msgspec.json.encode(body), kind, timeout_s or self._timeout_s)
 
     async def _call(self, method: str, url: str, body: bytes | None, kind: type[T], timeout_s: float) -> T:
         from backend.control_client.wire import ask
@@ -240,7 +262,9 @@ class ControlClient:
         from backend.control_client.wire import ask
 
         with _as_unreachable():
-            async with ask(self._socket, "GET", url, connect_s=self._timeout_s, read_s=read_timeout_s) as answer:
+            async with ask(
+                self._socket, "GET", self._at(url), connect_s=self._timeout_s, read_s=read_timeout_s
+            ) as answer:
                 if answer.status >= 400:
                     raise _error_of(await answer.body(), answer.status)
                 async with aclosing(answer.pieces()) as pieces:

@@ -99,21 +99,21 @@ T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def _json(value: object) -> Response:
+def answer_json(value: object) -> Response:
     return Response(msgspec.json.encode(value), media_type="application/json")
 
 
-def _guarded(handler: Handler) -> Handler:
+def guarded(handler: Handler) -> Handler:
     """Correlation id in and out, failures as ErrorInfo."""
 
-    async def guarded(request: Request) -> Response:
+    async def answering(request: Request) -> Response:
         correlation = request.headers.get("x-request-id") or uuid.uuid4().hex[:16]
         bind_correlation(correlation)
         try:
             answer = await handler(request)
         except TrinityError as error:
             info = ErrorInfo(kind=error.kind, message=error.message, next_step=error.next_step)
-            answer = _json(info)
+            answer = answer_json(info)
             answer.status_code = _STATUS.get(error.kind, 422)
         except Exception as error:
             _log.exception("request failed", path=request.url.path)
@@ -122,15 +122,15 @@ def _guarded(handler: Handler) -> Handler:
                 message=f"The daemon failed: {type(error).__name__}: {error}.",
                 next_step="See its log.",
             )
-            answer = _json(info)
+            answer = answer_json(info)
             answer.status_code = 500
         answer.headers["X-Request-ID"] = correlation
         return answer
 
-    return guarded
+    return answering
 
 
-async def _body(request: Request, kind: type[T]) -> T:
+async def read_body(request: Request, kind: type[T]) -> T:
     raw = await request.body()
     if len(raw) > _MAX_BODY:
         raise UsageError("The request is too large.", f"Send at most {_MAX_BODY} bytes.")
@@ -185,13 +185,13 @@ class _Handlers:
         self._surface = surface
 
     async def version(self, _: Request) -> Response:
-        return _json(self._surface.version())
+        return answer_json(self._surface.version())
 
     async def snapshot(self, _: Request) -> Response:
-        return _json(self._surface.snapshot())
+        return answer_json(self._surface.snapshot())
 
     async def series(self, request: Request) -> Response:
-        return _json(self._surface.series(int(_number(request, "seconds", 600))))
+        return answer_json(self._surface.series(int(_number(request, "seconds", 600))))
 
     async def stream(self, request: Request) -> Response:
         interval = min(60.0, max(0.1, _number(request, "interval_s", 1.0)))
@@ -199,22 +199,22 @@ class _Handlers:
         return StreamingResponse(_ndjson(frames), media_type="application/x-ndjson")
 
     async def past(self, _: Request) -> Response:
-        return _json(await self._surface.extent())
+        return answer_json(await self._surface.extent())
 
     async def moment(self, request: Request) -> Response:
         ts = _finite("ts", request.path_params["ts"])
-        return _json(await self._surface.moment(ts, int(_number(request, "window_s", 900))))
+        return answer_json(await self._surface.moment(ts, int(_number(request, "window_s", 900))))
 
     async def rows(self, request: Request) -> Response:
         limit = _limit(request, 1000)
         table = request.path_params["table"]
         since = _number(request, "since_ts", 0.0)
-        return _json(self._surface.rows(table, since, _until(request), limit, _where(request)))
+        return answer_json(self._surface.rows(table, since, _until(request), limit, _where(request)))
 
     async def logs(self, request: Request) -> Response:
         limit = _limit(request, 500)
         since = _number(request, "since_ts", 0.0)
-        return _json(await self._surface.logs(_replicas(request), since, _until(request), limit))
+        return answer_json(await self._surface.logs(_replicas(request), since, _until(request), limit))
 
     async def follow(self, request: Request) -> Response:
         batches = self._surface.follow_logs(_replicas(request), _number(request, "since_ts", 0.0))
@@ -226,16 +226,16 @@ class _Handlers:
         return StreamingResponse(_with_length(batches), media_type="application/x-msgpack")
 
     async def replica(self, request: Request) -> Response:
-        return _json(self._surface.raw(request.path_params["name"]))
+        return answer_json(self._surface.raw(request.path_params["name"]))
 
     async def drills(self, request: Request) -> Response:
-        return _json(await self._surface.drills(plans=request.query_params.get("plans", "1") != "0"))
+        return answer_json(await self._surface.drills(plans=request.query_params.get("plans", "1") != "0"))
 
     async def drill(self, request: Request) -> Response:
-        return _json(await self._surface.drill(request.path_params["name"]))
+        return answer_json(await self._surface.drill(request.path_params["name"]))
 
     async def drill_runs(self, request: Request) -> Response:
-        return _json(await self._surface.drill_runs(_limit(request, 100)))
+        return answer_json(await self._surface.drill_runs(_limit(request, 100)))
 
     async def drill_report(self, request: Request) -> Response:
         report = await self._surface.drill_file(request.path_params["run"], "json")
@@ -243,32 +243,32 @@ class _Handlers:
 
     async def drill_file(self, request: Request) -> Response:
         found = await self._surface.drill_file(request.path_params["run"], request.path_params["kind"])
-        return _json({"text": found.decode()})
+        return answer_json({"text": found.decode()})
 
     async def drill_compare(self, request: Request) -> Response:
         reference = request.query_params.get("with", "")
-        return _json(await self._surface.drill_compare(reference, request.path_params["run"]))
+        return answer_json(await self._surface.drill_compare(reference, request.path_params["run"]))
 
     async def edge(self, request: Request) -> Response:
-        return _json({"text": await self._surface.edge_text(request.path_params["what"])})
+        return answer_json({"text": await self._surface.edge_text(request.path_params["what"])})
 
     async def preview(self, request: Request) -> Response:
-        return _json(await self._surface.preview(await _body(request, ActionRequest)))
+        return answer_json(await self._surface.preview(await read_body(request, ActionRequest)))
 
     async def perform(self, request: Request) -> Response:
-        return _json(await self._surface.perform(await _body(request, ActionRequest)))
+        return answer_json(await self._surface.perform(await read_body(request, ActionRequest)))
 
     async def take_rows(self, request: Request) -> Response:
-        self._surface.take_rows(await _body(request, list[RequestRow]))
-        return _json({})
+        self._surface.take_rows(await read_body(request, list[RequestRow]))
+        return answer_json({})
 
     async def diff(self, request: Request) -> Response:
-        wanted = await _body(request, _DiffRequest)
-        return _json(await self._surface.diff(wanted.yaml, wanted.source))
+        wanted = await read_body(request, _DiffRequest)
+        return answer_json(await self._surface.diff(wanted.yaml, wanted.source))
 
     async def shutdown(self, _: Request) -> Response:
         self._surface.shutdown()
-        return _json({})
+        return answer_json({})
 
 
 def control_app(surface: ControlSurface) -> Starlette:
@@ -301,8 +301,8 @@ def control_app(surface: ControlSurface) -> Starlette:
         "/v1/apply/diff": on.diff,
         "/v1/shutdown": on.shutdown,
     }
-    routes = [Route(path, _guarded(handler), methods=["GET"]) for path, handler in get.items()]
-    routes += [Route(path, _guarded(handler), methods=["POST"]) for path, handler in post.items()]
+    routes = [Route(path, guarded(handler), methods=["GET"]) for path, handler in get.items()]
+    routes += [Route(path, guarded(handler), methods=["POST"]) for path, handler in post.items()]
     return Starlette(routes=routes)
 
 

@@ -14,16 +14,19 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from backend.config.fleet_file import DEFAULT, parse_fleet_file, read_text
+from backend.config.fleet_file import read_text
+from backend.config.fleet_orders import address_of, config_of, fleet_of
+from backend.config.known_fleets import KnownFleet, find_fleet, read_known
 from backend.config.own_logs import configure, get_logger
 from backend.config.paths import StatePaths, default_state_dir, state_dir_error
-from backend.config.resolve import FleetConfig, resolve
+from backend.config.resolve import FleetConfig
 from backend.contract.clock import SystemClock
+from backend.contract.control import FleetOrder
 from backend.contract.errors import InternalError, TrinityError, UsageError
+from backend.daemon.last_applied import last_applied
 from backend.daemon.lock import AlreadyRunning, DaemonLock
 from backend.daemon.parts import Parts
 from backend.daemon.trinityd import Trinityd
-from backend.reconcile.wanted import WantedState
 
 _log = get_logger("trinityd")
 _MIN_FREE_BYTES = 64 * 1024 * 1024
@@ -58,6 +61,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="trinityd", description="Trinity's control daemon.")
     parser.add_argument("--state", type=Path, default=None, help="state directory")
     parser.add_argument("--file", type=Path, default=None, help="trinity.yaml")
+    parser.add_argument(
+        "--fleet", default=None, help="only that fleet, by its name or address, not the one of the file"
+    )
     parser.add_argument("--auto-port", action="store_true", help="take the next free port where one is taken")
     parser.add_argument("--report-fd", type=int, default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -75,11 +81,11 @@ def main() -> None:
         report.failed(error)
         sys.exit(error.exit_code)
     try:
-        config = _configuration(paths, arguments.file)
+        first, config = _first_fleet(paths, arguments.file, arguments.fleet)
         settings = config.settings
         file = paths.daemon_log if arguments.report_fd is not None else None
         configure(settings.log_profile, level=settings.log_level, log_format=settings.log_format, file=file)
-        code = uvloop.run(_serve(paths, config, arguments.auto_port, report))
+        code = uvloop.run(_serve(paths, first, config, arguments.auto_port, report))
     except TrinityError as error:
         report.failed(error)
         code = error.exit_code
@@ -109,36 +115,32 @@ def _prepare(paths: StatePaths) -> DaemonLock:
     return DaemonLock(paths.daemon_lock)
 
 
-def _configuration(paths: StatePaths, file: Path | None) -> FleetConfig:
-    """The file given, else the one this state directory last had, else the built-in default. Raises FileError."""
-    if file is not None:
-        text, source = read_text(file), str(file)
-    else:
-        text, source = _last_applied(paths.wanted_file)
-    if not text:
-        return resolve(DEFAULT)
-    return resolve(parse_fleet_file(text, source), source, text)
+def _first_fleet(paths: StatePaths, file: Path | None, wanted: str | None) -> tuple[KnownFleet, FleetConfig]:
+    """The fleet that this daemon shows first: the one `wanted` by name or address, else that of the file given, else
+    the one this state directory last had, else the built-in default. Raises FileError and UsageError."""
+    if wanted and wanted != "local":
+        known = find_fleet(read_known(paths.fleets_file), wanted) or fleet_of(FleetOrder(address=wanted))
+        return known, config_of(known, last_applied(known.paths(paths).wanted_file))
+    applied = (read_text(file), str(file)) if file is not None else last_applied(paths.wanted_file)
+    config = config_of(KnownFleet(name="local"), applied)
+    return KnownFleet(name=config.name, address=str(address_of(config.file))), config
 
 
-def _last_applied(wanted_file: Path) -> tuple[str, str]:
-    """Text and name of the file last applied here; empty where there is none. A damaged wanted state is the
-    reconciler's to report and keep aside."""
-    try:
-        state = msgspec.json.decode(wanted_file.read_bytes(), type=WantedState)
-    except (OSError, msgspec.MsgspecError):
-        return "", ""
-    return state.applied_yaml, state.applied_source
+async def _serve(paths: StatePaths, first: KnownFleet, config: FleetConfig, auto_port: bool, report: _Report) -> int:
+    clock = SystemClock()
 
+    def make(own: StatePaths, described: FleetConfig, is_first: bool) -> Parts:
+        # The ports of the settings are the first fleet's; another one's edge takes the next that is free.
+        return Parts(own, described, clock, auto_port=auto_port or not is_first)
 
-async def _serve(paths: StatePaths, config: FleetConfig, auto_port: bool, report: _Report) -> int:
-    daemon = Trinityd(Parts(paths, config, SystemClock(), auto_port=auto_port))
+    daemon = Trinityd(paths, first, config, make)
     loop = asyncio.get_running_loop()
-    await daemon.start()
+    await daemon.start(auto_port=auto_port)
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, daemon.detach)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     report.ok()
-    _log.info("serving", state=str(paths.state_dir), pid=os.getpid(), url=daemon.parts.edge.public_url)
+    _log.info("serving", state=str(paths.state_dir), pid=os.getpid(), fleet=first.name)
     await daemon.run()
     _log.info("ended", took_down=daemon.take_down)
     return 0

@@ -59,9 +59,9 @@ def snapshot(
     else:
         from backend.control_client import ControlClient
 
-        if not place.paths.control_socket.exists():
+        if not place.daemon.control_socket.exists():
             raise Unreachable("No daemon runs for this state directory.", "Start it with `trinity up`.")
-        source = ControlClient(place.paths.control_socket)
+        source = ControlClient(place.daemon.control_socket, fleet=asyncio.run(place.settle()))
     suffix = ".txt" if str(file) == "-" else file.suffix
     content = asyncio.run(picture_of(source, view=view, size=size, theme=theme, suffix=suffix))
     if str(file) == "-":

