@@ -103,6 +103,8 @@ def compare_runs(place: Place, reference: str, current: str) -> None:
             for one in found.differences
         ]
         print_table(("", f"{before.record.run_id} -> {after.record.run_id}"), words)
+        if found.across:
+            click.echo(f"The drivers differ ({found.across}): differences are shown, none is judged.", err=True)
     if found.not_comparable:
         raise SystemExit(exit_codes.INCONCLUSIVE)
     if found.regressions:

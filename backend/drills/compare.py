@@ -1,6 +1,7 @@
 """Whether a run is measurably worse than an earlier one: effect sizes with intervals, never eyeballing. Pure.
 
-Two runs are comparable when scenario, sample target, driver and class of host are the same; else nothing is claimed.
+Two runs are comparable when scenario, sample target and class of host are the same; else nothing is said. Of runs on
+different drivers the differences are shown side by side, and none is called better or worse.
 A time has regressed when its quantile rose by more than max(20 %, 50 ms) **and** the 95 % bootstrap interval of the
 difference lies above zero. Failures have regressed by Fisher's exact test at 5 %, shared among all tests made.
 """
@@ -66,7 +67,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     reference_digest: str
     """SHA-256 of the reference's ledger, so that it can be told whether it is still the same."""
     not_comparable: str = ""
-    """Why nothing is claimed; empty when both can be compared."""
+    """Why nothing is said; empty when both can be laid side by side."""
+    across: str = ""
+    """The two drivers, where they differ: then no difference is judged."""
     differences: tuple[Difference, ...] = ()
 
     @property
@@ -77,23 +80,33 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 def compare(reference: Side, current: Side) -> Comparison:
     """What changed from the reference to the current run."""
     before, after = reference.record, current.record
-    why = why_not_comparable(before, after)
+    why = why_not_side_by_side(before, after)
+    across = f"{before.driver} and {after.driver}" if before.driver != after.driver and not why else ""
+    differences = [] if why else _differences(reference, current)
+    if across:
+        differences = [msgspec.structs.replace(one, regression=False, improvement=False) for one in differences]
     return Comparison(
         reference=before.run_id,
         reference_digest=reference.ledger_digest,
         not_comparable=why,
-        differences=() if why else tuple(_differences(reference, current)),
+        across=across,
+        differences=tuple(differences),
     )
 
 
 def why_not_comparable(before: RunRecord, after: RunRecord) -> str:
-    """Empty when two runs may be compared."""
+    """Empty when one of two runs may be called better or worse than the other."""
+    if before.driver != after.driver:
+        return f"the drivers differ ({before.driver} and {after.driver})"
+    return why_not_side_by_side(before, after)
+
+
+def why_not_side_by_side(before: RunRecord, after: RunRecord) -> str:
+    """Empty when the measures of two runs mean the same."""
     if before.scenario_digest != after.scenario_digest:
         return f"the scenarios differ ({before.scenario_digest[:12]} and {after.scenario_digest[:12]})"
     if before.confidence != after.confidence:
         return "their samples were cut to different sizes (--confidence)"
-    if before.driver != after.driver:
-        return f"the drivers differ ({before.driver} and {after.driver})"
     mine, theirs = host_class(after), host_class(before)
     if mine != theirs:
         return f"the hosts differ ({theirs} and {mine})"

@@ -65,6 +65,8 @@ def _comparison(report: Report) -> list[str]:
         f"| {'worse' if one.regression else 'better' if one.improvement else '='} | {_cell(sentence(one))} |"
         for one in found.differences
     ]
+    if found.across:
+        rows += ["", f"The drivers differ ({found.across}): differences are shown, none is judged."]
     return [f"## Compared with `{found.reference}`", "", *_heading(["", "difference"]), *rows, ""]
 
 

@@ -259,6 +259,9 @@ def _compared(comparison: Comparison, width: int) -> list[Line]:
     """The outcome of a comparison in a few lines."""
     if comparison.not_comparable:
         return _marked(("? ", "warn"), f"Not comparable: {comparison.not_comparable}.", width, "warn")
+    if comparison.across:
+        said = f"The drivers differ ({comparison.across}): differences are shown, none is judged."
+        return _marked(("? ", "warn"), said, width, "warn")
     if not comparison.differences:
         return [(("the two runs have no phase and load in common", "faint"),)]
     worse = [one for one in comparison.differences if one.regression]

@@ -135,6 +135,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     reference: str = ""
     not_comparable: str = ""
+    across: str = ""
     differences: tuple[Difference, ...] = ()
 
 

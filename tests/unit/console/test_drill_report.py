@@ -157,6 +157,7 @@ def test_a_report_has_its_comparison_with_the_last_pass_in_it() -> None:
 
     assert "none of 1 measure is measurably worse" in told(differences=[difference()])
     assert "Not comparable: the scenarios differ." in told(not_comparable="the scenarios differ")
+    assert "The drivers differ (local and docker)" in told(across="local and docker")
     assert "no phase and load in common" in told()
     assert "Compared" not in shown(read_report(data()))
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from backend.contract.rows import Scalar
 from backend.contract.words import RequestOutcome
 from backend.drills import compare as comparing
-from backend.drills.compare import Side, compare, difference_interval, fisher_more
+from backend.drills.compare import Side, compare, difference_interval, fisher_more, why_not_comparable
 from backend.drills.records import DrillRow, PhaseSpan, RunRecord
 from backend.quantiles import nearest_rank
 from tests.unit.drills.samples import kill, row
@@ -79,7 +79,6 @@ def test_more_failures_are_a_regression_by_fishers_test() -> None:
     ("changes", "why"),
     [
         ({"scenario_digest": "e" * 64}, "scenarios differ"),
-        ({"driver": "docker"}, "drivers differ"),
         ({"host": {**HOST, "cpus": 8}}, "hosts differ"),
         ({"confidence": 0.99}, "different sizes"),
     ],
@@ -88,6 +87,15 @@ def test_what_differs_is_not_comparable(changes: dict[str, object], why: str) ->
     found = compare(side([0.1] * 100), side([0.9] * 100, changes=changes))
     assert why in found.not_comparable
     assert found.differences == ()
+
+
+def test_runs_on_two_drivers_are_shown_side_by_side_and_neither_is_called_better() -> None:
+    docker = side([0.9] * 100, changes={"driver": "docker"})
+    found = compare(side([0.1] * 100), docker)
+    assert (found.not_comparable, found.across) == ("", "local and docker")
+    assert {one.measure for one in found.differences} >= {"failures", "p50 latency"}
+    assert not any(one.regression or one.improvement for one in found.differences)
+    assert "drivers differ" in why_not_comparable(side([0.1]).record, docker.record)
 
 
 def test_the_same_two_runs_give_the_same_numbers() -> None:
