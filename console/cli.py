@@ -13,9 +13,10 @@ from typing import Any
 
 import click
 
-from backend.commands.parameters import Count, Directory
+from backend.commands.parameters import Directory
 from backend.contract import exit_codes
 from backend.contract.errors import TrinityError
+from console.commands.parameters import SimulatedFleet
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "up": ("backend.commands.fleet", "up", "Start the fleet and wait until all is Ready."),
@@ -113,7 +114,10 @@ class CommandTable(click.Group):
 @click.option("--low-bandwidth", is_flag=True, help="For links that carry little: data every 3 s, 256 colours.")
 @click.option("--attach", multiple=True, metavar="[NAME=]DIR", help="Also show the fleet of that state directory.")
 @click.option(
-    "--simulate", multiple=True, type=Count(1, 20_000), help="Show a simulated fleet of N replicas; again: one more."
+    "--simulate",
+    multiple=True,
+    type=SimulatedFleet(),
+    help="Show a simulated fleet: N replicas, or docker:N, k8s:N; again: one more.",
 )
 @click.option("--keymap", type=click.Path(path_type=Path), help="Keys of your own (see `trinity keys`).")
 @click.option("--plain", is_flag=True, help="No screen: a line for each change (TERM=dumb does the same).")

@@ -19,6 +19,7 @@ from backend.contract.errors import UsageError
 if TYPE_CHECKING:
     from backend.contract.control import SeriesPoint, Snapshot
     from console.state.daemon_fleets import DaemonFleets
+    from console.state.simulated import Simulated
     from console.state.source import FleetSource
 
 Factory = Callable[[], "FleetSource"]
@@ -36,7 +37,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     theme: str | None = None
     low_bandwidth: bool = False
     attach: Sequence[str] = ()
-    simulate: Sequence[int] = ()
+    simulate: Sequence[Simulated] = ()
     keymap: Path | None = None
     plain: bool = False
 
@@ -46,8 +47,12 @@ def open_console(wanted: Opening) -> int:
     if wanted.simulate:
         from console.state.simulator import SimulatorSource
 
-        made = [partial(SimulatorSource, replicas=count, seed=7 + at) for at, count in enumerate(wanted.simulate)]
-        return _show(wanted, made[0], [(f"simulated-{at}", factory) for at, factory in enumerate(made[1:], 2)])
+        made = [
+            partial(SimulatorSource, replicas=one.replicas, driver=one.driver, edge=one.edge, seed=7 + at)
+            for at, one in enumerate(wanted.simulate)
+        ]
+        names = [f"simulated-{at}" if one.driver == "local" else "" for at, one in enumerate(wanted.simulate, 1)]
+        return _show(wanted, made[0], [(name, factory) for name, factory in zip(names, made, strict=True)][1:])
     import asyncio
 
     from backend.commands.place import Place

@@ -30,6 +30,7 @@ from backend.contract.control import (
 )
 from backend.contract.errors import InternalError, Unreachable, from_wire
 from backend.contract.log_chunks import LogChunk
+from backend.contract.platform import Description
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import TABLES, ActionRow, EventRow, LogRow, RequestRow, Scalar
 from backend.control_client.folding import FrameFolder
@@ -200,6 +201,10 @@ class ControlClient:
         """Everything known of a replica, as plain data."""
         name = urllib.parse.quote(replica, safe="")
         return await self._get(f"/v1/replicas/{name}", dict[str, Any])
+
+    async def describe(self, name: str) -> Description:
+        """All that the platform says of a replica, a workload or a node. Raises UsageError for an unknown name."""
+        return await self._get(f"/v1/describe?name={urllib.parse.quote(name, safe='')}", Description)
 
     async def edge(self, what: str) -> str:
         """HAProxy's own words: `stat`, `config` (secrets redacted) or `errors`."""

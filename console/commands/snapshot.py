@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from backend.commands.parameters import Count
 from backend.commands.place import Place, common
 from backend.contract.errors import Unreachable, UsageError
+from console.commands.parameters import SimulatedFleet
 
 SMALLEST = (24, 6)
 LARGEST = (1000, 1000)
@@ -41,11 +41,11 @@ class Size(click.ParamType):  # type: ignore[type-arg] # generic in the stubs on
 @click.option("--view", default="overview", show_default=True, help="The view, by its name in the console.")
 @click.option("--size", type=Size(), default=(120, 40), help="Size of the screen (default: 120x40).")
 @click.option("--theme", help="Theme (default: as the console begins).")
-@click.option("--simulate", type=Count(1, 20_000), help="Of a simulated fleet of N replicas.")
+@click.option("--simulate", type=SimulatedFleet(), help="Of a simulated fleet: N replicas, or docker:N, k8s:N.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @common(json_option=False)
 def snapshot(
-    place: Place, file: Path, view: str, size: tuple[int, int], theme: str | None, simulate: int | None, force: bool
+    place: Place, file: Path, view: str, size: tuple[int, int], theme: str | None, simulate: Any, force: bool
 ) -> None:
     """One view of the console into FILE: .svg, .txt or .tsv (a table's rows). `-` is text on stdout."""
     from console.tui.screenshots import picture_of
@@ -55,7 +55,7 @@ def snapshot(
     if simulate is not None:
         from console.state.simulator import SimulatorSource
 
-        source: Any = SimulatorSource(replicas=simulate)
+        source: Any = SimulatorSource(replicas=simulate.replicas, driver=simulate.driver, edge=simulate.edge)
     else:
         from backend.control_client import ControlClient
 

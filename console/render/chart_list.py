@@ -85,6 +85,14 @@ TOKENS: Final = ChartSpec(
     area=True,
     noted=(("requests", "req/s"),),
 )
+USAGE: Final = ChartSpec(
+    name="usage",
+    heading="CPU and memory",
+    lines=(ChartLine("cpu", "cpu", "series1"), ChartLine("memory", "memory", "series4")),
+    words=units.percent,
+    floor=100.0,
+    ceiling=100.0,
+)
 CHARTS: Final[tuple[ChartSpec, ...]] = (
     TTFT,
     ChartSpec(
@@ -133,6 +141,8 @@ CHARTS: Final[tuple[ChartSpec, ...]] = (
     ),
 )
 """The charts of the charts view, in the order in which `tab` walks through them."""
+WITHOUT_EDGE: Final = ("replicas", "cpu", "memory")
+"""Those that say something where no edge of ours sees the requests."""
 
 
 def legend(

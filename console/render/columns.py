@@ -202,7 +202,8 @@ REPLICAS: tuple[Column[ReplicaView], ...] = (
 
 def replica_haystack(view: ReplicaView) -> str:
     status = view.status
-    return f"{status.name} {status.workload} {status.phase} {status.fleet} {status.reason}"
+    where = f"{status.node} {status.owner} {status.image}"
+    return f"{status.name} {status.workload} {status.phase} {status.fleet} {status.reason} {where}"
 
 
 def _workload_ready(view: WorkloadView) -> Span:
@@ -286,5 +287,24 @@ WORKLOADS: tuple[Column[WorkloadView], ...] = (
         priority=5,
         cell=lambda v, _: _working(v),
         sort=lambda v: _working(v)[0],
+    ),
+    Column(
+        key="kind",
+        title="KIND",
+        width=11,
+        priority=3,
+        hidden=True,
+        cell=lambda v, _: (clean(v.kind), "muted"),
+        sort=lambda v: v.kind or None,
+    ),
+    Column(
+        key="rollout",
+        title="ROLLOUT",
+        width=16,
+        flex=3,
+        priority=2,
+        hidden=True,
+        cell=lambda v, _: (clean(v.rollout), "error" if v.rollout.startswith("stuck") else "accent"),
+        sort=lambda v: v.rollout or None,
     ),
 )

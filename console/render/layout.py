@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 PANES: Final = ("table", "ttft", "queue", "rate", "scaling", "feed", "logs")
 """Every panel, in the order in which `tab` walks through them."""
+NOTHING_INSTEAD: Final[Mapping[str, str]] = {}
 MARGIN: Final = 1
 GAP: Final = 3
 
@@ -27,8 +28,26 @@ def one_pane(width: int, height: int) -> bool:
     return width < 72 or height < 18
 
 
-def overview(width: int, height: int, rows: int, pane: str) -> dict[str, Rect]:
-    """The panels shown in a body of that size, for `rows` replicas; `pane` is the one shown where only one fits."""
+def without_edge(width: int, *, nodes: bool) -> dict[str, str]:
+    """What takes the place of which panel of the overview in a fleet that no edge of ours serves: there is no TTFT, no
+    queue and no autoscaler to show. What is wrong goes before the charts where there is no room for both."""
+    third = "nodes" if nodes else "ports"
+    if width - 2 * MARGIN < 100:
+        return {"ttft": "workloads", "queue": "causes", "rate": "usage", "scaling": third}
+    return {"ttft": "workloads", "queue": "usage", "rate": third, "scaling": "causes"}
+
+
+def overview(
+    width: int, height: int, rows: int, pane: str, instead: Mapping[str, str] = NOTHING_INSTEAD
+) -> dict[str, Rect]:
+    """The panels shown in a body of that size, for `rows` replicas; `pane` is the one shown where only one fits.
+    `instead` says which panel stands in the place of another."""
+    places = _overview(width, height, rows, pane, share=0.6 if instead else 0.0)
+    return {instead.get(name, name): place for name, place in places.items()}
+
+
+def _overview(width: int, height: int, rows: int, pane: str, *, share: float) -> dict[str, Rect]:
+    """`share` of the feed's column is its upper panel's; without one that has what the autoscaler needs."""
     if width <= 0 or height <= 0:
         return {}
     if one_pane(width, height):
@@ -52,7 +71,7 @@ def overview(width: int, height: int, rows: int, pane: str) -> dict[str, Rect]:
     if inner >= 100:
         halves = _across(bottom, height - bottom, inner, ("feed", "logs"))
         left = halves["feed"]
-        scaling = min(6, left.height // 2)
+        scaling = int(left.height * share) or min(6, left.height // 2)
         places["scaling"] = Rect(left.x, left.y, left.width, scaling)
         places["feed"] = Rect(left.x, left.y + scaling + air, left.width, left.height - scaling - air)
         places["logs"] = halves["logs"]
@@ -106,7 +125,9 @@ def drill_run(width: int, height: int, pane: str, *, rows: Callable[[str, int, i
     return places
 
 
-def charts_view(width: int, height: int, names: Sequence[str], pane: str, replicas: int = 50) -> dict[str, Rect]:
+def charts_view(
+    width: int, height: int, names: Sequence[str], pane: str, replicas: int = 50, *, heated: bool = True
+) -> dict[str, Rect]:
     """The charts side by side in columns of one width, a time axis (`axis0`, `axis1`, ...) under each column, one line
     of words above; the heat map below on a tall terminal. One chart alone where only one fits."""
     if width <= 0 or height <= 0:
@@ -121,7 +142,7 @@ def charts_view(width: int, height: int, names: Sequence[str], pane: str, replic
     inner = width - 2 * MARGIN
     if pane == "heat":
         return {"words": Rect(MARGIN, 0, inner, 1), "heat": Rect(MARGIN, 1, inner, height - 1)}
-    heat = min(height * 3 // 10, replicas + 4) if height >= 48 else 0
+    heat = min(height * 3 // 10, replicas + 4) if height >= 48 and heated else 0
     across = 2
     each = (inner - GAP * (across - 1)) // across
     lanes = -(-len(names) // across)

@@ -11,7 +11,7 @@ from backend.contract.words import ActionOutcome, Severity
 from console.render import units
 from console.render.spans import EMPTY, Line, Span, clean, fit_line, join, line_width, text_width
 from console.render.theme import Shape
-from console.render.words import ACTIONS, HEALTH, SEVERITIES, UNKNOWN
+from console.render.words import ACTIONS, HEALTH, SEVERITIES, UNKNOWN, driver_word
 from console.state.store import FleetState
 
 SEPARATOR: Final[Span] = ("   ", "text")
@@ -51,6 +51,8 @@ def _fleet_parts(state: FleetState, snapshot: Snapshot, now: float) -> list[Line
         badge = ((f" ◷ {state.past} ", "accent r b"),)
     elif stale is not None:
         badge = ((f" STALE {units.age(stale)} ", "error r b"), (" reconnecting", "muted"))
+    elif snapshot.trouble is not None:
+        badge = ((f" STALE {units.age(now - snapshot.trouble.since_ts)} ", "warn r b"),)
     elif state.link == "connecting":
         badge = ((f" STALE {units.age(now - snapshot.ts)} ", "warn r b"), (" connecting", "muted"))
     unseen = len(state.unacknowledged())
@@ -59,6 +61,8 @@ def _fleet_parts(state: FleetState, snapshot: Snapshot, now: float) -> list[Line
     )
     dropped = snapshot.dropped_rows + state.missed_events
     errors = point.errors_per_s
+    if not snapshot.has_edge:
+        return [badge, head, *_platform_parts(snapshot), alarms, _lost(dropped), *_machine_parts(snapshot)]
     return [
         badge,
         head,
@@ -69,12 +73,40 @@ def _fleet_parts(state: FleetState, snapshot: Snapshot, now: float) -> list[Line
         ((units.rate(point.tokens_per_s), "text"), (" tok/s", "muted")),
         (("queue ", "muted"), (units.count(point.queued), "warn b" if point.queued else "text")),
         _load_words(snapshot),
-        ((f"{units.count(dropped)} rows lost", "error b"),) if dropped else EMPTY,
+        _lost(dropped),
         ((snapshot.health_reason, "warn"),) if snapshot.health_reason else EMPTY,
         (("edge down", "error b"),) if not snapshot.edge_up else EMPTY,
+        *_machine_parts(snapshot),
+        ((snapshot.public_url, "muted"),) if snapshot.public_url else EMPTY,
+    ]
+
+
+def _lost(rows: int) -> Line:
+    return ((f"{units.count(rows)} rows lost", "error b"),) if rows else EMPTY
+
+
+def _machine_parts(snapshot: Snapshot) -> list[Line]:
+    point = snapshot.point
+    return [
         (("cpu ", "muted"), (units.percent(point.cpu_percent), "text")),
         (("mem ", "muted"), (units.percent(point.memory_percent), "text")),
-        ((snapshot.public_url, "muted"),) if snapshot.public_url else EMPTY,
+    ]
+
+
+def _platform_parts(snapshot: Snapshot) -> list[Line]:
+    """What there is to count where no requests are seen."""
+    point, nodes = snapshot.point, snapshot.nodes
+    style = "text" if point.ready >= point.wanted else "warn b"
+    up = sum(node.ready for node in nodes)
+    forwards = len(snapshot.forwards)
+    word = driver_word(snapshot.driver)
+    return [
+        ((f"{point.ready}/{point.wanted}", style), (" ready", "muted")),
+        ((f"{up}/{len(nodes)}", "text" if up == len(nodes) else "warn b"), (" nodes", "muted")) if nodes else EMPTY,
+        ((snapshot.health_reason, "warn"),) if snapshot.health_reason else EMPTY,
+        ((units.plural(forwards, "forward"), "accent"),) if forwards else EMPTY,
+        ((units.plural(len(snapshot.workloads), "workload"), "muted"),),
+        ((word, "muted"),) if not snapshot.fleet.startswith(word) else EMPTY,
     ]
 
 

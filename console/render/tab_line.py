@@ -18,6 +18,8 @@ class Tab(msgspec.Struct, frozen=True):
     """As in a snapshot; `stale` while it does not answer, empty before it ever did."""
     alarms: int
     chosen: bool
+    driver: str = ""
+    """A word for what it runs on, unless that is this machine."""
 
 
 def tab_line(tabs: Sequence[Tab], width: int) -> tuple[Line, list[tuple[int, int]]]:
@@ -42,6 +44,8 @@ def _spans(tab: Tab) -> list[Span]:
     glyph, style = ("✗", "error") if tab.health == "stale" else HEALTH.get(tab.health, UNKNOWN)
     out: list[Span] = [(f" {glyph} ", f"{style} r" if tab.chosen else style)]
     out.append((clean(tab.name), "accent b u" if tab.chosen else "muted"))
+    if tab.driver and not tab.name.startswith(tab.driver):  # a name that is an address says it already
+        out.append((f" {tab.driver}", "faint"))
     if tab.health == "stale":
         out.append((" stale", "error"))
     if tab.alarms:

@@ -54,3 +54,9 @@ HEALTH: Final[dict[str, tuple[str, str]]] = {
     "starting": ("◔", "accent b"),
 }
 UNKNOWN: Final = ("?", "muted")
+_DRIVERS: Final = {"kubernetes": "k8s"}
+
+
+def driver_word(driver: str) -> str:
+    """What a fleet runs on, in a few letters: `local`, `docker`, `k8s`."""
+    return _DRIVERS.get(driver, driver)

@@ -18,6 +18,7 @@ from backend.contract.control import (
     VersionInfo,
 )
 from backend.contract.log_chunks import LogChunk
+from backend.contract.platform import Description
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, Scalar
 from console.state.source import FleetSource, LedgerRow
@@ -106,6 +107,9 @@ class LateSource:
 
     async def raw(self, replica: str) -> dict[str, object]:
         return await (await self.inner()).raw(replica)
+
+    async def describe(self, name: str) -> Description:
+        return await (await self.inner()).describe(name)
 
     async def aclose(self) -> None:
         if self._made is not None:

@@ -17,6 +17,7 @@ class MergedReplica:
     view: ReplicaView
     stale: bool
     """Its fleet does not answer: this is how it was."""
+    driver: str = "local"
 
     @property
     def key(self) -> str:
@@ -30,14 +31,22 @@ class MergedList:
     def __init__(self) -> None:
         self._known: dict[str, MergedReplica] = {}
 
-    def take(self, fleets: Sequence[tuple[str, Sequence[ReplicaView], bool]]) -> list[MergedReplica]:
-        """Rows in the order of the fleets; each fleet is its name, its replicas and whether it is out of sight."""
+    def take(
+        self, fleets: Sequence[tuple[str, Sequence[ReplicaView], bool]], drivers: Sequence[str] = ()
+    ) -> list[MergedReplica]:
+        """Rows in the order of the fleets; each fleet is its name, its replicas and whether it is out of sight.
+
+        `drivers` are what the fleets run on, one each; all are local without them."""
         fresh: dict[str, MergedReplica] = {}
         for number, (fleet, views, stale) in enumerate(fleets):
             for view in views:
                 key = f"{number}/{view.status.name}"
                 old = self._known.get(key)
-                same = old is not None and old.view is view and old.fleet == fleet and old.stale == stale
-                fresh[key] = old if old is not None and same else MergedReplica(number, fleet, view, stale)
+                driver = drivers[number] if drivers else "local"
+                row = (number, fleet, view, stale, driver)
+                same = old is not None and (
+                    old.view is view and row[1:] == (old.fleet, old.view, old.stale, old.driver)
+                )
+                fresh[key] = old if old is not None and same else MergedReplica(*row)
         self._known = fresh
         return list(fresh.values())

@@ -27,6 +27,7 @@ from backend.contract.control import (
 )
 from backend.contract.errors import Refused, UsageError
 from backend.contract.log_chunks import LogChunk
+from backend.contract.platform import Description
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, LogRow, Scalar
 from console.state.source import FleetSource, LedgerRow
@@ -179,6 +180,10 @@ class InstantSource:
                 assert isinstance(built, dict)
                 return built
         raise UsageError(f"There was no replica {replica} then.", "Step to another instant.")
+
+    async def describe(self, name: str) -> Description:
+        """Platforms keep no past of this."""
+        raise Refused(f"What the platform said of {name} then was not recorded.")
 
     async def aclose(self) -> None:
         """The real source belongs to its link."""

@@ -28,6 +28,7 @@ from backend.contract.control import (
 )
 from backend.contract.errors import Refused, UsageError
 from backend.contract.log_chunks import LogChunk
+from backend.contract.platform import Description
 from backend.contract.recording import Moment, RecordExtent, actions_as_of
 from backend.contract.rows import TABLES, ActionRow, LogRow, Scalar
 from backend.recording.archive import Archive
@@ -141,6 +142,9 @@ class ReplaySource:
             if view.status.name == replica:
                 return {"view": msgspec.to_builtins(view)}
         raise UsageError(f"There was no replica `{replica}` at the end of {self.name}.", "Choose one that is shown.")
+
+    async def describe(self, name: str) -> Description:
+        raise Refused(f"{self.name} does not hold what the platform said of {name}.")
 
     async def aclose(self) -> None:
         self._tables.clear()

@@ -22,6 +22,7 @@ from backend.contract.fleet import ExitRecord
 from backend.contract.recording import RecordExtent, actions_as_of
 from backend.contract.rows import ActionRow, EventRow
 from backend.contract.words import Phase
+from console.state.sim_platform import SimPlatform
 from console.state.sim_world import WINDOW_S, SimReplica, SimWorld, quantiles_at
 
 KEPT_S: Final = 1800
@@ -49,6 +50,7 @@ class PastWorld:
     queued: int
     drill: DrillView | None
     drills_blocked: str
+    platform: SimPlatform | None
 
     def quantiles(self, replicas: list[SimReplica]) -> Quantiles:
         return quantiles_at(replicas, self.now)
@@ -77,6 +79,7 @@ class Note(msgspec.Struct, frozen=True, array_like=True, gc=False):
     tokens_per_s: float
     sessions: int
     looked_ts: float
+    stays: bool
 
 
 class _Page(msgspec.Struct, array_like=True):
@@ -212,6 +215,7 @@ def _world_of(world: SimWorld) -> PastWorld:
         queued=world.queued,
         drill=world.drill,
         drills_blocked=world.drills_blocked,
+        platform=copy.copy(world.platform),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from backend.contract.control import ActionPreview, ActionRequest, LoadView
 from backend.contract.rows import ActionRow
 from backend.contract.words import ActionOutcome, Phase, Risk, Severity, Verb
+from console.state.sim_platform_verbs import PLATFORM_VERBS, described, performed, refusal
 from console.state.sim_scripts import plan_of, script
 from console.state.sim_world import SLOTS, SimWorld
 
@@ -25,6 +26,8 @@ class SimVerbs:
 
     def preview(self, request: ActionRequest) -> ActionPreview:
         """Pure: says what would happen now."""
+        if why := refusal(request, self.world):
+            return self._refused(request, why)
         if request.verb in _ON_REPLICAS and self.world.find(request.target) is None:
             return self._refused(request, f"There is no replica {request.target}.")
         if request.verb in (Verb.SCALE, Verb.ROLLOUT) and request.target not in self.world.wanted:
@@ -40,7 +43,10 @@ class SimVerbs:
         """Do it and write the journal row."""
         self._count += 1
         identity = f"a{self._count:05d}"
-        result = self._does[request.verb](self, request, identity) if request.verb in self._does else ""
+        if request.verb in PLATFORM_VERBS:
+            result = performed(request, identity, self.world)
+        else:
+            result = self._does[request.verb](self, request, identity) if request.verb in self._does else ""
         target = request.target
         row = ActionRow(
             ts=self.world.now,
@@ -68,6 +74,8 @@ class SimVerbs:
     def _describe(self, request: ActionRequest) -> _Described:
         """Summary, effects, risk, how to undo it."""
         target = request.target
+        if request.verb in PLATFORM_VERBS:
+            return described(request, self.world)
         match request.verb:
             case Verb.SCALE:
                 return self._describe_scale(target, int(request.args.get("replicas") or 0))

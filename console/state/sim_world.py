@@ -16,6 +16,7 @@ from backend.contract.fleet import ExitRecord
 from backend.contract.rows import ActionRow, EventRow, LogRow, RequestRow, Scalar
 from backend.contract.words import Phase, RequestOutcome, Severity, Vantage
 from console.state.sim_drills import SimDrills
+from console.state.sim_platform import SimPlatform
 
 SLOTS = 4
 IDLE_CPU = 1.0
@@ -50,6 +51,8 @@ class SimReplica:
     sessions: int = 0
     looked_ts: float = 0.0
     """When its view was last made; what its probes say is of then."""
+    stays: bool = False
+    """As it is until somebody acts on it: what it waits for does not come by itself."""
     recent: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=4000))
     """(ts, ttft_s) of its streamed answers."""
 
@@ -74,6 +77,8 @@ class SimWorld:
     served_per_s: float = 0.0
     tokens_per_s: float = 0.0
     errors_per_s: float = 0.0
+    platform: SimPlatform | None = None
+    """What keeps the replicas, where that is not ours."""
     drills: SimDrills = field(init=False)
     touched: dict[str, SimReplica | None] = field(default_factory=dict)
     """Replicas that are not as they were when last recorded; null for one that is gone."""
@@ -119,8 +124,22 @@ class SimWorld:
         self.wanted[workload] = count
         for index in range(count):
             born = self.now - self._random.uniform(400, 90_000)
-            one = self._spawn(f"{workload}-{index}", workload, born, Phase.READY)
-            one.restarts = self._random.choice((0, 0, 0, 0, 1, 3))
+            one = self._spawn(self._name(workload, index), workload, born, Phase.READY)
+            one.restarts = self._random.choice((0, 0, 0, 0, 1, 3)) if self.platform is None else 0
+
+    def put(
+        self, name: str, phase: Phase, reason: str, *, restarts: int = 0, last_exit: ExitRecord | None = None
+    ) -> None:
+        """A replica as it is from now on, until somebody acts on it."""
+        one = self._known(name)
+        self._turn(one, phase, reason)
+        one.stays, one.last_exit = True, last_exit or one.last_exit
+        one.restarts += restarts
+        for words in last_exit.last_lines if last_exit is not None else ():
+            self._log(one, "error", words)
+
+    def _name(self, workload: str, number: int) -> str:
+        return f"{workload}-{number}" if self.platform is None else self.platform.replica_name(workload, number)
 
     def _spawn(self, name: str, workload: str, ts: float, phase: Phase) -> SimReplica:
         self._pids += self._random.randint(1, 40)
@@ -154,13 +173,23 @@ class SimWorld:
 
     def _step(self) -> None:
         for one in self.not_ready():
-            self._age(one)
+            if not one.stays:
+                self._age(one)
+        if self.platform is not None:
+            self._be_measured(self.platform)
         if self._converged != (self.wanted, len(self.replicas)):
             self._converged = (dict(self.wanted), len(self.replicas))
             for workload in self.wanted:
                 self._converge(workload)
         self._serve()
         self._run_drill()
+
+    def _be_measured(self, platform: SimPlatform) -> None:
+        for one in self.replicas:
+            if platform.due(one, self.now):
+                self.touched[one.name] = one
+                if one.phase == Phase.READY:
+                    self._log(one, "info", f"{self._random.randint(3, 90)} jobs done in 15 s, none waits")
 
     def _age(self, one: SimReplica) -> None:
         since = self.now - one.phase_since
@@ -187,7 +216,7 @@ class SimWorld:
             self.event("replica.removed", Severity.INFO, one.name, "stopped and removed")
 
     def _turn(self, one: SimReplica, phase: Phase, reason: str) -> None:
-        one.phase, one.reason, one.phase_since = phase, reason, self.now
+        one.phase, one.reason, one.phase_since, one.stays = phase, reason, self.now, False
         self._stirred(one)
         self._log(one, "info", reason or f"phase is {phase}")
 
@@ -201,15 +230,20 @@ class SimWorld:
         target = self.wanted[workload]
         for _ in range(target - len(staying)):
             taken = {one.name for one in self.of(workload)}
-            index = next(n for n in range(len(taken) + 1) if f"{workload}-{n}" not in taken)
-            self._spawn(f"{workload}-{index}", workload, self.now, Phase.PENDING)
+            name = next(name for n in range(len(taken) + 1) if (name := self._name(workload, n)) not in taken)
+            self._spawn(name, workload, self.now, Phase.PENDING)
         for one in reversed(staying[target:]):
             one.leaving = True
             self._turn(one, Phase.DRAINING, "finishing its requests before it stops")
 
     def _serve(self) -> None:
         if self._serving is None:
-            self._serving = [one for one in self.replicas if one.phase == Phase.READY and not one.draining]
+            of_edge = self.platform.serves if self.platform is not None else None
+            self._serving = [
+                one
+                for one in self.replicas
+                if one.phase == Phase.READY and not one.draining and (of_edge is None or of_edge(one.workload))
+            ]
         ready = self._serving
         offered = self.rate + (self.load.rate if self.load.running else 0.0)
         arrivals = self._poisson(offered)
@@ -357,6 +391,12 @@ class SimWorld:
         one.pid, one.started_ts = self._pids, self.now
         self._turn(one, Phase.STARTING, "starting: loading the model")
         self.event("replica.restarted", Severity.INFO, name, f"restarted as pid {one.pid}")
+
+    def leave(self, name: str) -> None:
+        """Another one takes its place, and it goes for good."""
+        one = self._known(name)
+        one.leaving = True
+        self._turn(one, Phase.TERMINATING, "stopping")
 
     def drain(self, name: str, *, on: bool) -> None:
         one = self._known(name)

@@ -9,11 +9,11 @@ import asyncio
 import math
 import os
 from collections.abc import AsyncIterator, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
+from backend.contract.address import Driver
 from backend.contract.clock import Clock, SystemClock
 from backend.contract.control import (
     ActionPreview,
@@ -24,33 +24,35 @@ from backend.contract.control import (
     LoadView,
     LogWindow,
     ReplicaView,
-    ScalingView,
     SeriesPoint,
     Snapshot,
     VersionInfo,
-    WorkloadView,
 )
-from backend.contract.edge import EdgeServer
 from backend.contract.errors import Refused, Unreachable, UsageError
-from backend.contract.fleet import ProbeStatus, ReplicaStatus
 from backend.contract.log_chunks import LogChunk
+from backend.contract.platform import Description
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, Scalar
-from backend.contract.words import Phase, Severity, SlotState
+from backend.contract.words import Phase, Severity
+from console.render import units
+from console.state.sim_describe import describe
 from console.state.sim_logs import SimLogs, window
-from console.state.sim_past import PastWorld, SimPast, actions_until, events_until
+from console.state.sim_past import SimPast, actions_until, events_until
+from console.state.sim_platform import LOCAL_LIMITS, ail, platform_of
 from console.state.sim_verbs import SimVerbs
-from console.state.sim_world import SLOTS, SimReplica, SimWorld
+from console.state.sim_views import Scene, replica_view, scaling_view, workload_views
+from console.state.sim_world import SimReplica, SimWorld
 from console.state.source import LedgerRow
 
 HISTORY_S: Final = 900
 LOG_POLL_S: Final = 0.25
 VERSION: Final = "simulated"
-Scene = SimWorld | PastWorld
 
 
 class SimulatorSource:
-    """See `FleetSource`. `replicas` llm replicas and `rate` requests a second; `seed` decides everything else.
+    """See `FleetSource`. `replicas` replicas and `rate` requests a second; `seed` decides everything else.
+
+    Of llm, behind an edge; or on a pretended `driver`, where `edge` says whether ours stands in front of it.
 
     By default so many requests come that about a twentieth of a large fleet changes each second. It has lived for
     `warm_s` seconds when it is made: five minutes, or fewer where there are thousands."""
@@ -63,12 +65,22 @@ class SimulatorSource:
         clock: Clock | None = None,
         rate: float | None = None,
         warm_s: int | None = None,
+        driver: Driver = "local",
+        edge: bool = True,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         start = float(int(self.clock.now()))
         warm_s = min(300, 600_000 // replicas) if warm_s is None else warm_s
-        self.world = SimWorld(seed=seed, now=start - warm_s, rate=max(2.0, replicas / 100) if rate is None else rate)
-        self.world.populate("llm", replicas)
+        rate = (max(2.0, replicas / 100) if edge else 0.0) if rate is None else rate
+        self.world = SimWorld(seed=seed, now=start - warm_s, rate=rate)
+        self.driver = driver
+        counts = {"llm": replicas}
+        if driver != "local":
+            self.world.platform, counts = platform_of(driver, replicas, edge=edge)
+        for workload, count in counts.items():
+            self.world.populate(workload, count)
+        if self.world.platform is not None:
+            ail(self.world.platform, self.world)
         self.verbs = SimVerbs(self.world)
         self.reachable = True
         self.closed = False
@@ -88,7 +100,12 @@ class SimulatorSource:
             self._live_a_second(look=False)
         self._look_at_all()
         if warm_s:
-            self.world.event("fleet.started", Severity.INFO, "local", "the fleet is up")
+            self.world.event("fleet.started", Severity.INFO, self.fleet, "the fleet is up")
+
+    @property
+    def fleet(self) -> str:
+        """Its name."""
+        return self.world.platform.name if self.world.platform is not None else "local"
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -195,9 +212,14 @@ class SimulatorSource:
         one = self.world.find(replica)
         if one is None:
             raise UsageError(f"There is no replica {replica}.", "See `trinity ps`.")
-        built = msgspec.to_builtins(_view(one, self.world))
+        built = msgspec.to_builtins(replica_view(one, self.world))
         assert isinstance(built, dict)
         return built
+
+    async def describe(self, name: str) -> Description:
+        self._check()
+        self._advance()
+        return describe(name, self.world)
 
     # -- the past --------------------------------------------------------------------------------------------
 
@@ -274,7 +296,7 @@ class SimulatorSource:
     def _look_at_all(self) -> None:
         """A replica came or went, or none was looked at yet."""
         known = {view.status.name: view for view in self._views if view.status.name not in self.world.touched}
-        self._views = [known.get(one.name) or _view(one, self.world) for one in self.world.replicas]
+        self._views = [known.get(one.name) or replica_view(one, self.world) for one in self.world.replicas]
         self._places = {one.name: at for at, one in enumerate(self.world.replicas)}
 
     def _record(self, point: SeriesPoint, *, look: bool = True) -> None:
@@ -286,7 +308,7 @@ class SimulatorSource:
             self._look_at_all()
         elif look:
             for one in filter(None, touched.values()):
-                self._views[self._places[one.name]] = _view(one, self.world)
+                self._views[self._places[one.name]] = replica_view(one, self.world)
         self.past.record(self.world, point)
 
     def _point(self) -> SeriesPoint:
@@ -302,7 +324,9 @@ class SimulatorSource:
             errors_per_s=world.errors_per_s,
             ready=len(world.replicas) - len(world.not_ready()),
             wanted=sum(world.wanted.values()),
-            cpu_percent=min(100.0, 4.0 + cpu / max(2, len(world.replicas))),
+            cpu_percent=min(100.0, 4.0 + cpu / max(2, len(world.replicas)))
+            if world.platform is None
+            else world.platform.cpu_percent(world.now),
             memory_percent=41.0,
         )
 
@@ -318,25 +342,36 @@ class SimulatorSource:
         point = point or (self._points[-1] if self._points else self._point())
         ready, wanted = point.ready, sum(world.wanted.values())
         down = [one.name for one in odd if one.phase not in (Phase.READY, Phase.TERMINATING)]
+        platform = world.platform
+        edge = platform is None or platform.edge
+        if platform is not None:
+            down = [units.plural(len(down), "replica")] if down else []
         return Snapshot(
             seq=self._seq,
             ts=world.now,
-            fleet="local",
+            fleet=self.fleet,
             version=VERSION,
             health="ok" if ready >= wanted else "degraded" if ready else "down",
             health_reason=f"{', '.join(down[:3])} not ready" if down else "",
             replicas=replicas,
-            workloads=tuple(_workload(name, world, point) for name in world.wanted),
+            workloads=workload_views(world, point),
             point=point,
-            scaling=(_scaling("llm", world, point),),
+            scaling=(scaling_view(next(iter(world.wanted)), world, point),) if edge else (),
             load=world.load if world.load.running else LoadView(),
             drill=world.drill,
             drills_blocked=world.drills_blocked,
-            edge_up=True,
-            public_url="http://127.0.0.1:8080",
-            stats_url="http://127.0.0.1:8404",
+            edge_up=edge,
+            public_url="http://127.0.0.1:8080" if edge else "",
+            stats_url="http://127.0.0.1:8404" if edge else "",
             consoles=1,
             loop_lag_p99_s=0.002,
+            driver=self.driver,
+            has_edge=edge,
+            limits=dict(platform.limits if platform is not None else LOCAL_LIMITS),
+            trouble=platform.trouble if platform is not None else None,
+            nodes=platform.node_views(world.replicas, world.now) if platform is not None else (),
+            forwards=platform.forwards if platform is not None else (),
+            ports=platform.ports() if platform is not None else (),
         )
 
     def _looked_back(self, past: Scene) -> tuple[ReplicaView, ...]:
@@ -345,118 +380,6 @@ class SimulatorSource:
         for one in past.replicas:
             state = (one.created_ts, one.looked_ts, one.phase, one.pid, one.draining)
             before = known.get(one.name)
-            view = before[1] if before is not None and before[0] == state else _view(one, past)
+            view = before[1] if before is not None and before[0] == state else replica_view(one, past)
             self._past_views[one.name] = (state, view)
         return tuple([view for _, view in self._past_views.values()])
-
-
-def _workload(name: str, world: Scene, point: SeriesPoint) -> WorkloadView:
-    """The simulator has one workload: what the fleet does, it does."""
-    return WorkloadView(
-        name=name,
-        wanted=world.wanted[name],
-        ready=point.ready,
-        total=len(world.replicas),
-        slots=SLOTS * point.ready,
-        routes=("/v1",),
-        queued=world.queued,
-        in_flight=point.in_flight,
-        maintenance=name in world.maintenance,
-        autoscale=world.autoscale,
-    )
-
-
-def _scaling(name: str, world: Scene, point: SeriesPoint) -> ScalingView:
-    ttft = point.ttft.p99_s
-    inputs: dict[str, Scalar] = {
-        "cpu_percent": round(point.cpu_percent, 1),
-        "cpu_target": 70,
-        "queue_depth": world.queued,
-        "queue_target": 50,
-        "ttft_p99_ms": None if ttft is None else round(ttft * 1000),
-        "ttft_target_ms": 100,
-    }
-    return ScalingView(
-        workload=name,
-        policy="threshold",
-        enabled=world.autoscale,
-        current=world.wanted[name],
-        minimum=1,
-        maximum=4,
-        maximum_note="memory holds 4",
-        last_decision=_decision(inputs, world.autoscale),
-        last_decision_ts=world.now - 20,
-        inputs=inputs,
-    )
-
-
-@lru_cache(64)
-def _probes(ts: float, ok: bool, detail: str) -> tuple[ProbeStatus, ...]:
-    """Most replicas that are looked at in a second say the same."""
-    return tuple(
-        ProbeStatus(name=name, ok=ok, detail=detail, last_ts=ts, latency_s=0.0012)
-        for name in ("startup", "readiness", "liveness")
-    )
-
-
-def _view(one: SimReplica, world: Scene) -> ReplicaView:
-    up = one.phase == Phase.READY and not one.draining
-    state = SlotState.DRAIN if one.phase == Phase.DRAINING else SlotState.READY
-    detail = "200 OK" if up else one.reason
-    status = ReplicaStatus(
-        name=one.name,
-        fleet="local",
-        workload=one.workload,
-        phase=one.phase,
-        revision="5f2c9a",
-        reason=one.reason,
-        restarts=one.restarts,
-        created_ts=one.created_ts,
-        started_ts=one.started_ts,
-        pid=one.pid,
-        shim_pid=one.pid - 1,
-        port=18000 + one.pid % 1000,
-        health_port=19000 + one.pid % 1000,
-        cpu_percent=round(one.cpu),
-        memory_bytes=int(one.memory),
-        memory_limit_bytes=512 * 1024 * 1024,
-        last_exit=one.last_exit,
-        probes=_probes(one.looked_ts, one.phase in (Phase.READY, Phase.DRAINING), detail),
-    )
-    edge = EdgeServer(
-        workload=one.workload,
-        slot=0,
-        replica=one.name,
-        state=state,
-        up=up,
-        status="UP" if up else "DRAIN" if state == SlotState.DRAIN else "DOWN",
-        in_flight=one.in_flight,
-        queued=one.waiting,
-        sessions_total=one.sessions,
-        retries_total=0,
-        errors_total=0,
-    )
-    return ReplicaView(
-        status=status,
-        edge=edge if one.phase != Phase.PENDING else None,
-        ttft=world.quantiles([one]),
-        requests_per_s=len(one.recent) / 60,
-        tokens_per_s=one.tokens_per_s,
-        engine_running=one.in_flight,
-        engine_waiting=one.waiting,
-    )
-
-
-def _decision(inputs: dict[str, Scalar], enabled: bool) -> str:
-    """The documented threshold rule, in words."""
-    over = [
-        f"{name} {value} > {target}"
-        for name, value, target in (
-            ("queue", inputs["queue_depth"], inputs["queue_target"]),
-            ("ttft p99 ms", inputs["ttft_p99_ms"], inputs["ttft_target_ms"]),
-        )
-        if isinstance(value, int) and isinstance(target, int) and value > target
-    ]
-    if not over:
-        return "hold: every input is within its target"
-    return f"{'up' if enabled else 'would scale up'}: {', '.join(over)}"

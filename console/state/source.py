@@ -20,6 +20,7 @@ from backend.contract.control import (
     VersionInfo,
 )
 from backend.contract.log_chunks import LogChunk
+from backend.contract.platform import Description
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, EventRow, RequestRow, SampleRow, Scalar
 
@@ -109,6 +110,10 @@ class FleetSource(PastSource, Protocol):
 
     async def raw(self, replica: str) -> dict[str, object]:
         """Everything known of a replica, as the daemon holds it."""
+        ...
+
+    async def describe(self, name: str) -> Description:
+        """All that the platform says of a replica, a workload or a node. Raises UsageError for an unknown name."""
         ...
 
     async def aclose(self) -> None: ...

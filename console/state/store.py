@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 from backend.contract.control import Frame, ReplicaView, ScalingView, SeriesPoint, Snapshot, WorkloadView
+from backend.contract.platform import ForwardView, NodeStatus, PortView, Trouble
 from backend.contract.rows import ActionRow, EventRow
 from backend.contract.words import ActionOutcome, Severity, Verb
 from console.state.replica_ttft import ReplicaTtft
@@ -116,6 +117,37 @@ class FleetState:
     @property
     def scaling(self) -> tuple[ScalingView, ...]:
         return self.snapshot.scaling if self.snapshot else ()
+
+    @property
+    def driver(self) -> str:
+        """What the fleet runs on."""
+        return self.snapshot.driver if self.snapshot else "local"
+
+    @property
+    def has_edge(self) -> bool:
+        """Whether requests go through an edge of ours; so it is until the fleet says otherwise."""
+        return self.snapshot.has_edge if self.snapshot else True
+
+    @property
+    def nodes(self) -> tuple[NodeStatus, ...]:
+        return self.snapshot.nodes if self.snapshot else ()
+
+    @property
+    def ports(self) -> tuple[PortView, ...]:
+        return self.snapshot.ports if self.snapshot else ()
+
+    @property
+    def forwards(self) -> tuple[ForwardView, ...]:
+        return self.snapshot.forwards if self.snapshot else ()
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why what is shown may be old, though the daemon answers."""
+        return self.snapshot.trouble if self.snapshot else None
+
+    def limit(self, verb: str) -> str:
+        """Why nobody may do that here; empty where it may be tried."""
+        return self.snapshot.limits.get(verb, "") if self.snapshot else ""
 
     @property
     def actions(self) -> list[ActionRow]:

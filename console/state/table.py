@@ -269,6 +269,15 @@ class TableModel(Generic[T]):
 
     # -- columns ---------------------------------------------------------------------------------------------
 
+    def offer(self, columns: Sequence[Column[T]]) -> None:
+        """Other columns for the same kind of items: those that show by themselves are shown."""
+        self.every = tuple(columns)
+        self.columns = tuple(column for column in columns if not column.hidden)
+        self._filter = RowFilter(self._filter.text, self.every)
+        self._some_unknown = False
+        self._ranks = self._ranked(range(len(self._items)))
+        self._refilter()
+
     def set_columns(self, columns: Sequence[Column[T]]) -> None:
         """Which columns are shown, in this order; at least one."""
         self.columns = tuple(columns) or self.columns

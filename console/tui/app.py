@@ -28,7 +28,7 @@ from console.state.keymap import Keymap
 from console.state.source import FleetSource
 from console.state.store import FleetState
 from console.tui import parts
-from console.tui.banner import DrillBanner
+from console.tui.banner import DrillBanner, TroubleBanner
 from console.tui.colors import Colors, textual_theme
 from console.tui.governor import FrameGovernor
 from console.tui.keys import bindings
@@ -175,6 +175,7 @@ class TrinityApp(App[int]):
     def compose(self) -> ComposeResult:
         yield TabLine()
         yield FleetLine(id="fleet-line")
+        yield TroubleBanner(id="trouble-banner")
         yield DrillBanner(id="drill-banner")
         overview = OverviewView()
         self.views["overview"] = overview
@@ -219,12 +220,13 @@ class TrinityApp(App[int]):
         if len(self.links) > 1:
             base.query_one(TabLine).sync()
         base.query_one(FleetLine).sync()
+        base.query_one(TroubleBanner).update()
         base.query_one(DrillBanner).update()
         self.view.update()
         base.query_one(Strip).sync()
 
     def _age(self) -> None:
-        if self.state.link != "live":
+        if self.state.link != "live" or self.state.trouble is not None:
             self.refresh_panels()
 
     # -- the fleets ------------------------------------------------------------------------------------------
@@ -316,10 +318,10 @@ class TrinityApp(App[int]):
 
     def chosen_replicas(self) -> list[str]:
         """Whom the verbs act on: the view's choice, else the overview's."""
-        return self.view.replicas() or self.views["overview"].replicas()
+        return self.view.replicas() or (self.views["overview"].replicas() if self.view.borrows else [])
 
     def chosen_workload(self) -> str | None:
-        return self.view.workload() or self.views["overview"].workload()
+        return self.view.workload() or (self.views["overview"].workload() if self.view.borrows else None)
 
     def action_verb(self, name: str) -> None:
         getattr(self.verbs, name)()

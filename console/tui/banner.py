@@ -1,4 +1,4 @@
-"""The line above every view while a drill runs or drills are blocked; no line otherwise."""
+"""Lines above every view: a drill that runs or drills that are blocked; a platform that does not answer. None else."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from backend.contract.words import DrillOutcome
 from console.render.drill_live import banner_line
+from console.render.platform_panels import trouble_line
 from console.render.spans import Line
 from console.state.drill_live import live
 from console.tui.canvas import Canvas
@@ -32,3 +33,19 @@ class DrillBanner(Canvas):
             return []
         run = live(snapshot.drill, snapshot.ts) if snapshot.drill is not None else None
         return [banner_line(run, snapshot.drills_blocked, width, read_only=self.trinity.read_only)]
+
+
+class TroubleBanner(Canvas):
+    """Why what is shown may be old, and the remedy; it goes by itself."""
+
+    DEFAULT_CSS = "TroubleBanner { height: 1; background: $panel; display: none; }"
+    surface = "panel"
+
+    def update(self) -> None:
+        """Come and go with the trouble."""
+        self.display = self.trinity.state.trouble is not None
+        self.sync()
+
+    def paint(self, width: int, height: int) -> Sequence[Line]:
+        trouble = self.trinity.state.trouble
+        return [trouble_line(trouble, width, self.trinity.clock.now())] if trouble is not None else []

@@ -55,7 +55,7 @@ class TableColumns:
 
     def restore(self, table: VTable[Any]) -> None:
         """Show what was chosen for this table some time ago."""
-        saved = self.app.part("preferences").get(SECTION, table.id)
+        saved = self.app.part("preferences").get(SECTION, table.kept_as)
         if saved is not None:
             table.show_columns(chosen_columns(table.model.every, read_choices(saved, table.model.every)))
 
@@ -69,7 +69,7 @@ class TableColumns:
 
     async def _edit(self, table: VTable[Any]) -> None:
         every, before = table.model.every, table.model.columns
-        choices = read_choices(self.app.part("preferences").get(SECTION, table.id), every)
+        choices = read_choices(self.app.part("preferences").get(SECTION, table.kept_as), every)
         dialog = ColumnsDialog(
             table.heading, every, choices, lambda wanted: table.show_columns(chosen_columns(every, wanted))
         )
@@ -78,7 +78,7 @@ class TableColumns:
             table.show_columns(before)
             return
         kept = None if answer == default_choices(every) else msgspec.to_builtins(answer)
-        said = await asyncio.to_thread(self.app.part("preferences").put, SECTION, table.id, kept)
+        said = await asyncio.to_thread(self.app.part("preferences").put, SECTION, table.kept_as, kept)
         self.app.say(said or f"These columns of {table.heading} are kept.", "warn" if said else "text")
 
 

@@ -50,6 +50,11 @@ class FleetLink:
         """What its tab says: the name it was given, else the fleet's own."""
         return self._name or (self.state.snapshot.fleet if self.state.snapshot else "…")
 
+    @property
+    def out_of_sight(self) -> bool:
+        """What is known of it is how it was: its daemon, or its platform, does not answer."""
+        return self.state.link == "stale" or self.state.trouble is not None
+
     async def attend(
         self, app: TrinityApp, interval_s: float, told: Callable[[FleetLink, list[EventRow]], None]
     ) -> None:

@@ -8,6 +8,7 @@ from textual import events
 
 from console.render.spans import Line
 from console.render.tab_line import Tab, tab_line
+from console.render.words import driver_word
 from console.tui.canvas import Canvas
 from console.tui.link import FleetLink
 
@@ -43,4 +44,5 @@ class TabLine(Canvas):
 def _tab(link: FleetLink, *, chosen: bool) -> Tab:
     state = link.state
     health = state.snapshot.health if state.snapshot is not None else ""
-    return Tab(link.name, "stale" if state.link == "stale" else health, len(state.unacknowledged()), chosen)
+    driver = "" if state.driver == "local" else driver_word(state.driver)
+    return Tab(link.name, "stale" if link.out_of_sight else health, len(state.unacknowledged()), chosen, driver)

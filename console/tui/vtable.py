@@ -72,6 +72,9 @@ class VTable(Panel, Generic[T]):
         self._lines: dict[str, tuple[T, tuple[object, ...], Line]] = {}
         """Painted rows by key, each with the item and all else that it was painted from."""
         self._last_key: str | None = None
+        self._offered: Sequence[Column[T]] = ()
+        self.kept_as = id or ""
+        """The name under which a choice of columns is kept."""
 
     def on_mount(self) -> None:
         self.model.clock = self.trinity.clock.now
@@ -91,6 +94,14 @@ class VTable(Panel, Generic[T]):
             return join((marked, shown, ((model.notes[0], "warn"),)), ("  ", "text"))
         typed: Line = ((f"/{model.filter}", "accent"),) if model.filter else ()
         return join((typed, marked, self.note() if self.note is not None else (), shown), ("  ", "text"))
+
+    def offer(self, columns: Sequence[Column[T]], kind: str = "") -> None:
+        """Other columns, e.g. of a fleet on another driver; what a person chose of them is kept for each `kind`."""
+        if columns is not self._offered:
+            self._offered, self.kept_as = columns, f"{self.id}-{kind}" if kind else self.id or ""
+            self.model.offer(columns)
+            self.left, self._window_for = 0, (-1, 0, ())
+            self.trinity.part("columns").restore(self)
 
     def set_items(self, items: Sequence[T]) -> None:
         """Show new items; the cursor stays on its row."""

@@ -25,6 +25,8 @@ class View(Widget):
     label: ClassVar[str] = ""
     home: ClassVar[str] = ""
     """The numbered view it belongs to, where it has no number of its own."""
+    borrows: ClassVar[bool] = True
+    """Whether verbs act on the overview's choice where nothing is chosen here."""
     keys: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Keys special to this view, for the strip: (key, word)."""
 

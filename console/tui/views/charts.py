@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from backend.contract.errors import TrinityError
-from console.render.chart_list import CHARTS
+from console.render.chart_list import CHARTS, WITHOUT_EDGE
 from console.render.layout import charts_view, one_pane
 from console.state.recorded import Stretch, fill_heat, load, reach_s, rows_of, wanted
 from console.state.replica_ttft import ReplicaTtft
@@ -57,7 +57,7 @@ class ChartsView(View):
         """The readings that were filled up from the record."""
         self._asking: Stretch | None = None
         """What the record is being asked for."""
-        self._replicas_laid_out = -1
+        self._laid_out: tuple[int, bool] | None = None
 
     def compose(self) -> ComposeResult:
         self._panels = {
@@ -77,8 +77,11 @@ class ChartsView(View):
     def _arrange(self) -> None:
         """Place the panels; those without a place are hidden."""
         width, height = self.size
-        self._replicas_laid_out = len(self.trinity.state.replicas)
-        places = charts_view(width, height, NAMES, self.pane, self._replicas_laid_out)
+        edge, self._laid_out = self.trinity.state.has_edge, self._basis()
+        names = NAMES if edge else WITHOUT_EDGE
+        if self.pane not in self._panes():
+            self.pane = self._before_heat = names[0]
+        places = charts_view(width, height, names, self.pane, len(self.trinity.state.replicas), heated=edge)
         for name, panel in self._panels.items():
             place = places.get(name)
             panel.display = place is not None
@@ -87,8 +90,14 @@ class ChartsView(View):
                 panel.styles.width = place.width
                 panel.styles.height = place.height
 
+    def _basis(self) -> tuple[int, bool]:
+        return len(self.trinity.state.replicas), self.trinity.state.has_edge
+
+    def _panes(self) -> tuple[str, ...]:
+        return PANES if self.trinity.state.has_edge else WITHOUT_EDGE
+
     def update(self) -> None:
-        if len(self.trinity.state.replicas) != self._replicas_laid_out:
+        if self._basis() != self._laid_out:
             self._arrange()
         self._words().cell_s = self._cell_s()
         self._fill_heat()
@@ -170,10 +179,14 @@ class ChartsView(View):
     def next_pane(self, step: int) -> None:
         """`tab`: the next chart; where one fits, it is shown instead."""
         alone = one_pane(*self.size) or self.pane == "heat"
-        self._turn_to(PANES[(PANES.index(self.pane) + step) % len(PANES)], alone=alone)
+        panes = self._panes()
+        self._turn_to(panes[(panes.index(self.pane) + step) % len(panes)], alone=alone)
 
     def action_heat(self) -> None:
         """`H`: the heat map over the whole view, and back."""
+        if not self.trinity.state.has_edge:
+            self.trinity.say("No edge of ours sees this fleet's requests: there is no TTFT to map.", "muted")
+            return
         if self.pane != "heat":
             self._before_heat = self.pane
         self._turn_to(self._before_heat if self.pane == "heat" else "heat", alone=True)

@@ -8,7 +8,7 @@ from textual import on
 from textual.app import ComposeResult
 
 from console.render import units
-from console.render.merged_columns import MERGED_REPLICAS, merged_haystack
+from console.render.merged_columns import MERGED_REPLICAS, merged_columns, merged_haystack
 from console.render.spans import Line
 from console.state.merged import MergedList, MergedReplica
 from console.state.table import TableModel
@@ -33,7 +33,7 @@ class EverywhereView(View):
         yield VTable(self.model, "All fleets", empty="no fleet has answered yet", note=self._note, id="everywhere")
 
     def _note(self) -> Line:
-        lost = [link.name for link in self.trinity.links if link.state.link == "stale"]
+        lost = [link.name for link in self.trinity.links if link.out_of_sight]
         if lost:
             return ((f"✗ stale: {', '.join(lost)}", "error"),)
         return ((units.plural(len(self.trinity.links), "fleet"), "faint"),)
@@ -42,8 +42,13 @@ class EverywhereView(View):
         return self.query_one(VTable)
 
     def update(self) -> None:
-        fleets = [(link.name, link.state.replicas, link.state.link == "stale") for link in self.trinity.links]
-        self.query_one(VTable).set_items(self.merged.take(fleets))
+        states = [link.state for link in self.trinity.links]
+        fleets = [(link.name, link.state.replicas, link.out_of_sight) for link in self.trinity.links]
+        drivers, table = [state.driver for state in states], self.query_one(VTable)
+        if any(state.snapshot is not None for state in states):
+            columns = merged_columns(drivers)
+            table.offer(columns, "" if columns is MERGED_REPLICAS else "platforms")
+        table.set_items(self.merged.take(fleets, drivers))
         super().update()
 
     @on(VTable.Opened)

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 
 from backend.contract.control import ReplicaView, WorkloadView
 from console.render.columns import REPLICAS, WORKLOADS, replica_haystack
+from console.render.replica_columns import replica_columns, workload_columns
 from console.state.table import TableModel
 from console.tui.views.base import View
 from console.tui.vtable import VTable
@@ -41,8 +42,13 @@ class FleetView(View):
 
     def update(self) -> None:
         workloads, replicas = self.tables()
-        workloads.set_items(self.trinity.state.workloads)
-        replicas.set_items(self.trinity.state.replicas)
+        state = self.trinity.state
+        if state.snapshot is not None:
+            kind = state.driver.removeprefix("local")
+            workloads.offer(workload_columns(state.driver, edge=state.has_edge), kind)
+            replicas.offer(replica_columns(state.driver, edge=state.has_edge), kind)
+        workloads.set_items(state.workloads)
+        replicas.set_items(state.replicas)
         self._arrange()
         super().update()
 
@@ -63,6 +69,13 @@ class FleetView(View):
         target = replicas if workloads.has_focus else workloads
         target.display = True
         target.focus()
+        self.call_after_refresh(self.update)
+
+    def show_workloads(self) -> None:
+        """The workloads' table has the keys."""
+        workloads, _ = self.tables()
+        workloads.display = True
+        workloads.focus()
         self.call_after_refresh(self.update)
 
     def replicas(self) -> list[str]:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from textual import events, on
 from textual.app import ComposeResult
 
 from backend.contract.control import ReplicaView
-from console.render.chart_list import QUEUE_AND_FLIGHT, TOKENS, TTFT
+from console.render.cause import WELL
+from console.render.chart_list import QUEUE_AND_FLIGHT, TOKENS, TTFT, USAGE
 from console.render.columns import REPLICAS, replica_haystack
-from console.render.layout import PANES, one_pane, overview
-from console.render.spans import Line
+from console.render.layout import NOTHING_INSTEAD, PANES, one_pane, overview, without_edge
+from console.render.replica_columns import replica_columns
+from console.render.spans import EMPTY, Line
 from console.state.table import TableModel
 from console.tui.canvas import Canvas
 from console.tui.chart_panels import ChartPanel, Stage, TimePanel
 from console.tui.panels import Feed, LogsToCome, ScalingPanel
+from console.tui.platform_panels import CausesPanel, NodesPanel, PortsPanel, WorkloadsPanel
 from console.tui.views.base import View
 from console.tui.vtable import VTable
 
@@ -41,9 +45,10 @@ class OverviewView(View):
         self._panels: dict[str, Canvas] = {}
         self._follower: LogFollower | None = None
         self._soon: asyncio.TimerHandle | None = None
-        self._rows_laid_out = -1
+        self._laid_out: tuple[object, ...] = ()
+        """What the places of the panels were worked out from."""
         self._counted: list[ReplicaView] | None = None
-        self._up = 0
+        self._up = self._unwell = 0
 
     def compose(self) -> ComposeResult:
         table: VTable[ReplicaView] = VTable(
@@ -57,6 +62,11 @@ class OverviewView(View):
             "scaling": ScalingPanel(id="scaling"),
             "feed": Feed(id="feed"),
             "logs": LogsToCome(id="logs-to-come"),
+            "workloads": WorkloadsPanel(id="workloads-panel"),
+            "usage": ChartPanel(USAGE, self.stage, id="usage"),
+            "nodes": NodesPanel(id="nodes-panel"),
+            "ports": PortsPanel(id="ports-panel"),
+            "causes": CausesPanel(id="causes-panel"),
         }
         yield from self._panels.values()
 
@@ -66,7 +76,11 @@ class OverviewView(View):
     def _note(self) -> Line:
         rows = self.model.order
         if rows is not self._counted:  # asked at each paint, and there may be many
-            self._counted, self._up = rows, sum(view.edge is not None and view.edge.up for view in rows)
+            self._counted = rows
+            self._up = sum(view.edge is not None and view.edge.up for view in rows)
+            self._unwell = sum(view.status.phase not in WELL for view in rows)
+        if not self.trinity.state.has_edge:
+            return ((f"{self._unwell} not ready", "warn"),) if self._unwell else EMPTY
         return ((f"{self._up} up at the edge", "faint"),)
 
     def table(self) -> VTable[Any] | None:
@@ -74,13 +88,24 @@ class OverviewView(View):
         return panel if isinstance(panel, VTable) else None
 
     def update(self) -> None:
-        self.model.set_items(self.trinity.state.replicas)
-        if self.model.total != self._rows_laid_out:
+        state, table = self.trinity.state, self.table()
+        self.model.set_items(state.replicas)
+        if self._basis() != self._laid_out:
             self._arrange()
-        table = self.table()
         if table is not None:
-            table.set_items(self.trinity.state.replicas)
+            if state.snapshot is not None:
+                table.offer(replica_columns(state.driver, edge=state.has_edge), state.driver.removeprefix("local"))
+            table.set_items(state.replicas)
         super().update()
+
+    def _basis(self) -> tuple[object, ...]:
+        state = self.trinity.state
+        return (self.model.total, state.has_edge, bool(state.nodes))
+
+    def _instead(self) -> Mapping[str, str]:
+        """Which panels stand in the places of others."""
+        state = self.trinity.state
+        return NOTHING_INSTEAD if state.has_edge else without_edge(self.size.width, nodes=bool(state.nodes))
 
     def on_resize(self, _: events.Resize) -> None:
         self._arrange()
@@ -88,8 +113,10 @@ class OverviewView(View):
     def _arrange(self) -> None:
         """Place the panels; those without a place are hidden."""
         width, height = self.size
-        self._rows_laid_out = self.model.total
-        places = overview(width, height, self.model.total, self.pane)
+        instead, self._laid_out = self._instead(), self._basis()
+        if self.pane not in self._panes():
+            self.pane = "table"
+        places = overview(width, height, self.model.total, self.pane, instead)
         for name, panel in self._panels.items():
             place = places.get(name)
             panel.display = place is not None
@@ -98,11 +125,17 @@ class OverviewView(View):
                 panel.styles.width = place.width
                 panel.styles.height = place.height
 
+    def _panes(self) -> list[str]:
+        """In the order in which `tab` walks through them."""
+        instead = self._instead()
+        return [instead.get(name, name) for name in PANES]
+
     def next_pane(self, step: int) -> None:
         """`tab`: the next panel where one fits, else between the table and the logs."""
         width, height = self.size
         if one_pane(width, height):
-            self.pane = PANES[(PANES.index(self.pane) + step) % len(PANES)]
+            panes = self._panes()
+            self.pane = panes[(panes.index(self.pane) + step) % len(panes)]
             self._arrange()
             self._panels[self.pane].focus()
             self.call_after_refresh(self.update)
@@ -117,7 +150,7 @@ class OverviewView(View):
     @on(TimePanel.Looked)
     def follow_mouse(self) -> None:
         """The same instant in every chart."""
-        for name in ("ttft", "queue", "rate"):
+        for name in ("ttft", "queue", "rate", "usage"):
             self._panels[name].sync()
 
     @on(VTable.Moved)

@@ -1,0 +1,85 @@
+"""Why a replica is not well, in one line: its reason, the probe that fails, how it ended, what it said last. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from backend.contract.control import ReplicaView
+from backend.contract.fleet import ExitRecord, ReplicaStatus
+from backend.contract.words import Phase
+from console.render import units
+from console.render.spans import Line, clean, fit_line
+from console.render.words import PHASES
+
+QUIET: Final = ("Completed", "Stopped")
+"""Ends that are nothing to look at."""
+WELL: Final = (Phase.READY, Phase.TERMINATING)
+MANY_RESTARTS: Final = 3
+"""A replica that is Ready now and has started as often again is worth a look."""
+
+
+def exit_words(record: ExitRecord | None) -> str | None:
+    """`OOMKilled 137`, `Error 3`, `Killed signal 9`."""
+    if record is None:
+        return None
+    how = f" {record.code}" if record.code is not None else f" signal {record.signal}" if record.signal else ""
+    return f"{record.reason}{how}"
+
+
+def cause_words(status: ReplicaStatus) -> str:
+    """`readiness probe fails: HTTP 503`, `CrashLoopBackOff: exit code 1 · last exit Error 1 · "connection refused"`.
+
+    Of one that is Ready: how it ended before, where that was no good end."""
+    last = status.last_exit if status.last_exit is not None and status.last_exit.reason not in QUIET else None
+    if status.phase in WELL:
+        return f"last exit {exit_words(last)}" if last is not None and not status.reason else status.reason
+    parts = [status.reason]
+    parts += [
+        f"{probe.name} probe fails: {probe.detail}".removesuffix(": ")
+        for probe in status.probes
+        if probe.ok is False and (not probe.detail or probe.detail not in status.reason)
+    ]
+    if last is not None:
+        parts.append(f"last exit {exit_words(last)}")
+        parts += [f'"{last.last_lines[-1].strip()}"'] if last.last_lines else []
+    return " · ".join(part for part in parts if part)
+
+
+def worth_a_look(views: Sequence[ReplicaView]) -> list[ReplicaView]:
+    """Replicas that are not well, the worst first; then those that have started often."""
+    worst = (Phase.CRASH_LOOP, Phase.FAILED, Phase.NOT_READY, Phase.PENDING)
+    odd = [view for view in views if view.status.phase not in WELL]
+    odd.sort(key=lambda view: worst.index(view.status.phase) if view.status.phase in worst else len(worst))
+    often = [v for v in views if v.status.phase == Phase.READY and v.status.restarts >= MANY_RESTARTS]
+    return odd + sorted(often, key=lambda view: -view.status.restarts)
+
+
+def cause_lines(views: Sequence[ReplicaView], width: int, height: int, now: float) -> list[Line]:
+    """What is worth a look, two lines each where there is room: who and since when, and why."""
+    found = worth_a_look(views)
+    if not found:
+        return [fit_line((("every replica is ready", "ok"),), width)]
+    each = 2 if len(found) * 2 <= height or height >= 6 else 1
+    room = max(1, height // each)
+    shown = found if len(found) <= room else found[: max(1, (height - 1) // each)]
+    lines: list[Line] = []
+    for view in shown:
+        status = view.status
+        glyph, style = PHASES[status.phase]
+        why = clean(cause_words(status)) or str(status.phase)
+        tone = "muted" if status.phase in WELL else "warn"
+        head: Line = ((f"{glyph} ", style), (clean(status.name), "text b"))
+        ready = f" {status.containers_ready}/{status.containers}" if status.containers > 1 else ""
+        if each == 1:
+            lines.append(fit_line((*head, (f"  {why}", tone)), width))
+            continue
+        more = [f"{units.plural(status.restarts, 'restart')}"] if status.restarts else []
+        if status.last_exit is not None:
+            more.append(f"last exit {units.age(now - status.last_exit.ts)} ago")
+        lines.append(fit_line((*head, (ready, "warn"), (f"  {'   '.join(more)}", "muted")), width))
+        lines.append(fit_line((("  ", "text"), (why, tone)), width))
+    left = len(found) - len(shown)
+    if left and len(lines) < height:
+        lines.append(fit_line(((f"… {left} more", "muted"),), width))
+    return lines[:height]

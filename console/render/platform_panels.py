@@ -1,0 +1,111 @@
+"""Panels of the overview where no edge of ours is: workloads, nodes, ports; and the line of trouble. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from backend.contract.control import WorkloadView
+from backend.contract.platform import NodeStatus, PortView, Trouble
+from console.render import units
+from console.render.platform_columns import memory_share, node_state
+from console.render.spans import Line, clean, fit_line, fit_text, line_width, text_width
+
+BARS: Final = "▁▂▃▄▅▆▇█"
+NAME_MOST: Final = 24
+
+
+def workload_lines(views: Sequence[WorkloadView], width: int, height: int) -> list[Line]:
+    """A workload a line: ready of wanted, its kind, how its rollout stands. Those that lack replicas first."""
+    order = sorted(views, key=lambda view: (view.ready >= view.wanted, not view.rollout))
+    size = min(NAME_MOST, max((text_width(view.name) for view in views), default=0))
+    counted = max((len(_counts(view)) for view in views), default=0)
+    lines = [fit_line(_workload(view, size, counted, roomy=width >= 56), width) for view in order]
+    return _cut(lines, width, height) or [fit_line((("no workloads yet", "faint"),), width)]
+
+
+def _counts(view: WorkloadView) -> str:
+    return f"{view.ready}/{view.wanted}"
+
+
+def _workload(view: WorkloadView, size: int, counted: int, *, roomy: bool) -> Line:
+    well = view.ready >= view.wanted
+    glyph, style = ("●", "ok") if well else ("◑", "warn") if view.ready else ("✗", "error b")
+    rollout = "error" if view.rollout.startswith("stuck") else "accent"
+    return (
+        (f"{glyph} ", style),
+        (fit_text(clean(view.name), size), "text b"),
+        (f"  {_counts(view).ljust(counted)}  ", "text" if well else "warn"),
+        (fit_text(clean(view.kind), 12) if roomy or not view.rollout else "", "muted"),
+        (f" {clean(view.rollout)}" if view.rollout else "", rollout),
+        (f" {clean(view.lease)} is at work" if view.lease else "", "warn"),
+        (" maintenance" if view.maintenance else "", "warn"),
+    )
+
+
+def node_lines(nodes: Sequence[NodeStatus], width: int, height: int) -> list[Line]:
+    """A node a line, those that are not well first."""
+    order = sorted(nodes, key=lambda node: (node.ready and not node.reason, node.schedulable))
+    size = min(NAME_MOST, max((text_width(node.name) for node in nodes), default=0))
+    lines: list[Line] = []
+    for node in order:
+        word, style = node_state(node)
+        said = clean(node.reason) or word[2:]
+        words: Line = (
+            (f"{word[0]} ", style),
+            (fit_text(clean(node.name), size), "text b"),
+            ("  cpu ", "muted"),
+            *_gauge(node.cpu_percent),
+            ("  mem ", "muted"),
+            *_gauge(memory_share(node)),
+            ("" if style == "ok" else f"  {said}", style),
+            (f"  {units.plural(node.replicas, 'replica')}", "muted"),
+        )
+        lines.append(fit_line(words, width))
+    return _cut(lines, width, height) or [fit_line((("no nodes are known", "faint"),), width)]
+
+
+def _gauge(share: float | None) -> Line:
+    """An eighth of a cell for each eighth of the whole, and the number."""
+    if share is None:
+        return ((f"{units.NOTHING:>5}", "faint"),)
+    style = "warn" if share >= 90 else "text"
+    return ((BARS[min(7, int(share / 12.5))], style), (f"{units.percent(share):>4}", style))
+
+
+def port_lines(ports: Sequence[PortView], width: int, height: int) -> list[Line]:
+    """How things can be reached: what a browser opens, else the port."""
+    lines: list[Line] = []
+    for port in ports:
+        place = port.url or (f"port {port.node_port or port.service_port or port.container_port}")
+        lines.append(
+            fit_line(
+                (
+                    (fit_text(clean(port.workload) or units.NOTHING, 12), "text b"),
+                    (f" {clean(place)}", "accent" if port.url else "text"),
+                    (f"  {clean(port.source)}", "muted"),
+                ),
+                width,
+            )
+        )
+    return _cut(lines, width, height) or [fit_line((("nothing listens for others", "faint"),), width)]
+
+
+def _cut(lines: list[Line], width: int, height: int) -> list[Line]:
+    """The last line says how many more there are."""
+    if len(lines) <= height:
+        return lines
+    left = len(lines) - max(0, height - 1)
+    return [*lines[: max(0, height - 1)], fit_line(((f"… {left} more", "muted"),), width)]
+
+
+def trouble_line(trouble: Trouble, width: int, now: float) -> Line:
+    """One calm line: what is wrong, what to do, and how old what is shown may be. The remedy goes before the sentence
+    where room is short, the age stays."""
+    age: Line = ((f" ▲ as it was {units.age(now - trouble.since_ts)} ago ", "warn r b"), (" ", "text"))
+    sentence: Line = ((f" {clean(trouble.message)}", "warn"),)
+    remedy: Line = ((f"  {clean(trouble.next_step)}", "muted"),) if trouble.next_step else ()
+    for words in ((*age, *sentence, *remedy), (*age, *sentence)):
+        if line_width(words) <= width:
+            return fit_line(words, width)
+    return fit_line((("▲ ", "warn b"), (clean(trouble.message), "warn")), width)
