@@ -70,7 +70,8 @@ def main() -> None:
         server.socket.close()
         server.socket = socket.socket(fileno=options.fd)
     else:
-        server = Server(("127.0.0.1", options.port), Handler)
+        host = "0.0.0.0" if os.environ.get("HOST") == "0.0.0.0" else "127.0.0.1"  # HOST: in a container
+        server = Server((host, options.port), Handler)
     if options.log_fd is not None:
         os.write(options.log_fd, f"start {os.getpid()}\n".encode())
     print(f"serving as {os.getpid()}", flush=True)
