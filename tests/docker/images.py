@@ -33,21 +33,8 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 """What each image holds beside the interpreter: folders of site-packages."""
 _HOME = "opt/python"
 _LIBS = f"{_HOME}/closure"
-_LEFT_OUT = frozenset(
-    [
-        "site-packages",
-        "test",
-        "tests",
-        "idlelib",
-        "tkinter",
-        "turtledemo",
-        "ensurepip",
-        "lib2to3",
-        "pydoc_data",
-        "distutils",
-        "__pycache__",
-    ]
-)
+_LEFT_OUT = {"site-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3"}
+_LEFT_OUT |= {"pydoc_data", "distutils", "__pycache__"}
 _NOT_NEEDED = ("_tkinter", "_test", "_sqlite3", "_dbm", "_gdbm", "_curses", "readline")
 _USER = 10001
 _ROOT = Path(__file__).resolve().parents[2]
