@@ -44,7 +44,10 @@ def keep_unchanged(base: Snapshot, new: Snapshot) -> Snapshot:
     """`new`, with the objects of `base` for the replicas that did not change: whoever keeps something by identity
     (rows of a table, the next delta) sees at once what stayed."""
     known = {view.status.name: view for view in base.replicas}
-    views = tuple(old if (old := known.get(view.status.name)) == view else view for view in new.replicas)
+    views = tuple(
+        view if (old := known.get(view.status.name)) is None or old is view or old != view else old
+        for view in new.replicas
+    )
     return msgspec.structs.replace(new, replicas=views)
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from backend.daemon.once_sink import OnceSink
 from backend.daemon.past import Past
 from backend.daemon.scaling_inputs import ScalingInputs
 from backend.daemon.splices import Splices
-from backend.daemon.streams import Hub
+from backend.daemon.streams import GATHER_S, Hub
 from backend.daemon.views import Known, build_snapshot
 from backend.edge.absent import AbsentEdge
 from backend.edge.haproxy import HaproxyEdge
@@ -64,6 +65,8 @@ from backend.telemetry.series import Levels
 _log = get_logger(__name__)
 _SNAPSHOT_AGE_S = 0.1
 """Consoles that ask within it share one."""
+_SNAPSHOT_SHARE = 0.02
+"""Of a core, that snapshots of a fleet that never stands still may take."""
 _PREVIEW_WINDOW_S = 300.0
 _RETENTION_PERIOD_S = 3600.0
 _REREAD_S = 1200.0
@@ -87,13 +90,13 @@ class Parts:
         self.started_ts, self.started_mono = clock.now(), clock.mono()
         self.was_ready = False
         self.metrics_url = ""
-        self.hub = Hub(self.snapshot)
+        self.hub = Hub(self.snapshot, lambda: min(1.0, max(GATHER_S, self._snapshot_cost_s / _SNAPSHOT_SHARE)))
         self.autoscalers: dict[str, Autoscaler] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._snapshot: Snapshot | None = None
         self._shown: Snapshot | None = None
         """The newest one that was made: what did not change since keeps its objects."""
-        self._snapshot_mono = 0.0
+        self._snapshot_mono = self._snapshot_cost_s = 0.0
         self._seq = 0
 
     # -- life
@@ -328,9 +331,11 @@ class Parts:
         now = self.clock.mono()
         if self._snapshot is None or now - self._snapshot_mono > _SNAPSHOT_AGE_S:
             self._seq += 1
+            began = time.thread_time()
             fresh = build_snapshot(self._seq, self._known())
             if self._shown is not None:
                 fresh = keep_unchanged(self._shown, fresh)
+            self._snapshot_cost_s = time.thread_time() - began
             self._snapshot = self._shown = fresh
             self._snapshot_mono = now
             self.was_ready = self.was_ready or self._snapshot.health == "ok"
@@ -367,6 +372,7 @@ class Parts:
             nodes=self.fleet.nodes() if isinstance(self.fleet, HasNodes) else (),
             ports=self.fleet.ports() if isinstance(self.fleet, HasPorts) else (),
             rollouts=rollouts(self.fleet),
+            former=self._shown.replicas if self._shown is not None else (),
         )
 
     def _levels(self) -> Levels:

@@ -16,7 +16,7 @@ from backend.contract.deltas import make_delta
 from backend.contract.rows import ActionRow, EventRow, Row
 
 _MAX_WAITING = 1000
-_GATHER_S = 0.05
+GATHER_S = 0.05
 """Events that come together leave together."""
 
 
@@ -66,8 +66,9 @@ class Subscriber:
 class Hub:
     """All subscribers of one daemon."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
-        self._snapshot = snapshot
+    def __init__(self, snapshot: Callable[[], Snapshot], gather_s: Callable[[], float] = lambda: GATHER_S) -> None:
+        """`gather_s` says how long changes are waited for that might follow one."""
+        self._snapshot, self._gather_s = snapshot, gather_s
         self._subscribers: set[Subscriber] = set()
         self._closed = False
 
@@ -103,7 +104,7 @@ class Hub:
                 try:
                     async with asyncio.timeout(interval_s):
                         await subscriber.wake.wait()
-                    await asyncio.sleep(_GATHER_S)
+                    await asyncio.sleep(self._gather_s())
                 except TimeoutError:
                     pass
                 subscriber.wake.clear()

@@ -62,12 +62,17 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     ports: Sequence[PortView] = ()
     rollouts: Mapping[str, str] = {}
     """Workload -> how its rollout on the platform stands."""
+    former: Sequence[ReplicaView] = ()
+    """Those of the snapshot before: of many replicas few change."""
 
 
 def build_snapshot(seq: int, known: Known) -> Snapshot:
     """Everything a screen needs, from what is known."""
     servers = {server.replica: server for server in reversed(known.edge.servers)}
-    replicas = tuple(_replica(status, known, servers.get(status.name)) for status in known.replicas)
+    former = {view.status.name: view for view in known.former}
+    replicas = tuple(
+        _replica(status, known, servers.get(status.name), former.get(status.name)) for status in known.replicas
+    )
     by_workload: dict[str, list[ReplicaView]] = {}
     for view in replicas:
         by_workload.setdefault(view.status.workload, []).append(view)
@@ -104,9 +109,12 @@ def build_snapshot(seq: int, known: Known) -> Snapshot:
     )
 
 
-def _replica(status: ReplicaStatus, known: Known, server: EdgeServer | None) -> ReplicaView:
-    traffic = known.replica_traffic(status.name)
+def _replica(status: ReplicaStatus, known: Known, server: EdgeServer | None, former: ReplicaView | None) -> ReplicaView:
     reading = known.readings.get(status.name)
+    if not known.has_edge and reading is None:
+        # Its status is all there is to know of it.
+        return former if former is not None and former.status is status else ReplicaView(status=status)
+    traffic = known.replica_traffic(status.name)
     return ReplicaView(
         status=status,
         edge=server,
