@@ -87,10 +87,7 @@ class Resources(Shape, frozen=True):
 
 
 class Probe(Shape, frozen=True):
-    """Only that there is one, and how patient it is."""
-
-    period_seconds: int | None = None
-    failure_threshold: int | None = None
+    """Only that there is one."""
 
 
 class Container(Shape, frozen=True):
@@ -121,6 +118,7 @@ class Terminated(Shape, frozen=True):
     message: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    container_id: str | None = msgspec.field(default=None, name="containerID")
 
 
 class Waiting(Shape, frozen=True):
