@@ -9,8 +9,8 @@ from backend.contract.events import EventRecorder
 from backend.contract.fleet import ReplicaStatus
 from backend.contract.rows import Scalar
 from backend.contract.words import Phase, Severity
-from backend.fleet.local.cause import exit_phrase
-from backend.fleet.local.replica_events import died_message, exit_attributes
+from backend.fleet.supervision.cause import exit_phrase
+from backend.fleet.supervision.replica_events import died_message, exit_attributes
 
 
 def tell(recorder: EventRecorder, old: ReplicaStatus | None, new: ReplicaStatus | None) -> None:

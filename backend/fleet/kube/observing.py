@@ -18,7 +18,7 @@ from backend.config.paths import StatePaths
 from backend.contract.clock import Clock
 from backend.contract.errors import TrinityError
 from backend.contract.events import EventRecorder
-from backend.contract.fleet import ReplicaListener, ReplicaStatus
+from backend.contract.fleet import ReplicaListener, ReplicaStatus, WorkloadSpec
 from backend.contract.ledger import RowSink
 from backend.contract.platform import NodeStatus, PlatformWorkload, PortView, Trouble
 from backend.contract.words import Severity
@@ -72,7 +72,6 @@ class Observing:
         self._owners: dict[str, Owner] = {}
         self._usage: Mapping[str, Usage] = {}
         self._node_usage: Mapping[str, Usage] = {}
-        self._declared: Mapping[str, int] = {}
         self._warnings = Warnings(self.recorder, clock, self._subject)
         selector = settings.selector or ""
         self._matches = parse_selector(selector)
@@ -163,10 +162,9 @@ class Observing:
         """Kind (`nodes`, `events`, ...) -> why none of them can be seen."""
         return {r.resource.plural: r.error.message for r in self.reflectors if r.error and r.state == "forbidden"}
 
-    def declare_ports(self, ports: Mapping[str, int]) -> None:
-        """Where the programs of workloads listen, by name, as trinity.yaml says; else it is their first port."""
-        if dict(ports) != dict(self._declared):
-            self._declared = dict(ports)
+    def declare(self, specs: Sequence[WorkloadSpec]) -> None:
+        """What trinity.yaml says of workloads here: their routes, and the ports that their replicas are shown with."""
+        if self._workloads.declare(specs):
             self._renew(list(self.pods.objects))
 
     # -- for the acting half
@@ -377,7 +375,7 @@ class Observing:
             fleet=self._name,
             workload=workload,
             owner=str(owner),
-            port=self._declared.get(workload),
+            port=self._workloads.port_of(owner),
             usage=self._usage.get(name),
             failing=self._warnings.failing(pod.metadata.uid),
             now=self.clock.now(),

@@ -11,7 +11,7 @@ import msgspec
 from backend.contract.words import Phase
 from backend.fleet.kube.exits import exit_record
 from backend.fleet.kube.shapes import Container, ContainerStatus, Pod, Terminated
-from backend.fleet.local.cause import exit_phrase
+from backend.fleet.supervision.cause import exit_phrase
 
 _MAX_REASON: Final = 200
 _CANNOT_START: Final = frozenset(

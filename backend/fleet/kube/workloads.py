@@ -18,6 +18,7 @@ from backend.fleet.kube.kinds import WORKLOAD_KINDS
 from backend.fleet.kube.pods import memory_limit
 from backend.fleet.kube.rollouts import rollout_words, wanted
 from backend.fleet.kube.shapes import Pod, WorkloadObject
+from backend.fleet.overlay import declared_for, overlay
 
 _RANK: Final = {kind: rank for rank, kind in enumerate((*WORKLOAD_KINDS, "ReplicaSet", "Pod"))}
 _SCALABLE: Final = frozenset({"Deployment", "StatefulSet", "ReplicaSet"})
@@ -52,8 +53,7 @@ class Workloads:
         """Deployment -> revision and pod-template-hash of its newest ReplicaSet."""
         self._made: dict[Owner, PlatformWorkload] = {}
         self._views: tuple[PlatformWorkload, ...] | None = ()
-        self.version = 0
-        """Rises with each change of what `views` gives."""
+        self._declared: tuple[WorkloadSpec, ...] = ()
 
     # -- what there is
 
@@ -101,7 +101,23 @@ class Workloads:
             return Owner("Deployment", controller.name[: -len(digest) - 1])
         return self._above(controller.name)
 
+    def port_of(self, owner: Owner) -> int | None:
+        """Where its program is declared to listen; None where nothing is said of it."""
+        if not self._declared:
+            return None
+        said = declared_for(self.name_of(owner), owner.kind, self._declared)
+        return said.port or None if said is not None else None
+
     # -- changes: each returns the names whose owners are called otherwise now
+
+    def declare(self, specs: Sequence[WorkloadSpec]) -> bool:
+        """What trinity.yaml says of some; returns whether that is news."""
+        if tuple(specs) == self._declared:
+            return False
+        self._declared = tuple(specs)
+        self._made.clear()
+        self._views = None
+        return True
 
     def put(self, owner: Owner, found: WorkloadObject | None) -> Sequence[str]:
         """An object is new, changed or gone (None)."""
@@ -173,7 +189,6 @@ class Workloads:
     def _stale(self, owner: Owner) -> None:
         self._made.pop(owner, None)
         self._views = None
-        self.version += 1
 
     # -- views
 
@@ -191,17 +206,19 @@ class Workloads:
             revision = found.status.update_revision or self._newest.get(owner.name, (0, ""))[1]
         containers = spec.containers or () if spec is not None else ()
         grace = spec.termination_grace_period_seconds if spec is not None else None
+        seen = WorkloadSpec(
+            name=name,
+            kind=owner.kind,
+            command=(),
+            replicas=replicas,
+            routes=(),
+            memory_limit_bytes=memory_limit(containers),
+            stop_grace_s=float(grace) if grace is not None else _GRACE_S,
+            max_replicas=_MAX_REPLICAS,
+            revision=revision,
+        )
         return PlatformWorkload(
-            spec=WorkloadSpec(
-                name=name,
-                command=(),
-                replicas=replicas,
-                routes=(),
-                memory_limit_bytes=memory_limit(containers),
-                stop_grace_s=float(grace) if grace is not None else _GRACE_S,
-                max_replicas=_MAX_REPLICAS,
-                revision=revision,
-            ),
+            spec=overlay(seen, self._declared),
             kind=owner.kind,
             scalable=owner.kind in _SCALABLE and (found is not None or owner.kind == "ReplicaSet"),
             rollout=rollout,
