@@ -38,6 +38,8 @@ from tests.kube_emulator.store import Object, Stored
 from tests.kube_emulator.views import shown_as, stored_form
 from tests.kube_emulator.watch import Selection, Watches
 
+COUNTS_PATH = "/emulator/counts"
+"""Not of Kubernetes: how often what was asked, for tests that run the emulator as a program of its own. Not counted."""
 Subresource = Callable[[web.BaseRequest, Asked, Account], Awaitable[web.StreamResponse]]
 
 
@@ -62,6 +64,8 @@ class Api:
         """One request, to its end."""
         seen = None
         try:
+            if request.path == COUNTS_PATH:
+                return encoded({" ".join(key): number for key, number in self.counts.by_request.items()})
             what = asked(request.method, request.path, request.query)
             seen = self.counts.note(what, request.path_qs, request.query)
             await self.faults.apply(what, request)

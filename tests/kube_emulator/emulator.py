@@ -15,13 +15,17 @@ from aiohttp import web
 from tests.kube_emulator.access import EVERYTHING, Access, Rule
 from tests.kube_emulator.api import Api
 from tests.kube_emulator.budgets import refresh
+from tests.kube_emulator.controller import Controllers
+from tests.kube_emulator.events import Recorder
 from tests.kube_emulator.faults import Faults
 from tests.kube_emulator.kubeconfig import Context, Login, write_kubeconfig
+from tests.kube_emulator.kubelet import Kubelet
 from tests.kube_emulator.logs import Logs
 from tests.kube_emulator.metrics import Metrics
 from tests.kube_emulator.programs import Programs
 from tests.kube_emulator.registry import Registry
 from tests.kube_emulator.requests import Counts
+from tests.kube_emulator.scenes import node
 from tests.kube_emulator.store import Object, Store
 from tests.kube_emulator.streams import Streams
 from tests.kube_emulator.subresources import Subresources
@@ -44,7 +48,14 @@ class Emulator:
         tls: ssl.SSLContext | None = None,
         authority: Path | None = None,
         namespaces: tuple[str, ...] = ("default", "kube-system"),
+        nodes: int = 0,
+        controller: bool = False,
+        speed: float = 60.0,
+        start_s: float = 1.0,
+        stop_s: float = 1.0,
     ) -> None:
+        """`controller`: deployments make pods, pods live, on `nodes` nodes (`node-1`, …). `speed` compresses every wait
+        of the cluster: at 60 a minute lasts a second. `start_s` and `stop_s`: of a pod, before compression."""
         self._host, self.port, self._tls, self._authority = host, port, tls, authority
         self.store = Store(history=history)
         self.registry = Registry(self.store)
@@ -58,8 +69,16 @@ class Emulator:
         self.subresources = Subresources(self.api, self.logs)
         self.streams = Streams(self.api, self.logs)
         self.metrics = Metrics(self.api)
+        self.recorder = Recorder(self.registry)
+        self.kubelet = Kubelet(self.registry, self.recorder, self.logs, speed=speed, start_s=start_s, stop_s=stop_s)
+        self.controllers = Controllers(self.registry, self.recorder, speed=speed)
+        self._controlled = controller
+        self.streams.real_address = self.kubelet.real_address
+        self.metrics.measured = self.kubelet.measured
         for namespace in namespaces:
             self.registry.create("Namespace", {"metadata": {"name": namespace}})
+        for number in range(1, nodes + 1):
+            self.registry.seed("Node", node(f"node-{number}"))
         self._server: asyncio.Server | None = None
         self._protocols: web.Server | None = None
 
@@ -96,16 +115,24 @@ class Emulator:
     async def stop(self) -> None:
         """The end of everything, real processes included. Idempotent."""
         self.faults.clear()
+        self.controllers.stop()
+        await self.kubelet.stop()
         await self.stop_listening()
 
     async def __aenter__(self) -> Emulator:
         await self.start()
+        if self._controlled:
+            self.kubelet.start()
+            self.controllers.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+        if kind is None:
+            for failure in self.controllers.failures + self.kubelet.failures:
+                raise failure
 
     # scenes
 

@@ -53,6 +53,11 @@ class Registry:
     def all(self, kind: str, namespace: str = "") -> list[Object]:
         return [stored.obj for stored in self.store.all(kind_of(kind).table, namespace)]
 
+    def owned(self, uid: str, kind: str) -> list[Object]:
+        """Objects of that kind with an owner of that uid, by name."""
+        found = (self.store.get(kind_of(k).table, ns, name) for k, ns, name in self._dependents(uid) if k == kind)
+        return [stored.obj for stored in found if stored is not None]
+
     # making
 
     def create(self, kind: Kind | str, obj: Mapping[str, Any], *, namespace: str = "") -> Stored:
