@@ -12,11 +12,10 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
-
 from backend.config.fleet_file import FleetFile, ProbeFile, WorkloadFile
+from backend.config.place import Place
+from backend.config.platform_checks import check_place
 from backend.config.settings import NAMES, PROFILES, BadSetting, Settings, load_settings
-from backend.config.strict_yaml import position
 from backend.contract.errors import FileError, UsageError
 from backend.contract.fleet import WorkloadSpec
 
@@ -24,23 +23,6 @@ _NAME_CHARS = set("abcdefghijklmnopqrstuvwxyz0123456789-")
 _MIN_PERIOD_S = 0.01
 LONGEST_NAME = 120
 """Characters in the name of a fleet."""
-
-
-class Place(msgspec.Struct, frozen=True):
-    """A trinity.yaml as it was written: its name, and its text (empty for the built-in default)."""
-
-    source: str
-    text: str = ""
-
-    def fail(self, message: str, next_step: str, *path: str) -> FileError:
-        """The error for the key at `path`."""
-        line, column = position(self.text, *path)
-        return FileError(self.source, message, next_step, line, column)
-
-    def anchored(self, path: str) -> str:
-        """A path written in the file: relative ones begin at the file's own directory."""
-        wanted, home = Path(path).expanduser(), Path(self.source).parent
-        return str(home / wanted) if home.is_absolute() and not wanted.is_absolute() else str(wanted)
 
 
 def settings_of(file: FleetFile, place: Place, environ: dict[str, str] | None = None) -> Settings:
@@ -112,8 +94,8 @@ def check_fleet(file: FleetFile, settings: Settings, place: Place) -> None:
         )
 
 
-def check_workload(name: str, workload: WorkloadFile, place: Place) -> None:
-    """One workload's own rules. Raises FileError."""
+def check_workload(name: str, workload: WorkloadFile, place: Place, driver: str = "local") -> None:
+    """One workload's own rules in a fleet of that driver. Raises FileError."""
 
     def fail(message: str, next_step: str, *path: str) -> FileError:
         return place.fail(f"workload `{name}` {message}", next_step, "workloads", name, *path)
@@ -122,7 +104,8 @@ def check_workload(name: str, workload: WorkloadFile, place: Place) -> None:
         raise fail("has a name that cannot be used.", "Names are a-z, 0-9 and -, begin with a letter, at most 32 long.")
     if name == "edge":
         raise fail("may not be called that: it is the load balancer.", "Choose another name.")
-    if (workload.builtin is None) == (workload.command is None):
+    check_place(name, workload, place, driver)
+    if driver == "local" and (workload.builtin is None) == (workload.command is None):
         raise fail(
             "needs exactly one of `builtin` and `command`.",
             "Write `builtin: llm`, `builtin: embedding` or `command: [...]`.",
@@ -186,7 +169,7 @@ def _probe_problem(probe: ProbeFile) -> tuple[str, str, str]:
 
 def _check_program(name: str, workload: WorkloadFile, place: Place) -> None:
     """That the command's program and directory exist, seen before anything is started."""
-    if workload.command is None:
+    if workload.command is None or workload.image is not None:
         return
     at = ("workloads", name)
     directory = workload_directory(workload, place)
@@ -205,7 +188,9 @@ def _check_program(name: str, workload: WorkloadFile, place: Place) -> None:
 
 
 def workload_directory(workload: WorkloadFile, place: Place) -> str | None:
-    """Where a command runs: its `cwd`, else the directory of the file that names it."""
+    """Where a command runs: its `cwd`, else the directory of the file that names it. In an image, the image says it."""
+    if workload.image is not None:
+        return workload.cwd
     if workload.cwd is not None:
         return place.anchored(workload.cwd)
     home = Path(place.source).parent

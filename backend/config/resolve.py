@@ -12,7 +12,6 @@ import sys
 import msgspec
 
 from backend.config.checks import (
-    Place,
     check_fleet,
     check_port_clash,
     check_routes,
@@ -21,6 +20,8 @@ from backend.config.checks import (
     workload_directory,
 )
 from backend.config.fleet_file import DEFAULT, FleetFile, ProbeFile, ProbesFile, WorkloadFile
+from backend.config.place import Place
+from backend.config.platform_checks import is_described
 from backend.config.settings import Settings
 from backend.contract.errors import FileError
 from backend.contract.fleet import ProbeSpec, ProbesSpec, WorkloadSpec
@@ -64,8 +65,10 @@ def resolve(file: FleetFile, source: str = "the built-in default", text: str = "
     memory: dict[str, int] = {}
     specs: list[WorkloadSpec] = []
     for name, workload in file.workloads.items():
-        check_workload(name, workload, place)
-        if workload.builtin == "llm":
+        check_workload(name, workload, place, file.driver)
+        if is_described(workload, file.driver):
+            spec = _described(name, workload)
+        elif workload.builtin == "llm":
             spec, per_replica, clamps = _llm(name, workload, settings, place)
             memory[name] = per_replica
             notes += [f"{name}: {clamp}" for clamp in clamps]
@@ -127,7 +130,7 @@ def _llm(
     }
     spec = WorkloadSpec(
         name=name,
-        command=(sys.executable, "-P", "-m", "backend.serving.llm"),
+        command=(_python(workload), "-P", "-m", "backend.serving.llm"),
         env=env | workload.env,
         cwd=workload.cwd,
         replicas=wanted,
@@ -143,15 +146,17 @@ def _llm(
         drain_deadline_s=workload.drain_deadline,
         request_deadline_s=workload.request_deadline,
         max_replicas=workload.max_replicas,
+        image=workload.image or "",
     )
     return spec, sizing.memory_per_replica_bytes, sizing.clamps
 
 
 def _embedding(name: str, workload: WorkloadFile) -> WorkloadSpec:
-    embedding.bundled_files()  # missing ones are said now, not by each replica
+    if workload.image is None:
+        embedding.bundled_files()  # missing ones are said now, not by each replica
     return WorkloadSpec(
         name=name,
-        command=(sys.executable, "-P", "-m", "backend.serving.embedding"),
+        command=(_python(workload), "-P", "-m", "backend.serving.embedding"),
         env={"STOP_GRACE": _replica_grace(workload)} | workload.env,
         cwd=workload.cwd,
         replicas=DEFAULT_EMBEDDING_REPLICAS if workload.replicas is None else workload.replicas,
@@ -167,7 +172,29 @@ def _embedding(name: str, workload: WorkloadFile) -> WorkloadSpec:
         drain_deadline_s=workload.drain_deadline,
         request_deadline_s=workload.request_deadline,
         max_replicas=workload.max_replicas,
+        image=workload.image or "",
     )
+
+
+def _described(name: str, workload: WorkloadFile) -> WorkloadSpec:
+    """The platform's own: how our edge reaches it, where it has routes at all."""
+    return WorkloadSpec(
+        name=name,
+        command=(),
+        of=workload.of or name,
+        slots=workload.slots or 32,
+        routes=workload.routes or (),
+        port=workload.port if isinstance(workload.port, int) else 0,
+        engine=workload.engine or "none",
+        drain_deadline_s=workload.drain_deadline,
+        request_deadline_s=workload.request_deadline,
+        max_replicas=workload.max_replicas,
+    )
+
+
+def _python(workload: WorkloadFile) -> str:
+    """The interpreter of a built-in program: ours, or the image's."""
+    return sys.executable if workload.image is None else "python3"
 
 
 def _replica_grace(workload: WorkloadFile) -> str:
@@ -192,14 +219,13 @@ def _own_health() -> ProbesSpec:
 
 
 def _command(name: str, workload: WorkloadFile, place: Place) -> WorkloadSpec:
-    assert workload.command is not None
     default = ProbesSpec(
         startup=ProbeSpec(kind="tcp", period_s=0.1, failure_threshold=6000),
         readiness=ProbeSpec(kind="tcp", period_s=0.5, failure_threshold=2),
     )
     return WorkloadSpec(
         name=name,
-        command=workload.command,
+        command=workload.command or (),
         env=workload.env,
         cwd=workload_directory(workload, place),
         replicas=1 if workload.replicas is None else workload.replicas,
@@ -215,6 +241,7 @@ def _command(name: str, workload: WorkloadFile, place: Place) -> WorkloadSpec:
         drain_deadline_s=workload.drain_deadline,
         request_deadline_s=workload.request_deadline,
         max_replicas=workload.max_replicas,
+        image=workload.image or "",
     )
 
 

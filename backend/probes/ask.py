@@ -9,20 +9,28 @@ import asyncio
 import contextlib
 import os
 import time
+from typing import Final
 
 import msgspec
 
 from backend.contract.fleet import ProbeSpec
 from backend.probes.http_get import NotHttp, http_get
 
+_CLOSED_S: Final = 0.1
+"""An engine's proxy that finds no program behind it closes a connection well before."""
+
 
 class ProbeTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a program can be asked. `env` is added to the environment of command probes."""
+    """Where a program can be asked. `env` is added to the environment of command probes.
+
+    `published`: the port is an engine's, who takes every connection and closes it again where no program listens.
+    """
 
     host: str
     port: int
     health_port: int
     env: dict[str, str] = {}
+    published: bool = False
 
 
 class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +50,8 @@ async def ask(spec: ProbeSpec, target: ProbeTarget) -> ProbeAnswer:
             answer = await http_get(target.host, port, spec.path, timeout_s=spec.timeout_s)
             ok, detail = 200 <= answer.status < 400, f"HTTP {answer.status}"
         elif spec.kind == "tcp":
-            await _connect(target.host, port, spec.timeout_s)
-            ok, detail = True, "connected"
+            ok = await _connect(target.host, port, spec.timeout_s, published=target.published)
+            detail = "connected" if ok else "closed at once: nothing listens behind the published port"
         else:
             ok, detail = await _run(spec, target)
     except TimeoutError:
@@ -55,10 +63,21 @@ async def ask(spec: ProbeSpec, target: ProbeTarget) -> ProbeAnswer:
     return ProbeAnswer(ok=ok, detail=detail, latency_s=time.monotonic() - begun)
 
 
-async def _connect(host: str, port: int, timeout_s: float) -> None:
+async def _connect(host: str, port: int, timeout_s: float, *, published: bool) -> bool:
+    """False where a published port's connection was closed at once."""
     async with asyncio.timeout(timeout_s):
-        _, writer = await asyncio.open_connection(host, port)
-    writer.transport.abort()
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            if not published:
+                return True
+            async with asyncio.timeout(min(_CLOSED_S, timeout_s / 2)):
+                return bool(await reader.read(1))
+        except ConnectionError:
+            return False
+        except TimeoutError:
+            return True
+        finally:
+            writer.transport.abort()
 
 
 async def _run(spec: ProbeSpec, target: ProbeTarget) -> tuple[bool, str]:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from backend.config import resolve as resolving
-from backend.config.checks import Place, check_fleet, check_routes, check_workload
+from backend.config.checks import check_fleet, check_routes, check_workload
 from backend.config.fleet_file import (
     DockerFile,
     EdgeFile,
@@ -19,6 +19,7 @@ from backend.config.fleet_file import (
     WorkloadFile,
     parse_fleet_file,
 )
+from backend.config.place import Place
 from backend.config.settings import NAMES, Settings
 from console.cli import COMMANDS
 
@@ -79,5 +80,5 @@ def test_examples_are_accepted(text: str, tmp_path: Path, monkeypatch: pytest.Mo
     file = parse_fleet_file(text, place.source)
     check_fleet(file, Settings(), place)
     for name, workload in file.workloads.items():
-        check_workload(name, workload, place)
+        check_workload(name, workload, place, file.driver)
     check_routes(resolving.resolve(file, place.source, text).workloads, place)

@@ -92,7 +92,13 @@ class ReplicaProcess:
             shared = health_port == port
             port = splice.port
             health_port = splice.health_port or (port if shared else health_port)
-        return ProbeTarget(host=seed.workload.host, port=port, health_port=health_port, env=program_env(seed))
+        return ProbeTarget(
+            host=seed.workload.host,
+            port=port,
+            health_port=health_port,
+            env=program_env(seed),
+            published=bool(seed.workload.image),
+        )
 
     def _died(self) -> None:
         self.probes.stop()

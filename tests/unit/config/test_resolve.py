@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from backend.config.checks import Place, public_ports
+from backend.config.checks import public_ports
 from backend.config.fleet_file import DEFAULT, parse_fleet_file
+from backend.config.place import Place
 from backend.config.resolve import FleetConfig, resolve
 from backend.contract.errors import FileError, UsageError
 from backend.serving.models import bundled_model

@@ -72,9 +72,23 @@ async def test_nobody_listens() -> None:
         assert "refused" in answer.detail or "connect" in answer.detail
 
 
-async def test_tcp_passes_with_a_connection() -> None:
+@pytest.mark.parametrize("published", [False, True])
+async def test_tcp_passes_with_a_connection(published: bool) -> None:
     async with answering(None) as port:
-        assert (await ask(ProbeSpec(kind="tcp"), target(port))).ok
+        asked = ProbeTarget(host="127.0.0.1", port=port, health_port=1, published=published)
+        assert (await ask(ProbeSpec(kind="tcp"), asked)).ok
+
+
+async def test_a_published_port_that_closes_at_once_has_nothing_behind_it() -> None:
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    asked = ProbeTarget(host="127.0.0.1", port=server.sockets[0].getsockname()[1], health_port=1, published=True)
+    answer = await ask(ProbeSpec(kind="tcp"), asked)
+    server.close()
+    assert not answer.ok
+    assert "nothing listens behind" in answer.detail
 
 
 @pytest.mark.parametrize(
