@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from backend.contract.errors import Refused
 from backend.contract.fleet import WorkloadSpec
-from backend.fleet.kube.observing import Observing
+from backend.fleet.kube.acting import Acting
 
 
-class KubeFleet(Observing):
+class KubeFleet(Acting):
     """A Fleet whose replicas are pods. Call `adopt` once; end with `close` (nothing in the cluster changes)."""
 
     async def create(self, spec: WorkloadSpec, replica: str) -> None:

@@ -13,6 +13,8 @@ from urllib.parse import quote
 import msgspec
 
 from backend.contract.errors import UsageError
+from backend.fleet.kube.selector import selects as by_labels
+from backend.fleet.kube.shapes import LabelSelector
 
 Object = Mapping[str, Any]
 """A JSON object as it came."""
@@ -165,17 +167,11 @@ def selector_text(selector: object) -> str:
 
 
 def selects(selector: object, labels: Object) -> bool:
-    """Whether a LabelSelector takes an object with those labels; an empty one takes all."""
-    if any(labels.get(key) != value for key, value in mapping(selector, "matchLabels").items()):
+    """Whether a LabelSelector takes an object with those labels; an empty one takes all, none at all takes none."""
+    if not isinstance(selector, Mapping):
         return False
-    for rule in objects(selector, "matchExpressions"):
-        held, values, operator = labels.get(text(rule, "key")), texts(rule, "values"), text(rule, "operator")
-        met = {
-            "In": held in values,
-            "NotIn": held is None or held not in values,
-            "Exists": held is not None,
-            "DoesNotExist": held is None,
-        }.get(operator, False)
-        if not met:
-            return False
-    return True
+    try:
+        read = msgspec.convert(selector, LabelSelector)
+    except msgspec.ValidationError:
+        return False
+    return by_labels(read, {str(key): str(value) for key, value in labels.items()})

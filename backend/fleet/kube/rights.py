@@ -170,8 +170,15 @@ def limits_of(review: Review, namespace: str, kinds: Collection[str] = (), minor
 class Rights:
     """The newest review, kept. `limits` is free; `review` asks."""
 
-    def __init__(self, access: Access, clock: Clock, kinds: Callable[[], Collection[str]]) -> None:
-        self._access, self._clock, self._kinds = access, clock, kinds
+    def __init__(
+        self,
+        access: Access,
+        clock: Clock,
+        kinds: Callable[[], Collection[str]],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`changed` is called when a later review allows something else than the one before."""
+        self._access, self._clock, self._kinds, self._changed = access, clock, kinds, changed
         self._review = Review()
         self._minor: int | None = None
         self._not_before_mono = float("-inf")
@@ -219,7 +226,10 @@ class Rights:
                 self._minor = await self._server_minor()
         except TrinityError:
             return
+        former, knew = self._review, self._known
         self._review, self._known = Review(found.rules, found.complete, answers), True
+        if knew and former != self._review:
+            self._changed()
         self._not_before_mono = self._clock.mono() + REVIEW_PAUSE_S
 
     async def close(self) -> None:
