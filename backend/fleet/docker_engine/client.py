@@ -112,23 +112,35 @@ class EngineClient:
 
     async def get(self, path: str, **params: str | int) -> object:
         """The decoded answer to a GET; `path` without the API version. For what the SDK has no types for."""
+        return await self._ask("GET", path, params)
 
+    async def post(
+        self, path: str, body: object = None, *, timeout_s: float | None = None, **params: str | int
+    ) -> object:
+        """The decoded answer to a POST, null where it is empty. Answers may take `timeout_s`."""
+        return await self._ask("POST", path, params, body, timeout_s)
+
+    async def delete(self, path: str, **params: str | int) -> None:
+        """Remove something."""
+        await self._ask("DELETE", path, params)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int],
+        body: object = None,
+        timeout_s: float | None = None,
+    ) -> object:
         def ask(api: docker.APIClient) -> object:
-            response = api.get(f"{api.base_url}/v{api.api_version}{path}", params=params, timeout=self._call_s)
-            if response.status_code >= 400:
-                raise refusal_of(response.status_code, _message(response.content), self.endpoint)
-            return msgspec.json.decode(response.content)
-
-        return await self.call(ask)
-
-    async def post(self, path: str, body: object = None, **params: str | int) -> object:
-        """The decoded answer to a POST (null where it is empty); `path` without the API version."""
-
-        def ask(api: docker.APIClient) -> object:
-            data = b"" if body is None else msgspec.json.encode(body)
-            url = f"{api.base_url}/v{api.api_version}{path}"
-            headers = {"Content-Type": "application/json"}
-            response = api.post(url, params=params, data=data, headers=headers, timeout=self._call_s)
+            response = api.request(
+                method,
+                f"{api.base_url}/v{api.api_version}{path}",
+                params=params,
+                data=None if body is None else msgspec.json.encode(body),
+                headers=None if body is None else {"Content-Type": "application/json"},
+                timeout=timeout_s or self._call_s,
+            )
             if response.status_code >= 400:
                 raise refusal_of(response.status_code, _message(response.content), self.endpoint)
             return msgspec.json.decode(response.content) if response.content.strip() else None

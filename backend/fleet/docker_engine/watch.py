@@ -199,7 +199,7 @@ class Watch:
             if self._place(name, texts(entry, "Labels")) is not None:
                 found.append(text(entry, "Id"))
         if self._swarm.active:
-            await self._refresh_swarm()
+            await self.refresh_swarm()
         else:
             self._swarm.clear()
         self._dirty.clear()
@@ -260,9 +260,10 @@ class Watch:
                     await asyncio.sleep(_SWARM_SOON_S)  # changes come in bunches
             self._swarm_wake.clear()
             if self._swarm.active:
-                await self._refresh_swarm()
+                await self.refresh_swarm()
 
-    async def _refresh_swarm(self) -> None:
+    async def refresh_swarm(self) -> None:
+        """List services, tasks and nodes now."""
         services, tasks, nodes = await asyncio.gather(
             self._client.get("/services", status=1),
             self._client.get("/tasks"),

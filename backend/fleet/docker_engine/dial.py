@@ -1,0 +1,65 @@
+"""A plain TCP connection to a container's port as a ByteStream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Final
+
+from backend.contract.errors import Unreachable
+from backend.fleet.docker_engine.phases import Reach
+
+_CONNECT_S: Final = 5.0
+_PIECE: Final = 65536
+
+
+class TcpStream:
+    """A ByteStream. Make one by `dial`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str) -> None:
+        self._reader, self._writer, self._where = reader, writer, where
+
+    async def read(self) -> bytes:
+        """What came; empty at the end. Raises Unreachable where it broke."""
+        try:
+            return await self._reader.read(_PIECE)
+        except OSError as error:
+            raise self._broke(error) from None
+
+    async def write(self, data: bytes) -> None:
+        try:
+            self._writer.write(data)
+            await self._writer.drain()
+        except OSError as error:
+            raise self._broke(error) from None
+
+    async def end(self) -> None:
+        """No more is written; reading goes on."""
+        with contextlib.suppress(OSError, RuntimeError):
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+
+    async def close(self) -> None:
+        """At once. Idempotent."""
+        self._writer.transport.abort()
+
+    def _broke(self, error: OSError) -> Unreachable:
+        why = (error.strerror or str(error) or "it was closed").lower()
+        return Unreachable(f"The connection to {self._where} broke: {why}.", "See whether the replica still runs.")
+
+
+async def dial(reach: Reach, what: str) -> TcpStream:
+    """Connect; `what` names the target for people. Raises Unreachable."""
+    where = f"{reach.host}:{reach.port}"
+    try:
+        async with asyncio.timeout(_CONNECT_S):
+            reader, writer = await asyncio.open_connection(reach.host, reach.port)
+    except TimeoutError:
+        raise Unreachable(
+            f"{what} does not answer at {where} (no connection in {_CONNECT_S:g} s).",
+            "See whether a firewall is in between, and whether the replica runs.",
+        ) from None
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise Unreachable(f"{what} cannot be reached at {where}: {why}.", "See whether it listens there.") from None
+    return TcpStream(reader, writer, f"{what} ({where})")
