@@ -20,7 +20,7 @@ from backend.fleet.docker_engine.client import EngineClient
 from backend.fleet.docker_engine.clone import clone_request
 from backend.fleet.docker_engine.errors import Conflict, NotThere
 from backend.fleet.docker_engine.reading import text
-from backend.fleet.docker_engine.roster import Container, Roster
+from backend.fleet.docker_engine.roster import Container, Roster, at_rest
 from backend.fleet.docker_engine.watch import Watch
 
 GRACE_S: Final = 10.0
@@ -208,15 +208,6 @@ class Deeds:
         """What it came to is seen before the verb returns."""
         with contextlib.suppress(TrinityError):
             await self._watch.look_at(container.facts.id)
-
-
-def at_rest(container: Container) -> bool:
-    """Whether it ended as it should (finished, or was stopped by somebody): none that its workload misses."""
-    status = container.status
-    if container.facts.status != "exited" or container.facts.restarting or container.facts.error:
-        return False
-    last = status.last_exit
-    return last is not None and (last.reason in ("Completed", "Stopped") or last.signal == _STOP_SIGNAL)
 
 
 def _grace(container: Container) -> int:

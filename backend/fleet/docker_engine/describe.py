@@ -1,4 +1,4 @@
-"""All that is known of a container, a service or a node, as sections of lines; secrets in environments are masked. Pure.
+"""All that is known of a container, a service or a node, as sections of lines, with secrets masked. Pure.
 
 Owns the words and the masking.
 """
@@ -38,7 +38,7 @@ def masked_env(env: Sequence[str]) -> tuple[str, ...]:
         name, divider, value = line.partition("=")
         if divider and value and _SECRET.search(name):
             value = MASK
-        found.append(f"{name}{divider}{_IN_URL.sub(rf'\1:{MASK}', value)}")
+        found.append(name + divider + _IN_URL.sub(rf"\1:{MASK}", value))
     return tuple(found)
 
 

@@ -16,7 +16,7 @@ from backend.contract.words import Phase
 from backend.fleet.docker_engine.facts import ContainerFacts, exit_record
 from backend.fleet.docker_engine.happenings import Happening
 from backend.fleet.docker_engine.labels import Member
-from backend.fleet.docker_engine.phases import CRASHES, STEADY_S, Beyond, Reach, reach_of, replica_status
+from backend.fleet.docker_engine.phases import STEADY_S, Beyond, Reach, reach_of, replica_status
 from backend.fleet.docker_engine.usage import Counters, Rates, rates
 
 _STOP_SIGNAL: Final = 15
@@ -212,6 +212,15 @@ class Roster:
             self._told(known.status)
 
 
+def at_rest(container: Container) -> bool:
+    """Whether it ended as it should (finished, or was stopped by somebody): none that its workload misses."""
+    status = container.status
+    if container.facts.status != "exited" or container.facts.restarting or container.facts.error:
+        return False
+    last = status.last_exit
+    return last is not None and (last.reason in ("Completed", "Stopped") or last.signal == _STOP_SIGNAL)
+
+
 def _told_apart(before: ReplicaStatus, now: ReplicaStatus) -> bool:
     return (before.name, before.phase, before.pid, before.port, before.host, before.reason, before.workload) != (
         now.name,
@@ -226,6 +235,3 @@ def _told_apart(before: ReplicaStatus, now: ReplicaStatus) -> bool:
 
 def _gone(status: ReplicaStatus) -> ReplicaStatus:
     return msgspec.structs.replace(status, phase=Phase.TERMINATING, pid=None, reason="gone")
-
-
-__all__ = ["CRASHES", "Container", "Place", "Roster"]

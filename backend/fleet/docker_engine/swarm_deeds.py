@@ -6,6 +6,7 @@ Owns the requests and the waiting for their end. Sees services through the view;
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 from backend.contract.clock import Clock
@@ -90,7 +91,7 @@ class SwarmDeeds:
                 )
             await asyncio.sleep(_LOOK_S)
 
-    async def _update(self, service: ServiceFacts, change: Any, **params: str) -> None:
+    async def _update(self, service: ServiceFacts, change: Callable[[dict[str, Any]], None], **params: Any) -> None:
         for attempt in range(_TRIES):
             held = await self._client.get(f"/services/{service.id}")
             spec: dict[str, Any] = dict(fields(held, "Spec"))
