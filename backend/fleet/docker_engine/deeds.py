@@ -77,8 +77,10 @@ class Deeds:
 
     async def unpause(self, container: Container) -> None:
         """Let it go on. Idempotent."""
-        await self._unpause(container)
         await self._look(container)
+        if container.facts.paused:
+            await self._unpause(container)
+            await self._look(container)
 
     async def remove(self, container: Container) -> None:
         """Stop it within its grace, and remove it with its nameless volumes."""

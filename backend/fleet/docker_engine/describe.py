@@ -18,6 +18,8 @@ from backend.contract.rows import EventRow
 from backend.fleet.docker_engine.facts import ContainerFacts
 from backend.fleet.docker_engine.phases import exit_words
 from backend.fleet.docker_engine.reading import dig, fields, items, text, texts, whole, words
+from backend.fleet.docker_engine.roster import Container
+from backend.fleet.docker_engine.swarm import Seen
 from backend.fleet.docker_engine.swarm_facts import ServiceFacts, TaskFacts
 
 MASK: Final = "(masked)"
@@ -82,6 +84,23 @@ def describe_container(
         sections.append(("Last lines before its end", status.last_exit.last_lines))
     sections.append(("Events", event_lines(events)))
     return Description(name=facts.name, kind="container", sections=tuple(sections), source=masked_source(inspect))
+
+
+def describe_task(seen: Seen, held: Container | None, events: Sequence[EventRow]) -> Description:
+    """A replica of a service: its tasks, and its container where it runs on our engine."""
+    status, tasks = seen.status, (seen.task, *seen.former)
+    history = ("Tasks, newest first", tuple(_task_line(status.name, task) for task in tasks))
+    if held is not None:
+        found = describe_container(held.facts, status, held.inspect, events)
+        return msgspec.structs.replace(
+            found, name=status.name, kind="task", sections=(found.sections[0], history, *found.sections[1:])
+        )
+    sections: tuple[Section, ...] = (
+        ("Replica", (_replica_line(status), f"image: {status.image}")),
+        history,
+        ("Events", event_lines(events)),
+    )
+    return Description(name=status.name, kind="task", sections=sections)
 
 
 def describe_group(name: str, kind: str, statuses: Sequence[ReplicaStatus], events: Sequence[EventRow]) -> Description:

@@ -41,7 +41,7 @@ from backend.fleet.docker_engine.phases import Reach, reach_of
 from backend.fleet.docker_engine.ports import container_ports, service_ports
 from backend.fleet.docker_engine.roster import Container, Place, Roster
 from backend.fleet.docker_engine.sampling import Sampled, Sampler
-from backend.fleet.docker_engine.swarm import Seen, SwarmView
+from backend.fleet.docker_engine.swarm import SwarmView
 from backend.fleet.docker_engine.swarm_deeds import SwarmDeeds
 from backend.fleet.docker_engine.swarm_facts import NodeFacts
 from backend.fleet.docker_engine.usage import Counters, Rates
@@ -190,7 +190,8 @@ class PlatformFleet:
             events = self._sink.of({name})
             return describe.describe_container(container.facts, container.status, container.inspect, events)
         if (seen := self._swarm.get(name)) is not None:
-            return await self._describe_task(name, seen)
+            held = self._tasks.by_id(seen.task.container) if seen.task.container else None
+            return describe.describe_task(seen, held, self._sink.of({name}))
         if (service := self._swarm.service(name)) is not None:
             replicas = [(seen.status, seen.task, seen.former) for seen in self._swarm.of(name)]
             events = self._sink.of({name, *(status.name for status, _, _ in replicas)})
@@ -446,9 +447,11 @@ class PlatformFleet:
             for c in self._roster.all()
             if c.facts.running and not c.facts.restarting
         ]
-        for seen in [held for service in self._swarm.services() for held in self._swarm.of(service.name)]:
-            if seen.task.state == "running" and self._tasks.by_id(seen.task.container) is not None:
-                chosen.append(Sampled(seen.task.container, seen.service.name, seen.status.name))
+        chosen += [
+            Sampled(seen.task.container, seen.service.name, seen.status.name)
+            for seen in self._swarm.replicas()
+            if seen.task.state == "running" and self._tasks.by_id(seen.task.container) is not None
+        ]
         return chosen
 
     def _measured(self, identifier: str, counters: Counters) -> Rates | None:

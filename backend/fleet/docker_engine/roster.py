@@ -20,6 +20,7 @@ from backend.fleet.docker_engine.phases import STEADY_S, Beyond, Reach, reach_of
 from backend.fleet.docker_engine.usage import Counters, Rates, rates
 
 _STOP_SIGNAL: Final = 15
+_EARLY_KEPT: Final = 256
 _WISH_HOLDS_S: Final = 60.0
 """A signal sent longer ago than this has not ended the container."""
 
@@ -61,6 +62,8 @@ class Roster:
         """Workload -> the container port that serves it, where somebody said so."""
         self._containers: dict[str, Container] = {}
         self._names: dict[str, str] = {}
+        self._early: dict[str, list[Happening]] = {}
+        """Events of containers that have not been looked at yet."""
 
     def all(self) -> list[Container]:
         """Oldest first."""
@@ -85,6 +88,8 @@ class Roster:
             blank = ReplicaStatus(name=facts.name, fleet="", workload="", phase=Phase.PENDING, created_ts=0.0)
             known = Container(facts=facts, member=member, status=blank, beyond=Beyond(restarts=facts.restarts))
             self._containers[facts.id] = known
+            for happening in self._early.pop(facts.id, ()):
+                self.happened(happening)
         former, known.facts, known.member, known.inspect = known.facts, facts, member, inspect
         if former.started_ts is not None and facts.started_ts is not None and facts.started_ts > former.started_ts:
             more = max(1, facts.restarts - former.restarts)
@@ -102,6 +107,7 @@ class Roster:
     def drop(self, identifier: str) -> None:
         """It is gone."""
         known = self._containers.pop(identifier, None)
+        self._early.pop(identifier, None)
         if known is None:
             return
         if self._names.get(known.facts.name) == identifier:
@@ -118,7 +124,7 @@ class Roster:
         """Remember what an event says beyond the engine's description. (memory killer, wished) of a `die`."""
         known = self._containers.get(happening.id)
         if known is None:
-            return False, False
+            return self._happened_early(happening)
         ts = happening.time_ns / 1e9
         match happening.action:
             case "kill" if known.killed_at is None or ts - known.killed_at > _WISH_HOLDS_S:
@@ -130,6 +136,14 @@ class Roster:
             case "die":
                 return self._died(known, happening, ts)
         return known.oom, False
+
+    def _happened_early(self, happening: Happening) -> tuple[bool, bool]:
+        while len(self._early) >= _EARLY_KEPT and happening.id not in self._early:
+            del self._early[next(iter(self._early))]
+        before = self._early.setdefault(happening.id, [])
+        before.append(happening)
+        oom = any(held.action == "oom" for held in before)
+        return oom, any(held.action == "kill" and held.signal == _STOP_SIGNAL for held in before)
 
     def lines(self, identifier: str, lines: tuple[str, ...]) -> None:
         """The last lines of a container that ended."""

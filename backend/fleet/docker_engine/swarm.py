@@ -108,6 +108,9 @@ class SwarmView:
     def statuses(self) -> list[ReplicaStatus]:
         return [seen.status for seen in self._seen.values()]
 
+    def replicas(self) -> list[Seen]:
+        return list(self._seen.values())
+
     def get(self, replica: str) -> Seen | None:
         return self._seen.get(replica)
 
@@ -214,6 +217,7 @@ class SwarmView:
             command=service.command,
             replicas=replicas,
             routes=(),
+            kind="service",
             stop_grace_s=service.stop_grace_s,
             max_replicas=max(_MAX_REPLICAS, replicas),
             revision=str(service.version),
