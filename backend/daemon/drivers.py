@@ -64,6 +64,10 @@ class Driver(Fleet, Protocol):
 
 def make_driver(config: FleetConfig, paths: StatePaths, sink: RowSink, clock: Clock) -> Driver:
     """By the file's `driver`. Raises UsageError for settings that make no sense."""
+    if config.file.driver == "kubernetes":
+        from backend.fleet.kube.fleet import KubeFleet
+
+        return KubeFleet(paths, sink, clock, config.name, config.file.kubernetes)
     if config.file.driver != "local":
         raise UsageError(f"This daemon cannot look after {config.file.driver} fleets.", "Take `driver` away.")
     # Fault switches in our serving programs: everywhere but in production.
