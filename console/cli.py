@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "load": ("backend.commands.load", "load", "Open-loop load, measured."),
     "drill": ("backend.commands.drill", "drill", "Failover drills."),
     "query": ("backend.commands.query", "query", "SQL over the ledger."),
+    "deploy": ("backend.commands.deploy", "deploy", "Files of a deployment: render, check, compare."),
     "doctor": ("backend.commands.doctor", "doctor", "Check this machine and fleet, and how to mend each."),
     "record": ("backend.commands.record", "record", "The recorded past as one file to share."),
     "replay": ("console.commands.replay", "replay", "The console on a recording."),

@@ -174,6 +174,8 @@ class _Converter:
 
     def convert(self, node: yaml.Node, kind: Any, path: str, depth: int) -> Any:
         origin = typing.get_origin(kind)
+        if kind is Any:
+            return self._as_written(node, path, depth)
         if origin is typing.Annotated and kind not in (Duration, ByteSize):
             return self.convert(node, typing.get_args(kind)[0], path, depth)
         if origin in (typing.Union, types.UnionType):
@@ -190,6 +192,17 @@ class _Converter:
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return self._struct(node, kind, path, depth)
         return self._scalar(node, kind, path)
+
+    def _as_written(self, node: yaml.Node, path: str, depth: int) -> Any:
+        """For values that others define: YAML's own reading of them."""
+        if isinstance(node, yaml.MappingNode):
+            return {
+                str(key.value): self._as_written(value, f"{path}.{key.value}".lstrip("."), depth + 1)
+                for key, value in self._pairs(node, path)
+            }
+        if isinstance(node, yaml.SequenceNode):
+            return [self._as_written(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(node.value)]
+        return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
 
     def _scalar_text(self, node: yaml.Node, kind: Any) -> Any:
         return self._scalar(node, kind, "key")

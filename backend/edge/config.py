@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -60,6 +61,11 @@ SECTIONS: Final = (
 _HEADROOM_BYTES: Final = 64 * 1024
 _UNUSED_PORT: Final = 9
 SSE: Final = "{ res.hdr(content-type) -m beg text/event-stream }"
+CHECKS: Final = (
+    "inter 250ms fastinter 50ms downinter 250ms fall 2 rise 1 observe layer4 error-limit 2 on-error mark-down"
+    " on-marked-down shutdown-sessions"
+)
+"""How a slot's server is looked after."""
 
 OUTER_LOG: Final = (
     '{"k":"end","u":"%ID","id":"%[var(txn.rid)]","t0":"%[var(txn.t0,0)]","t1":"%[var(txn.t1,0)]","now":"%[date(0,us)]"'
@@ -69,7 +75,7 @@ OUTER_LOG: Final = (
 )
 INNER_LOG: Final = (
     '{"k":"first","u":"%[var(txn.u)]","id":"%[var(txn.rid)]","t0":"%[var(txn.t0,0)]","now":"%[date(0,us)]"'
-    ',"pid":%pid,"be":"%b","rep":"%[var(txn.rep)]","p":"%[var(txn.path),json(utf8s)]"'
+    ',"pid":%pid,"be":"%f","rep":"%[var(txn.rep)]","p":"%[var(txn.path),json(utf8s)]"'
     ',"st":%ST,"ts":"%ts","sse":"%[var(txn.sse)]","eng":"%[var(txn.engine)]"}'
 )
 
@@ -84,6 +90,10 @@ class EdgeFiles(msgspec.Struct, frozen=True, kw_only=True):
     """`retries on|off`."""
     inner_socket_prefix: str
     """Start of the path of the inner proxies' unix sockets; short."""
+    public_bind: str = f"fd@{PUBLIC_FD}"
+    stats_bind: str = f"fd@{STATS_FD}"
+    log: str = f"fd@{LOG_FD}"
+    """By default what the shim hands over; where there is no shim, addresses."""
 
 
 def inner_name(workload: str, slot: int) -> str:
@@ -142,15 +152,15 @@ def render(settings: EdgeSettings, files: EdgeFiles, table: SlotTable, snippet: 
     """The whole of haproxy.cfg. Holds no secret in the clear: keys and passwords enter as digests."""
     rules, sections = split_snippet(snippet)
     parts = [
-        _global(settings, files),
-        _defaults(settings),
-        _attempts(),
-        _stats(settings),
-        _public(settings, files, table, rules),
+        global_section(settings, files),
+        defaults_section(settings),
+        attempts_section(),
+        stats_section(settings, files),
+        public_section(settings, files, table, rules),
     ]
     for backend in table.backends:
         filled = {a.slot: a for a in table.filled if a.workload == backend.workload}
-        parts.append(_outer(settings, files, backend, filled))
+        parts.append(outer_section(settings, files, backend, filled))
         parts.extend(_inner(settings, files, backend, n, filled.get(n)) for n in range(backend.slots))
     if sections:
         parts.append(sections)
@@ -173,7 +183,8 @@ def json_error(status: int, kind: str, code: str, message: str, *, retry_after: 
     return f"status {status} content-type application/json{retry} lf-string '{body}'"
 
 
-def _global(settings: EdgeSettings, files: EdgeFiles) -> str:
+def global_section(settings: EdgeSettings, files: EdgeFiles) -> str:
+    """Process-wide limits, the runtime socket and the access log."""
     requests = max_requests(settings)
     return f"""\
 # Written by Trinity at every change of a slot; edits are lost. Add lines of your own through edge.snippet.
@@ -185,11 +196,12 @@ global
   tune.memory.hot-size 33554432
   stats socket {files.admin_socket} mode 600 level admin
   stats timeout 1h
-  log fd@{LOG_FD} len 16384 format raw local0
+  log {files.log} len 16384 format raw local0
 """
 
 
-def _defaults(settings: EdgeSettings) -> str:
+def defaults_section(settings: EdgeSettings) -> str:
+    """Time-outs, and the edge's own errors in the API's shape."""
     errors = "\n".join(
         f"  http-error {json_error(*error)}"
         for error in (
@@ -217,7 +229,7 @@ defaults
   timeout queue 600s
   timeout http-request 60s
   timeout http-keep-alive 60s
-  timeout check {_ms(settings.check_timeout_s)}
+  timeout check {milliseconds(settings.check_timeout_s)}
   option http-no-delay
   option abortonclose
   retries 0
@@ -225,7 +237,8 @@ defaults
 """
 
 
-def _attempts() -> str:
+def attempts_section() -> str:
+    """The tables that count a request's kills and a workload's extra attempts."""
     return f"""\
 backend {ATTEMPTS}
   stick-table type string len 64 size 100k expire 20m store gpc0
@@ -235,12 +248,13 @@ backend {BUDGET}
 """
 
 
-def _stats(settings: EdgeSettings) -> str:
+def stats_section(settings: EdgeSettings, files: EdgeFiles) -> str:
+    """The statistics page and HAProxy's own metrics, behind a password."""
     basic = base64.b64encode(f"{settings.stats_user}:{settings.stats_password}".encode()).decode()
     return f"""\
 frontend {STATS}
   no log
-  bind fd@{STATS_FD}
+  bind {files.stats_bind}
   maxconn 64
   http-request auth realm Trinity unless {{ req.fhdr(authorization),sha2(256),hex -m str {_digest(f"Basic {basic}")} }}
   http-request use-service prometheus-exporter if {{ path /metrics }}
@@ -251,7 +265,8 @@ frontend {STATS}
 """
 
 
-def _public(settings: EdgeSettings, files: EdgeFiles, table: SlotTable, rules: str) -> str:
+def public_section(settings: EdgeSettings, files: EdgeFiles, table: SlotTable, rules: str) -> str:
+    """Where clients come in: ids, the key, limits, routes."""
     key = ""
     if settings.api_key:
         refusal = json_error(401, "invalid_request_error", "invalid_api_key", "A valid API key is required.")
@@ -272,7 +287,7 @@ def _public(settings: EdgeSettings, files: EdgeFiles, table: SlotTable, rules: s
     own = "".join(f"  {line.strip()}\n" for line in rules.splitlines() if line.strip())
     return f"""\
 frontend {PUBLIC}
-  bind fd@{PUBLIC_FD}
+  bind {files.public_bind}
   maxconn {max_requests(settings)}
   option http-buffer-request
   option idle-close-on-response
@@ -292,7 +307,16 @@ frontend {PUBLIC}
 {use}"""
 
 
-def _outer(settings: EdgeSettings, files: EdgeFiles, backend: EdgeBackend, filled: dict[int, SlotAssignment]) -> str:
+def outer_section(
+    settings: EdgeSettings,
+    files: EdgeFiles,
+    backend: EdgeBackend,
+    filled: dict[int, SlotAssignment],
+    tracked: Callable[[int], str] | None = None,
+    also: str = "",
+) -> str:
+    """A workload's edge backend. `tracked(slot)`: whose health a slot has, as `proxy/server`; `also`: further lines."""
+    at = tracked or (lambda slot: f"{inner_name(backend.workload, slot)}/s")
     retry = ""
     if settings.retries:
         retry = """\
@@ -307,20 +331,20 @@ def _outer(settings: EdgeSettings, files: EdgeFiles, backend: EdgeBackend, fille
         429, "rate_limit_error", "queue_full", f"{settings.max_queue} requests wait already (edge.max_queue)."
     )
     servers = "".join(
-        f"  server s{n} unix@{inner_socket(files, backend.workload, n)} track {inner_name(backend.workload, n)}/s"
+        f"  server s{n} unix@{inner_socket(files, backend.workload, n)} track {at(n)}"
         f" maxconn {filled[n].maxconn if n in filled else backend.maxconn}"
         f"{' weight 0' if n in filled and filled[n].state is SlotState.DRAIN else ' weight 1'}\n"
         for n in range(backend.slots)
     )
-    deadline = _ms(backend.deadline_s + 5)
+    deadline = milliseconds(backend.deadline_s + 5)
     return f"""\
 backend {backend.workload}
   balance leastconn
-  option http-server-close
+{also}  option http-server-close
   http-request return {full} if {{ queue({backend.workload}) ge {settings.max_queue} }}
 {retry}  http-request track-sc1 str({backend.workload}) table {BUDGET}
   http-request sc-inc-gpc1(1)
-  timeout queue {_ms(backend.deadline_s)}
+  timeout queue {milliseconds(backend.deadline_s)}
   timeout server {deadline}
   http-response set-var(txn.t1) date(0,us)
   http-response set-var(txn.rep) res.hdr(x-trinity-replica)
@@ -339,25 +363,33 @@ def _inner(
     address = f"{filled.host}:{filled.port}" if filled else f"127.0.0.1:{_UNUSED_PORT}"
     check_port = filled.check_port if filled else _UNUSED_PORT
     off = "" if filled and filled.state is not SlotState.MAINT else " disabled"
-    deadline = _ms(backend.deadline_s)
+    named = f"  http-request set-var(txn.rep) str({name}),map({files.slots_map},{EMPTY})\n"
+    return f"""\
+listen {name}
+{check}  http-reuse never
+  timeout server {milliseconds(backend.deadline_s)}
+{inner_rules(settings, files, backend, slot, named)}\
+  server s {address} check port {check_port} {CHECKS}{off}
+"""
+
+
+def inner_rules(settings: EdgeSettings, files: EdgeFiles, backend: EdgeBackend, slot: int, named: str) -> str:
+    """What the inner proxy of a slot does to a request and its answer; `named`: the rule that sets `txn.rep`."""
+    deadline = milliseconds(backend.deadline_s)
     made_here = "!{ var(txn.engine) -m found }"
     failed = f"{made_here} {{ status 500 502 503 }}"
     killer = f"{{ sc0_get_gpc0 ge {KILLS_PER_REQUEST} }}"
     budget = _budget_rules(settings, backend, f"{failed} !{killer}")
     return f"""\
-listen {name}
   bind unix@{inner_socket(files, backend.workload, slot)} mode 600
   option logasap
   log-format '{INNER_LOG}'
-{check}  http-reuse never
   timeout http-keep-alive 2s
-  timeout server {deadline}
   http-request set-var(txn.t0) date(0,us)
   http-request set-var(txn.u) req.hdr(x-trinity-uid)
   http-request set-var(txn.rid) req.hdr(x-request-id)
   http-request set-var(txn.path) path,bytes(0,512)
-  http-request set-var(txn.rep) str({name}),map({files.slots_map},{EMPTY})
-  http-request track-sc0 var(txn.u) table {ATTEMPTS}
+{named}  http-request track-sc0 var(txn.u) table {ATTEMPTS}
   http-request track-sc1 str({backend.workload}) table {BUDGET}
   http-request del-header X-Trinity-Uid
   http-response set-var(txn.sse) bool(true) if {SSE}
@@ -371,10 +403,7 @@ listen {name}
   http-after-response set-var(txn.took) date(0,us),sub(txn.t0)
   http-after-response sc-inc-gpc0(0) if {made_here} {{ status 502 }} {{ var(txn.took) -m int gt {DYING_US} }}
   http-after-response set-header X-Trinity-End {END_KILLS} if {failed} {killer}
-{budget}\
-  server s {address} check port {check_port} inter 250ms fastinter 50ms downinter 250ms fall 2 rise 1\
- observe layer4 error-limit 2 on-error mark-down on-marked-down shutdown-sessions{off}
-"""
+{budget}"""
 
 
 def _mercy_ends() -> str:
@@ -414,7 +443,8 @@ def _budget_rules(settings: EdgeSettings, backend: EdgeBackend, failed: str) -> 
 """
 
 
-def _ms(seconds: float) -> str:
+def milliseconds(seconds: float) -> str:
+    """As HAProxy writes a length of time."""
     return f"{max(1, round(seconds * 1000))}ms"
 
 

@@ -1,4 +1,5 @@
-"""A replica's own health endpoints: `/health/live`, `/health/ready`, `/health/startup`.
+"""A replica's own health endpoints: `/health/live`, `/health/ready`, `/health/startup`, and `/health/edge` for load
+balancers that take 404 as "no new work, but finish what you have".
 
 Owns their words and a small HTTP loop with one thread and no engine code, so that a busy engine cannot starve it.
 Never asks the engine anything while answering.
@@ -54,6 +55,7 @@ _PASSES: Final[dict[str, frozenset[ServingState]]] = {
     "live": frozenset(ServingState),
     "startup": frozenset({ServingState.SERVING, ServingState.DRAINING}),
     "ready": frozenset({ServingState.SERVING}),
+    "edge": frozenset({ServingState.SERVING}),
 }
 
 
@@ -72,7 +74,8 @@ def health_answer(path: str, state: ServingState, *, model: str, uptime_s: float
         model=model,
         uptime_s=round(uptime_s, 3),
     )
-    return (200 if ok else 503), msgspec.json.encode(body) + b"\n"
+    refused = 404 if check == "edge" and state is ServingState.DRAINING else 503
+    return (200 if ok else refused), msgspec.json.encode(body) + b"\n"
 
 
 def bind_health(host: str, port: int) -> socket.socket:
