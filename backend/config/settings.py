@@ -27,6 +27,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     health_port: Port = 8081
     metrics_port: Port = 9090
     stats_port: Port = 8404
+    monitoring_host: str = "127.0.0.1"
+    """Where health and metrics listen; in a container 0.0.0.0. They tell everything and change nothing."""
 
     num_threads: Count = 16
     max_batch_size: Count = 32

@@ -202,7 +202,7 @@ class _Converter:
             }
         if isinstance(node, yaml.SequenceNode):
             return [self._as_written(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(node.value)]
-        return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
+        return yaml.SafeLoader("").construct_object(node)
 
     def _scalar_text(self, node: yaml.Node, kind: Any) -> Any:
         return self._scalar(node, kind, "key")

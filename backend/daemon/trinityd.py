@@ -38,9 +38,13 @@ class Trinityd:
         first = self.fleets.first.surface
         settings = first.parts.config.settings
         try:
-            health = await _serve(health_app(first), settings.health_port, "health", auto_port)
+            health = await _serve(
+                health_app(first), settings.health_port, "health", auto_port, settings.monitoring_host
+            )
             self._servers.append(health)
-            monitoring = await _serve(monitoring_app(first), settings.metrics_port, "monitoring", auto_port)
+            monitoring = await _serve(
+                monitoring_app(first), settings.metrics_port, "monitoring", auto_port, settings.monitoring_host
+            )
             self._servers.append(monitoring)
             first.parts.metrics_url = monitoring.url
             await self.fleets.open_first()
@@ -73,9 +77,9 @@ class Trinityd:
         self._servers.clear()
 
 
-async def _serve(app: Any, port: int, purpose: str, auto_port: bool) -> Server:
+async def _serve(app: Any, port: int, purpose: str, auto_port: bool, host: str) -> Server:
     """On that port, or with --auto-port on the next free one. Raises PortTaken."""
-    host, last = "127.0.0.1", port + (_PORTS_TRIED if auto_port and port else 0)
+    last = port + (_PORTS_TRIED if auto_port and port else 0)
     while True:
         try:
             return await serve(app, host, port, purpose=purpose)

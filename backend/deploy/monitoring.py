@@ -55,7 +55,7 @@ def grafana_files() -> dict[str, str]:
         "options": {"path": "/var/lib/grafana/dashboards"},
     }
     return {
-        "grafana/provisioning/datasources/trinity.yaml": to_yaml({"apiVersion": 1, "datasources": [source]}),
-        "grafana/provisioning/dashboards/trinity.yaml": to_yaml({"apiVersion": 1, "providers": [provider]}),
+        "grafana/provisioning/datasources/prometheus.yaml": to_yaml({"apiVersion": 1, "datasources": [source]}),
+        "grafana/provisioning/dashboards/folder.yaml": to_yaml({"apiVersion": 1, "providers": [provider]}),
         "grafana/dashboards/trinity.json": (HELM / "files" / "dashboard.json").read_text("utf-8"),
     }

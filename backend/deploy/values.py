@@ -28,7 +28,7 @@ class _Values(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_
     """Keys are written in camel case, as Helm's are."""
 
 
-class ImageValues(_Values):
+class ImageValues(_Values, frozen=True, kw_only=True):
     registry: str = ""
     repository: str = "trinity"
     tag: str = ""
@@ -36,24 +36,24 @@ class ImageValues(_Values):
     pull_secrets: tuple[str, ...] = ()
 
 
-class SecretValues(_Values):
+class SecretValues(_Values, frozen=True, kw_only=True):
     existing_secret: str = ""
     api_key: str = ""
 
 
-class ResourceValues(_Values):
+class ResourceValues(_Values, frozen=True, kw_only=True):
     requests: dict[str, Quantity] = {}
     limits: dict[str, Quantity] = {}
 
 
-class AutoscalingValues(_Values):
+class AutoscalingValues(_Values, frozen=True, kw_only=True):
     enabled: bool = False
     min_replicas: Annotated[int, Meta(ge=1)] = 2
     max_replicas: Annotated[int, Meta(ge=1)] = 8
     target_cpu_percent: Annotated[int, Meta(ge=1, le=100)] = 70
 
 
-class PersistenceValues(_Values):
+class PersistenceValues(_Values, frozen=True, kw_only=True):
     enabled: bool = False
     size: Quantity = "5Gi"
     storage_class: str = ""
@@ -63,7 +63,7 @@ class PersistenceValues(_Values):
     existing_claim: str = ""
 
 
-class _Placed(_Values):
+class _Placed(_Values, frozen=True, kw_only=True):
     """Where pods may go."""
 
     pod_annotations: dict[str, str] = {}
@@ -85,7 +85,7 @@ Port = Annotated[int, Meta(ge=1, le=65_535)]
 NodePort = Annotated[int, Meta(ge=30_000, le=32_767)]
 
 
-class LlmValues(_Placed):
+class LlmValues(_Placed, frozen=True, kw_only=True):
     enabled: bool = True
     replicas: Count = 2
     slots: Slots = 4
@@ -100,7 +100,7 @@ class LlmValues(_Placed):
     autoscaling: AutoscalingValues = AutoscalingValues()
 
 
-class EmbeddingValues(_Placed):
+class EmbeddingValues(_Placed, frozen=True, kw_only=True):
     enabled: bool = True
     replicas: Count = 2
     slots: Slots = 8
@@ -113,14 +113,14 @@ class EmbeddingValues(_Placed):
     autoscaling: AutoscalingValues = AutoscalingValues()
 
 
-class EdgeServiceValues(_Values):
+class EdgeServiceValues(_Values, frozen=True, kw_only=True):
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
     port: Port = 80
     node_port: NodePort | None = None
     annotations: dict[str, str] = {}
 
 
-class EdgeValues(_Placed):
+class EdgeValues(_Placed, frozen=True, kw_only=True):
     replicas: Count = 2
     open: bool = False
     retries: bool = True
@@ -133,7 +133,7 @@ class EdgeValues(_Placed):
     resources: ResourceValues = _EXAMPLE
 
 
-class DaemonValues(_Placed):
+class DaemonValues(_Placed, frozen=True, kw_only=True):
     enabled: bool = True
     write: bool = False
     nodes: bool = False
@@ -142,11 +142,11 @@ class DaemonValues(_Placed):
     persistence: PersistenceValues = PersistenceValues(enabled=True)
 
 
-class ModelsValues(_Values):
+class ModelsValues(_Values, frozen=True, kw_only=True):
     persistence: PersistenceValues = PersistenceValues(size="20Gi", access_modes=("ReadWriteMany",))
 
 
-class IngressPath(_Values):
+class IngressPath(_Values, frozen=True, kw_only=True):
     path: str
     path_type: Literal["Prefix", "Exact", "ImplementationSpecific"] = "Prefix"
     service: str = "edge"
@@ -155,17 +155,17 @@ class IngressPath(_Values):
     """Null: the edge's own."""
 
 
-class IngressHost(_Values):
+class IngressHost(_Values, frozen=True, kw_only=True):
     host: str
     paths: tuple[IngressPath, ...]
 
 
-class IngressTls(_Values):
+class IngressTls(_Values, frozen=True, kw_only=True):
     secret_name: str
     hosts: tuple[str, ...]
 
 
-class IngressValues(_Values):
+class IngressValues(_Values, frozen=True, kw_only=True):
     enabled: bool = False
     class_name: str = ""
     annotations: dict[str, str] = {}
@@ -173,30 +173,30 @@ class IngressValues(_Values):
     tls: tuple[IngressTls, ...] = ()
 
 
-class NetworkPolicyValues(_Values):
+class NetworkPolicyValues(_Values, frozen=True, kw_only=True):
     enabled: bool = True
     clients: tuple[Free, ...] = ()
     monitoring: tuple[Free, ...] = ()
 
 
-class ServiceMonitorValues(_Values):
+class ServiceMonitorValues(_Values, frozen=True, kw_only=True):
     enabled: bool = False
     interval: str = "15s"
     labels: dict[str, str] = {}
 
 
-class RuleValues(_Values):
+class RuleValues(_Values, frozen=True, kw_only=True):
     enabled: bool = False
     labels: dict[str, str] = {}
 
 
-class MonitoringValues(_Values):
+class MonitoringValues(_Values, frozen=True, kw_only=True):
     service_monitor: ServiceMonitorValues = ServiceMonitorValues()
     prometheus_rule: RuleValues = RuleValues()
     dashboard: RuleValues = RuleValues(labels={"grafana_dashboard": "1"})
 
 
-class BackupValues(_Values):
+class BackupValues(_Values, frozen=True, kw_only=True):
     name: Name
     claim: str
     """The claim that is read."""
@@ -206,26 +206,26 @@ class BackupValues(_Values):
     keep: Annotated[int, Meta(ge=1, le=1000)] = 14
 
 
-class WorkloadPort(_Values, kw_only=True):
+class WorkloadPort(_Values, frozen=True, kw_only=True):
     name: Name = "http"
     port: Port
     node_port: NodePort | None = None
 
 
-class WorkloadProbes(_Values):
+class WorkloadProbes(_Values, frozen=True, kw_only=True):
     startup: Free | None = None
     readiness: Free | None = None
     liveness: Free | None = None
 
 
-class VolumeValues(_Values):
+class VolumeValues(_Values, frozen=True, kw_only=True):
     mount_path: str
     size: Quantity = "5Gi"
     storage_class: str = ""
     access_modes: tuple[str, ...] = ("ReadWriteOnce",)
 
 
-class ExtraWorkload(_Placed, kw_only=True):
+class ExtraWorkload(_Placed, frozen=True, kw_only=True):
     name: Name
     image: str
     kind: Literal["Deployment", "StatefulSet"] = "Deployment"
@@ -249,7 +249,7 @@ class ExtraWorkload(_Placed, kw_only=True):
     """True lets it write into its own file system."""
 
 
-class ComposePorts(_Values):
+class ComposePorts(_Values, frozen=True, kw_only=True):
     inference: Port = 8080
     edge_metrics: Port = 9091
     stats: Port = 8404
@@ -258,13 +258,13 @@ class ComposePorts(_Values):
     grafana: Port = 3000
 
 
-class ComposeValues(_Values):
+class ComposeValues(_Values, frozen=True, kw_only=True):
     project: Name = "trinity"
     host: str = "127.0.0.1"
     ports: ComposePorts = ComposePorts()
 
 
-class FlyValues(_Values):
+class FlyValues(_Values, frozen=True, kw_only=True):
     app: Name = "trinity"
     region: str = "fra"
     size: str = "shared-cpu-2x"
@@ -272,14 +272,14 @@ class FlyValues(_Values):
     count: Annotated[int, Meta(ge=1, le=1000)] = 2
 
 
-class CloudflaredValues(_Values):
+class CloudflaredValues(_Values, frozen=True, kw_only=True):
     tunnel: str = "trinity"
     hostname: str = "llm.example.com"
     image: str = "cloudflare/cloudflared:latest"
     secret: str = "cloudflared-credentials"  # noqa: S105 - the name of one
 
 
-class Values(_Values):
+class Values(_Values, frozen=True, kw_only=True):
     """All of them."""
 
     name_override: str = ""

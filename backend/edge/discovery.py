@@ -11,6 +11,7 @@ answered with 404 takes a server out of the choice and lets it finish.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -97,16 +98,8 @@ def render(settings: EdgeSettings, files: EdgeFiles, file: EdgeAloneFile, ports:
     ]
     for backend in backends:
         workload = file.workloads[backend.workload]
-        parts.append(
-            config.outer_section(
-                settings,
-                files,
-                backend,
-                {},
-                lambda n, b=backend: f"{_pool_name(b)}/s{n}",
-                _DRAINS if backend.check_path else "",
-            )
-        )
+        also = _DRAINS if backend.check_path else ""
+        parts.append(config.outer_section(settings, files, backend, {}, partial(_pooled, backend), also))
         parts.append(_pool(file, workload, backend))
         parts.extend(_inner(settings, files, backend, n) for n in range(backend.slots))
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
@@ -114,6 +107,10 @@ def render(settings: EdgeSettings, files: EdgeFiles, file: EdgeAloneFile, ports:
 
 def _bind(file: EdgeAloneFile, port: int) -> str:
     return f":::{port} v4v6" if file.listen == "::" else f"{file.listen}:{port}"
+
+
+def _pooled(backend: EdgeBackend, slot: int) -> str:
+    return f"{_pool_name(backend)}/s{slot}"
 
 
 def _pool_name(backend: EdgeBackend) -> str:

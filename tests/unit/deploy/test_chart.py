@@ -1,0 +1,246 @@
+"""The Helm chart through a real Helm: three values files, valid for Kubernetes, and true to what our programs read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from backend.config.edge_file import read_edge_file
+from backend.config.fleet_file import parse_fleet_file
+from backend.deploy import chart
+from backend.deploy.compose import edge_file
+from backend.deploy.places import HELM
+from backend.deploy.values import Values, read_values
+from backend.edge import standalone
+from backend.edge.discovery import Ports
+from backend.edge.settings import find_haproxy
+from tests.unit.deploy.helm_program import find_helm, run
+
+VALUES = ("values.yaml", "values-staging.yaml", "values-production.yaml")
+OLDEST, NEWEST = "1.25", "1.36"
+CUSTOM = {"ServiceMonitor", "PrometheusRule"}
+"""Kinds of the Prometheus operator: not Kubernetes' own."""
+
+Document = dict[str, Any]
+Template = Callable[..., list[Document]]
+
+
+@pytest.fixture(scope="module")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return find_helm(tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="module")
+def template(helm: str, tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """The rendered documents of the shipped chart with one of its values files, each file rendered once."""
+    known: dict[tuple[str, ...], list[Document]] = {}
+
+    def rendered(values: str, *arguments: str) -> list[Document]:
+        key = (values, *arguments)
+        if key not in known:
+            words = ("template", "trinity", str(HELM), "--namespace", "ai", "--values", str(HELM / values))
+            done = run(helm, *words, *arguments, home=tmp_path_factory.mktemp("home"))
+            assert done.returncode == 0, done.stderr
+            known[key] = [document for document in yaml.safe_load_all(done.stdout) if document]
+        return known[key]
+
+    return rendered
+
+
+def of_kind(documents: list[Document], *kinds: str) -> list[Document]:
+    return [document for document in documents if document["kind"] in kinds]
+
+
+def named(documents: list[Document], kind: str, name: str) -> Document:
+    return next(d for d in of_kind(documents, kind) if d["metadata"]["name"] == name)
+
+
+def pods(documents: list[Document]) -> list[Document]:
+    """Every pod template."""
+    found = [d["spec"]["template"] for d in of_kind(documents, "Deployment", "StatefulSet")]
+    return found + [d["spec"]["jobTemplate"]["spec"]["template"] for d in of_kind(documents, "CronJob")]
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_every_document_is_valid_for_kubernetes(template: Template, values: str) -> None:
+    documents = template(values)
+    names = [(d["kind"], d["metadata"]["name"]) for d in documents]
+    assert len(names) == len(set(names)) > 10
+    for document in documents:
+        if document["kind"] not in CUSTOM:
+            for version in (NEWEST, OLDEST) if values == "values-production.yaml" else (NEWEST,):
+                kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_the_check_would_see_a_wrong_document(template: Template) -> None:
+    document = dict(of_kind(template("values.yaml"), "Deployment")[0])
+    document["spec"] = {**document["spec"], "replica": 2}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(document, NEWEST, strict=True)
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_helm_lint_has_nothing_to_say(helm: str, tmp_path: Path, values: str) -> None:
+    done = run(helm, "lint", "--strict", "--quiet", str(HELM), "--values", str(HELM / values), home=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong", ["llm.replica=3", "llm.replicas=many", "edge.service.type=Public", "extraWorkloads[0].name=Web"]
+)
+def test_helm_refuses_values_that_the_schema_does_not_have(helm: str, tmp_path: Path, wrong: str) -> None:
+    done = run(helm, "template", "trinity", str(HELM), "--set", wrong, home=tmp_path)
+    assert done.returncode != 0 and "values" in done.stderr
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_every_pod_is_confined_and_has_limits(template: Template, values: str) -> None:
+    for pod in pods(template(values)):
+        security = pod["spec"]["securityContext"]
+        assert security["runAsNonRoot"] and security["runAsUser"] > 0
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["spec"]["containers"]:
+            confined = container["securityContext"]
+            assert not confined["allowPrivilegeEscalation"] and confined["capabilities"] == {"drop": ["ALL"]}
+            assert confined.get("readOnlyRootFilesystem") or container["name"] == "admin", "admin is `writable`"
+            assert set(container["resources"]) == {"requests", "limits"}
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_updates_take_nothing_away_before_its_successor_serves(template: Template, values: str) -> None:
+    for deployment in of_kind(template(values), "Deployment"):
+        assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        if container["name"] in ("llm", "embedding", "edge"):
+            assert set(container) >= {"startupProbe", "readinessProbe", "livenessProbe", "lifecycle"}
+            paths = [container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "readiness", "liveness")]
+            assert paths == ["/health/startup", "/health/ready", "/health/live"]
+
+
+def test_a_replica_has_longer_to_leave_than_it_gives_its_requests(template: Template) -> None:
+    for values in VALUES:
+        for name in ("trinity-llm", "trinity-embedding"):
+            spec = named(template(values), "Deployment", name)["spec"]["template"]["spec"]
+            grace = next(e["value"] for e in spec["containers"][0]["env"] if e["name"] == "STOP_GRACE")
+            assert spec["terminationGracePeriodSeconds"] > int(grace)
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_selectors_find_their_pods_and_ports(template: Template, values: str) -> None:
+    documents = template(values)
+    for service in of_kind(documents, "Service"):
+        selector = service["spec"]["selector"]
+        chosen = [p for p in pods(documents) if selector.items() <= p["metadata"]["labels"].items()]
+        assert len(chosen) == 1, service["metadata"]["name"]
+        ports = {p["name"] for p in chosen[0]["spec"]["containers"][0]["ports"]}
+        assert {p["targetPort"] for p in service["spec"]["ports"]} <= ports
+    for budget in of_kind(documents, "PodDisruptionBudget"):
+        selector = budget["spec"]["selector"]["matchLabels"]
+        assert any(selector.items() <= p["metadata"]["labels"].items() for p in pods(documents))
+    for ingress in of_kind(documents, "Ingress"):
+        for rule in ingress["spec"]["rules"]:
+            for path in rule["http"]["paths"]:
+                backend = path["backend"]["service"]
+                service = named(documents, "Service", backend["name"])
+                assert backend["port"]["number"] in [p["port"] for p in service["spec"]["ports"]]
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_the_edge_discovers_services_that_exist_and_haproxy_takes_it(
+    template: Template, values: str, tmp_path: Path
+) -> None:
+    documents = template(values)
+    file = tmp_path / "edge.yaml"
+    file.write_text(named(documents, "ConfigMap", "trinity-edge")["data"]["edge.yaml"])
+    read = read_edge_file(file)
+    assert set(read.workloads) >= {"llm", "embedding"}
+    for workload in read.workloads.values():
+        name, namespace, rest = workload.dns.split(".", 2)
+        assert (namespace, rest) == ("ai", "svc.cluster.local")
+        service = named(documents, "Service", name)["spec"]
+        assert service["clusterIP"] == "None" and service["publishNotReadyAddresses"]
+        assert workload.port in [p["port"] for p in service["ports"]]
+    written = standalone.prepare(file, tmp_path / "run", Ports(), checking=True)
+    standalone.check(find_haproxy(), written, file)
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_chart_and_compose_configure_the_same_edge(template: Template, values: str) -> None:
+    in_chart = yaml.safe_load(named(template(values), "ConfigMap", "trinity-edge")["data"]["edge.yaml"])
+    in_compose = edge_file(read_values(HELM / values))
+    for side in (in_chart, in_compose):
+        for workload in side["workloads"].values():
+            workload["dns"] = ""
+    assert in_chart == in_compose
+
+
+def test_the_daemon_reads_its_file_and_watches_this_release_only(template: Template) -> None:
+    text = named(template("values.yaml"), "ConfigMap", "trinity-daemon")["data"]["trinity.yaml"]
+    file = parse_fleet_file(text, "trinity.yaml")
+    assert file.driver == "kubernetes" and file.kubernetes.namespace == "ai"
+    assert file.kubernetes.selector == "app.kubernetes.io/instance=trinity"
+
+
+def test_the_daemon_may_only_look_unless_it_is_told_to_act(template: Template) -> None:
+    def verbs(values: str) -> set[str]:
+        rules = named(template(values), "Role", "trinity-daemon")["rules"]
+        return {verb for rule in rules for verb in rule["verbs"]}
+
+    assert verbs("values.yaml") == {"get", "list", "watch"}
+    assert verbs("values-staging.yaml") == {"get", "list", "watch", "patch", "update", "delete", "create"}
+    secrets = [r for v in VALUES for r in named(template(v), "Role", "trinity-daemon")["rules"]]
+    assert not any("secrets" in rule["resources"] or "*" in rule["resources"] for rule in secrets)
+
+
+def test_no_pod_is_scraped_twice(template: Template) -> None:
+    documents = template("values-production.yaml")
+    selector = of_kind(documents, "ServiceMonitor")[0]["spec"]["selector"]
+    absent = [e["key"] for e in selector["matchExpressions"]]
+    chosen = [
+        s["metadata"]["name"]
+        for s in of_kind(documents, "Service")
+        if selector["matchLabels"].items() <= s["metadata"]["labels"].items()
+        and not any(key in s["metadata"]["labels"] for key in absent)
+    ]
+    assert {"trinity-llm", "trinity-edge", "trinity-daemon"} <= set(chosen)
+    assert not [name for name in chosen if name.endswith("-replicas")]
+
+
+def test_production_has_what_is_optional(template: Template) -> None:
+    documents = template("values-production.yaml")
+    kinds = {d["kind"] for d in documents}
+    assert kinds >= {"HorizontalPodAutoscaler", "ServiceMonitor", "PrometheusRule", "CronJob", "NetworkPolicy"}
+    assert kinds >= {"PersistentVolumeClaim", "ClusterRole", "Ingress", "PodDisruptionBudget", "StatefulSet"}
+    assert "Secret" not in kinds, "it names a secret of its own"
+    rule = of_kind(documents, "PrometheusRule")[0]["spec"]
+    assert rule == yaml.safe_load((HELM / "files" / "alerts.yaml").read_text())
+    scaled = named(documents, "Deployment", "trinity-llm")["spec"]
+    assert "replicas" not in scaled, "the autoscaler owns the count"
+    staging = of_kind(template("values-staging.yaml"), "Service")
+    assert [p["nodePort"] for s in staging for p in s["spec"]["ports"] if "nodePort" in p] == [30080]
+
+
+def test_a_chart_with_values_filled_in_renders_as_with_the_file(helm: str, template: Template, tmp_path: Path) -> None:
+    for name, text in chart.render(read_values(HELM / "values-production.yaml")).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    done = run(helm, "template", "trinity", str(tmp_path / "trinity"), "--namespace", "ai", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    filled = [document for document in yaml.safe_load_all(done.stdout) if document]
+    expected = template("values-production.yaml")
+    checksums = [d["spec"]["template"]["metadata"].pop("annotations", None) for d in of_kind(filled, "Deployment")]
+    assert any(checksums)
+    assert [(d["kind"], d["metadata"]["name"]) for d in filled] == [
+        (d["kind"], d["metadata"]["name"]) for d in expected
+    ]
+    same = [d for d in filled if d["kind"] not in ("Deployment", "StatefulSet")]
+    assert same == [d for d in expected if d["kind"] not in ("Deployment", "StatefulSet")]
+
+
+def test_defaults_are_shipped_as_they_are_written() -> None:
+    assert chart.render(Values())["trinity/values.yaml"] == (HELM / "values.yaml").read_text()
