@@ -156,22 +156,22 @@ class _Drain:
         """Until none is left that a drain moves."""
         sets = sets_of(self._access, path, query)
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        step: asyncio.Future[dict[str, Object]] = asyncio.ensure_future(anext(sets))
         try:
             while True:
-                step: asyncio.Future[dict[str, Object]] = asyncio.ensure_future(anext(sets))
                 waited: set[asyncio.Future[Any]] = {step, failed}
                 await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
                 if failed.done():
-                    step.cancel()
-                    await asyncio.gather(step, return_exceptions=True)
                     failed.result()
-                if self._look(await step, namespace, failed):
+                if self._look(step.result(), namespace, failed):
                     return
+                step = asyncio.ensure_future(anext(sets))
         finally:
             failed.cancel()
-            for task in self._asked.values():
+            tasks: list[asyncio.Future[Any]] = [step, *self._asked.values()]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._asked.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await sets.aclose()
 
     def _look(self, held: Mapping[str, Object], namespace: str, failed: asyncio.Future[None]) -> bool:
