@@ -90,7 +90,7 @@ class Parts:
         self.started_ts, self.started_mono = clock.now(), clock.mono()
         self.was_ready = False
         self.metrics_url = ""
-        self.hub = Hub(self.snapshot, lambda: min(1.0, max(GATHER_S, self._snapshot_cost_s / _SNAPSHOT_SHARE)))
+        self.hub = Hub(self.snapshot, self._pace_s)
         self.autoscalers: dict[str, Autoscaler] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._snapshot: Snapshot | None = None
@@ -212,9 +212,10 @@ class Parts:
         while True:
             changed.clear()
             self.recorder.offer(self.snapshot())
-            await asyncio.sleep(limits.gap_s)
+            gap_s = max(limits.gap_s, self._pace_s())
+            await asyncio.sleep(gap_s)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(limits.period_s - limits.gap_s):
+                async with asyncio.timeout(max(0.0, limits.period_s - gap_s)):
                     await changed.wait()
 
     def _recorder_trouble(self, words: str, failing: bool) -> None:
@@ -340,6 +341,10 @@ class Parts:
             self._snapshot_mono = now
             self.was_ready = self.was_ready or self._snapshot.health == "ok"
         return self._snapshot
+
+    def _pace_s(self) -> float:
+        """How far apart snapshots of a fleet that never stands still are made: by what they cost."""
+        return min(1.0, max(GATHER_S, self._snapshot_cost_s / _SNAPSHOT_SHARE))
 
     def _known(self) -> Known:
         lag = self.meters.loop_lag.read()

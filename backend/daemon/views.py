@@ -77,7 +77,7 @@ def build_snapshot(seq: int, known: Known) -> Snapshot:
     for view in replicas:
         by_workload.setdefault(view.status.workload, []).append(view)
     workloads = tuple(_workload(spec, known, by_workload.get(spec.name, [])) for spec in known.specs)
-    health, reason = fleet_health(workloads, replicas, known)
+    health, reason = fleet_health(workloads, by_workload, known)
     return Snapshot(
         seq=seq,
         ts=known.ts,
@@ -153,7 +153,9 @@ def _workload(spec: WorkloadSpec, known: Known, ours: Sequence[ReplicaView]) -> 
     )
 
 
-def fleet_health(workloads: Sequence[WorkloadView], replicas: Sequence[ReplicaView], known: Known) -> tuple[str, str]:
+def fleet_health(
+    workloads: Sequence[WorkloadView], replicas: Mapping[str, Sequence[ReplicaView]], known: Known
+) -> tuple[str, str]:
     """`ok`, `degraded`, `down` or `starting`, and why in a phrase."""
     reasons: list[str] = []
     if known.trouble is not None:
@@ -164,20 +166,20 @@ def fleet_health(workloads: Sequence[WorkloadView], replicas: Sequence[ReplicaVi
     platform = not known.has_edge
     if not platform or len(empty) == len([w for w in workloads if w.wanted > 0]):
         # On a platform one workload that is down is one among many that are not ours.
-        reasons += [f"no replica of {w.name} is Ready{_causes(w.name, replicas)}" for w in empty[:_NAMED]]
+        reasons += [f"no replica of {w.name} is Ready{_causes(replicas.get(w.name, ()))}" for w in empty[:_NAMED]]
     if reasons:
         starting = not known.was_ready and known.uptime_s < _STARTING_S
         return ("starting" if starting else "down"), "; ".join(reasons)
     short = [w for w in workloads if w.ready < w.wanted]
-    reasons = [f"{w.name} has {w.ready} of {w.wanted} ready{_causes(w.name, replicas)}" for w in short[:_NAMED]]
+    reasons = [f"{w.name} has {w.ready} of {w.wanted} ready{_causes(replicas.get(w.name, ()))}" for w in short[:_NAMED]]
     if len(short) > _NAMED:
         reasons.append(f"and {len(short) - _NAMED} more workloads")
     return ("degraded", "; ".join(reasons)) if reasons else ("ok", "")
 
 
-def _causes(workload: str, replicas: Sequence[ReplicaView]) -> str:
+def _causes(replicas: Sequence[ReplicaView]) -> str:
     """What each replica that does not serve is at, in parentheses; empty where there is none."""
-    failing = [r.status for r in replicas if r.status.workload == workload and not _serves(r)]
+    failing = [r.status for r in replicas if not _serves(r)]
     causes = [f"{r.name} {r.phase}{f': {r.reason}' if r.reason else ''}" for r in failing[:_NAMED]]
     if len(failing) > _NAMED:
         causes.append(f"{len(failing) - _NAMED} more")

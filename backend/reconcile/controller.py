@@ -181,7 +181,8 @@ class Reconciler:
             slot = core.slot(status.name)
             if slot is not None and slot.state != SlotState.MAINT:
                 self._spawn(MarkDown(status.workload, status.name))
-        core.wake.set()
+        if core.acts_on(status):
+            core.wake.set()
 
     def _spawn(self, step: Step) -> None:
         task = asyncio.create_task(self._take(step))

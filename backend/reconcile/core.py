@@ -81,6 +81,11 @@ class Core:
             surge=dict(self.surge),
         )
 
+    def acts_on(self, status: ReplicaStatus) -> bool:
+        """Whether there can be a step for it: it is ours, or at our edge."""
+        spec = self.specs.get(status.workload)
+        return not status.owner or (spec is not None and bool(spec.routes)) or status.name in self.busy
+
     def find(self, replica: str) -> ReplicaStatus | None:
         return next((status for status in self.fleet.observe() if status.name == replica), None)
 
