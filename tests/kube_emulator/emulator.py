@@ -26,7 +26,7 @@ from tests.kube_emulator.programs import Programs
 from tests.kube_emulator.registry import Registry
 from tests.kube_emulator.requests import Counts
 from tests.kube_emulator.scenes import node
-from tests.kube_emulator.store import Object, Store
+from tests.kube_emulator.store import Change, Object, Store
 from tests.kube_emulator.streams import Streams
 from tests.kube_emulator.subresources import Subresources
 from tests.kube_emulator.watch import Watches
@@ -73,6 +73,8 @@ class Emulator:
         self.kubelet = Kubelet(self.registry, self.recorder, self.logs, speed=speed, start_s=start_s, stop_s=stop_s)
         self.controllers = Controllers(self.registry, self.recorder, speed=speed)
         self._controlled = controller
+        if not controller:
+            self.store.listen(self._keep_budgets)
         self.streams.real_address = self.kubelet.real_address
         self.metrics.measured = self.kubelet.measured
         for namespace in namespaces:
@@ -134,14 +136,16 @@ class Emulator:
             for failure in self.controllers.failures + self.kubelet.failures:
                 raise failure
 
+    def _keep_budgets(self, change: Change) -> None:
+        """Budgets are minded even where nothing else is."""
+        if change.table in ("pods", "poddisruptionbudgets.policy"):
+            refresh(self.registry, change.after.key[0])
+
     # scenes
 
     def add(self, kind: str, obj: Mapping[str, Any], *, namespace: str = "") -> Object:
         """Put an object there, status and all."""
-        stored = self.registry.seed(kind, obj, namespace=namespace).obj
-        if kind in ("Pod", "PodDisruptionBudget"):
-            refresh(self.registry, stored["metadata"]["namespace"])
-        return stored
+        return self.registry.seed(kind, obj, namespace=namespace).obj
 
     def account(
         self, name: str, token: str, rules: tuple[Rule, ...] = EVERYTHING, *, expires_at: float | None = None

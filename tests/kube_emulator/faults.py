@@ -15,7 +15,8 @@ from tests.kube_emulator.requests import Asked
 from tests.kube_emulator.status import ApiError, method_not_allowed, too_many_requests
 
 Ending = Literal["end", "cut", "mid-line", "garbage"]
-"""How a watch is dropped: ended properly; the connection aborted; aborted within a line; bytes that are no HTTP."""
+"""How a watch is dropped: ended properly; the connection aborted; aborted within a line; bytes that are no
+HTTP. After such bytes aiohttp 3.14's reader waits for ever, past its own sock_read: who watches must mind silence."""
 
 _WORDS = {
     401: ("Unauthorized", "Unauthorized"),
