@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import os
 import random
-import socket
-import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -25,9 +22,9 @@ import msgspec
 from backend.config.fleet_file import KubernetesFile
 from backend.contract.clock import Clock
 from backend.contract.errors import TrinityError, Unreachable
-from backend.fleet.kube import answers, credentials, kubeconfig
-from backend.fleet.kube.answers import Misconfigured, NotAccepted
-from backend.fleet.kube.credentials import Credentials
+from backend.fleet.kube import answers, kubeconfig
+from backend.fleet.kube.answers import NotAccepted
+from backend.fleet.kube.links import Link, end_with_connection, open_link
 from backend.version import VERSION
 
 Query = Mapping[str, object] | Sequence[tuple[str, object]]
@@ -39,21 +36,6 @@ _EARLY_S: Final = 30.0
 """Credentials are renewed so long before their end."""
 _RENEW_GAP_S: Final = 5.0
 """Between two tries of a renewal that gave nothing new."""
-
-
-class _Link(msgspec.Struct, kw_only=True):
-    """An open connection pool with one set of credentials. `api` is a kubernetes.aio ApiClient."""
-
-    choice: kubeconfig.Choice
-    credentials: Credentials
-    api: Any
-    connector: Any
-    loader: Any
-    generation: int
-
-    async def close(self) -> None:
-        await self.api.close()
-        await self.connector.close()
 
 
 class Access:
@@ -78,7 +60,7 @@ class Access:
         self._home = home or Path.home()
         self._service_account = service_account
         self.rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._closed = False
         self._lock = asyncio.Lock()
         self._tried_mono = float("-inf")
@@ -284,6 +266,7 @@ class Access:
             response = answer.response
             self._reached.set()
             if response.status < 400:
+                end_with_connection(response)
                 return response
             async with response:
                 found = answers.api_error(response.status, await response.read(), response.headers.get("Retry-After"))
@@ -293,12 +276,12 @@ class Access:
                 raise self._not_accepted(link)
         raise AssertionError("a second try returns or raises")
 
-    async def _headers(self, link: _Link, method: str, path: str, headers: Mapping[str, str]) -> dict[str, str]:
+    async def _headers(self, link: Link, method: str, path: str, headers: Mapping[str, str]) -> dict[str, str]:
         signed = {"User-Agent": f"trinity/{VERSION}", **headers}
         await link.api.update_params_for_auth(signed, [], ["BearerToken"], path, method, None)
         return signed
 
-    def _session(self, link: _Link) -> Any:
+    def _session(self, link: Link) -> Any:
         rest = link.api.rest_client
         if rest.pool_manager is None:
             rest.pool_manager = rest._create_pool_manager()
@@ -310,7 +293,7 @@ class Access:
             self._reached.clear()
         return found
 
-    def _not_accepted(self, link: _Link) -> NotAccepted:
+    def _not_accepted(self, link: Link) -> NotAccepted:
         """Why the credentials of `link` were refused, as far as they tell themselves."""
         user, context, found = link.choice.user_name, link.choice.context, link.credentials
         again = f"{link.choice.source} is read again by itself."
@@ -327,7 +310,7 @@ class Access:
 
     # -- credentials
 
-    async def _current(self) -> _Link:
+    async def _current(self) -> Link:
         """The link to use now: made at first, made anew shortly before its credentials end."""
         link = self._link
         if link is not None and not self._ends_soon(link):
@@ -342,7 +325,7 @@ class Access:
                     await self._replace(link)
             return self._link or link
 
-    def _ends_soon(self, link: _Link) -> bool:
+    def _ends_soon(self, link: Link) -> bool:
         expires = link.credentials.expires_ts
         return expires is not None and expires - _EARLY_S <= self._clock.now() and self._may_try()
 
@@ -357,7 +340,7 @@ class Access:
                 return link is not None
             return self._may_try() and await self._replace(link)
 
-    async def _replace(self, link: _Link) -> bool:
+    async def _replace(self, link: Link) -> bool:
         """Read everything again; a new link where it says something new."""
         self._tried_mono = self._clock.mono()
         fresh = await self._connect(link.generation + 1, link)
@@ -371,7 +354,7 @@ class Access:
         retire.call_later(600.0, lambda: retire.create_task(link.close()))
         return True
 
-    async def _connect(self, generation: int, former: _Link | None = None) -> _Link:
+    async def _connect(self, generation: int, former: Link | None = None) -> Link:
         """A link by what the kubeconfig says now. Raises UsageError, NotAccepted."""
         if self._closed:
             raise Unreachable("The fleet was closed.")
@@ -383,92 +366,10 @@ class Access:
             home=self._home,
             service_account=self._service_account,
         )
-        client = await asyncio.to_thread(importlib.import_module, "kubernetes.aio.client")
-        config = await asyncio.to_thread(importlib.import_module, "kubernetes.aio.config.kube_config")
-        made = client.Configuration()
-        made.connection_pool_maxsize = 0  # watches, logs and forwards must never wait for each other
-        loader = None
-        if choice.context == kubeconfig.IN_CLUSTER and not choice.cluster:
-            cluster: dict[str, Any] = {"certificate-authority": str(self._service_account / "ca.crt")}
-            user: dict[str, Any] = {"tokenFile": str(self._service_account / "token")}
-            made.host = choice.server
-        else:
-            cluster, user = choice.cluster, choice.user
-            loader = await _apply(config, choice, made, former)
-        found = await credentials.read_credentials(user, choice.user_name)
-        if found.token:
-            made.api_key["BearerToken"] = f"Bearer {found.token}"
-        if choice.server.startswith("https"):
-            made.ca_cert_data = credentials.read_authority(cluster) or None
-        api = await asyncio.to_thread(_client, client, made, found, choice)
-        connector = _connector(api)
-        import aiohttp
-
-        made.client_session_kwargs = {"connector": connector, "cookie_jar": aiohttp.DummyCookieJar()}
-        keep = loader if "auth-provider" in user else None
-        return _Link(choice=choice, credentials=found, api=api, connector=connector, loader=keep, generation=generation)
+        return await open_link(choice, generation, former, service_account=self._service_account)
 
 
-async def _apply(config: Any, choice: kubeconfig.Choice, made: Any, former: _Link | None) -> Any:
-    """Let kubernetes.aio set host, proxy, TLS names, passwords and the tokens of its auth providers."""
-    kept = {key: value for key, value in choice.user.items() if key in ("auth-provider", "username", "password")}
-    ours = ("certificate-authority", "certificate-authority-data")
-    document = {
-        "current-context": choice.context,
-        "contexts": [{"name": choice.context, "context": {"cluster": "cluster", "user": "user"}}],
-        "clusters": [{"name": "cluster", "cluster": {k: v for k, v in choice.cluster.items() if k not in ours}}],
-        "users": [{"name": "user", "user": kept}],
-    }
-    same = former is not None and former.loader is not None and former.choice == choice
-    loader = former.loader if same and former is not None else config.KubeConfigLoader(document)
-    try:
-        await loader.load_and_set(made)
-    except TrinityError:
-        raise
-    except Exception as error:
-        words = f"The user {choice.user_name} of context {choice.context} gives no credentials: {error}"
-        raise NotAccepted(words[:300].rstrip(".") + ".", "Log in again, or use another context.") from error
-    return loader
-
-
-def _client(client: Any, made: Any, found: Credentials, choice: kubeconfig.Choice) -> Any:
-    """An ApiClient whose TLS context holds the client certificate. The key is in a file only while that is made."""
-    with tempfile.TemporaryDirectory(prefix="trinity-kube-") as place:
-        if found.certificate and choice.server.startswith("https"):
-            certificate, key = Path(place, "certificate.pem"), Path(place, "key.pem")
-            certificate.write_bytes(found.certificate)
-            key.touch(0o600)
-            key.write_bytes(found.key)
-            made.cert_file, made.key_file = str(certificate), str(key) if found.key else None
-        try:
-            api = client.ApiClient(made)
-        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            raise Misconfigured(
-                f"The certificates of context {choice.context} cannot be used: {error}.",
-                f"Check certificate-authority, client-certificate and client-key in {choice.source}.",
-            ) from error
-        made.cert_file = made.key_file = None
-        return api
-
-
-def _connector(api: Any) -> Any:
-    """aiohttp's connections, with keep-alive: a peer that vanished ends a watch within a minute."""
-    import aiohttp
-
-    def open_socket(address: tuple[Any, ...]) -> socket.socket:
-        family, kind, protocol, _, _ = address
-        made = socket.socket(family, kind, protocol)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for name, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-            if hasattr(socket, name):
-                made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        return made
-
-    return aiohttp.TCPConnector(limit=0, ssl=api.rest_client.ssl_context, socket_factory=open_socket)
-
-
-def _url(link: _Link, path: str, query: Query) -> str:
+def _url(link: Link, path: str, query: Query) -> str:
     pairs = query.items() if isinstance(query, Mapping) else query
     text = urlencode([(name, _text(value)) for name, value in pairs if value is not None])
     return f"{link.choice.server}{path}" + (f"?{text}" if text else "")

@@ -99,7 +99,8 @@ class Reflector(Generic[T]):
             except (OSError, asyncio.IncompleteReadError) as error:  # TimeoutError is one too
                 await self._failed(self._access.broken(error))
             except Exception as error:  # a dying server's raw protocol errors: whatever it is, watching goes on
-                _log.warning("watch broke", kind=self.resource.plural, exc_info=True)
+                if not type(error).__module__.startswith("aiohttp"):
+                    _log.exception("watch broke", kind=self.resource.plural)
                 await self._failed(self._access.broken(error))
 
     # -- list
