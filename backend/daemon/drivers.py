@@ -11,7 +11,6 @@ from typing import Final, Protocol
 from backend.config.paths import StatePaths
 from backend.config.resolve import FleetConfig
 from backend.contract.clock import Clock
-from backend.contract.errors import UsageError
 from backend.contract.fleet import Fleet, Killable, ReplicaStatus, Restartable
 from backend.contract.ledger import RowSink
 from backend.contract.platform import (
@@ -68,8 +67,10 @@ def make_driver(config: FleetConfig, paths: StatePaths, sink: RowSink, clock: Cl
         from backend.fleet.kube.fleet import KubeFleet
 
         return KubeFleet(paths, sink, clock, config.name, config.file.kubernetes)
-    if config.file.driver != "local":
-        raise UsageError(f"This daemon cannot look after {config.file.driver} fleets.", "Take `driver` away.")
+    if config.file.driver == "docker":
+        from backend.fleet.docker_engine.fleet import DockerFleet
+
+        return DockerFleet(paths, sink, clock, config.name, config.file.docker)
     # Fault switches in our serving programs: everywhere but in production.
     switches = config.settings.trinity_environment not in PRODUCTION
     return LocalFleet(paths, sink, clock, config.name, fault_switches=switches)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from backend.contract.errors import InternalError, Unreachable
+from backend.contract.errors import InternalError, TrinityError, Unreachable
 from backend.fleet.docker_engine.contexts import Endpoint, resolve_endpoint
 from backend.fleet.docker_engine.errors import EngineTrouble, explain, refusal_of
 from backend.fleet.docker_engine.reading import flag, items, text, whole
@@ -86,9 +86,16 @@ class EngineClient:
         return self._info
 
     async def connect(self) -> EngineInfo:
-        """Find the engine (anew), learn its API version and what it is."""
+        """Find the engine (anew), learn its API version and what it is.
+
+        Where the present connection still answers it is kept: streams of others hang on it.
+        """
         async with self._connecting:
-            await self._let_go()
+            if self._api is not None:
+                try:
+                    return await self._ask_engine(self._api)
+                except TrinityError:
+                    await self._let_go()
             self._endpoint = None
             endpoint = await asyncio.to_thread(resolve_endpoint, self._context, self._environ)
             self._endpoint = endpoint
@@ -99,8 +106,7 @@ class EngineClient:
             api = await self._in_thread(lambda: _connect(reached, self._call_s))
             self._api = api
             self._http = await self._in_thread(lambda: _stream_client(reached))
-            self._info = _engine_info(await self._in_thread(api.info), await self._in_thread(api.version))
-            return self._info
+            return await self._ask_engine(api)
 
     async def call(self, work: Callable[[docker.APIClient], T]) -> T:
         """Run `work` with the SDK's low-level client in a thread. Connects first where that has not been done."""
@@ -221,6 +227,11 @@ class EngineClient:
                 break
         await response.aclose()
         raise refusal_of(response.status_code, _message(body), self.endpoint)
+
+    async def _ask_engine(self, api: docker.APIClient) -> EngineInfo:
+        info = _engine_info(await self._in_thread(api.info), await self._in_thread(api.version))
+        self._info = info
+        return info
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         try:

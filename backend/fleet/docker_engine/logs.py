@@ -19,8 +19,10 @@ from backend.contract.clock import Clock
 from backend.contract.errors import TrinityError
 from backend.fleet.docker_engine.client import EngineClient
 from backend.fleet.docker_engine.errors import EngineTrouble, NotThere
+from backend.fleet.docker_engine.facts import ContainerFacts
 from backend.fleet.docker_engine.frames import LogReader
 from backend.fleet.docker_engine.log_store import LogStore
+from backend.fleet.docker_engine.swarm import Seen
 
 T = TypeVar("T")
 
@@ -46,6 +48,32 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     created_ts: float
     started_ts: float | None
     running: bool
+
+
+def container_log(replica: str, facts: ContainerFacts) -> Target:
+    """Of a container on this engine."""
+    return Target(
+        replica=replica,
+        id=facts.id,
+        path=f"/containers/{facts.id}/logs",
+        tty=facts.tty,
+        created_ts=facts.created_ts,
+        started_ts=facts.started_ts,
+        running=facts.running,
+    )
+
+
+def task_log(replica: str, seen: Seen) -> Target:
+    """Of a Swarm task on another machine, fetched by way of its manager."""
+    return Target(
+        replica=replica,
+        id=seen.task.id,
+        path=f"/tasks/{seen.task.id}/logs",
+        tty=False,
+        created_ts=seen.task.created_ts,
+        started_ts=seen.status.started_ts,
+        running=seen.task.state == "running",
+    )
 
 
 Finder = Callable[[str], Target | None]

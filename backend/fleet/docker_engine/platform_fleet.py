@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -29,29 +28,28 @@ from backend.contract.platform import (
     Progress,
     Trouble,
 )
-from backend.contract.rows import EventRow, Row
 from backend.contract.words import Phase, Verb
 from backend.fleet.docker_engine import describe
 from backend.fleet.docker_engine.client import EngineClient
 from backend.fleet.docker_engine.deeds import Deeds
 from backend.fleet.docker_engine.dial import dial
 from backend.fleet.docker_engine.exec_stream import start_exec
-from backend.fleet.docker_engine.logs import MAX_FOLLOWED, LogKeeper, Target
+from backend.fleet.docker_engine.logs import MAX_FOLLOWED, LogKeeper, Target, container_log, task_log
 from backend.fleet.docker_engine.phases import Reach, reach_of
 from backend.fleet.docker_engine.ports import container_ports, service_ports
+from backend.fleet.docker_engine.remembering import RememberingSink
 from backend.fleet.docker_engine.roster import Container, Place, Roster
 from backend.fleet.docker_engine.sampling import Sampled, Sampler
 from backend.fleet.docker_engine.swarm import SwarmView
 from backend.fleet.docker_engine.swarm_deeds import SwarmDeeds
 from backend.fleet.docker_engine.swarm_facts import NodeFacts
 from backend.fleet.docker_engine.usage import Counters, Rates
-from backend.fleet.docker_engine.watch import Watch
+from backend.fleet.docker_engine.watch import Rosters, Watch
 from backend.fleet.docker_engine.workloads import group_workloads
 from backend.fleet.overlay import declared_for, overlay
 
 _FIRST_LIST_S: Final = 3.0
 """How long `adopt` waits for the first list, or the reason why there is none."""
-_EVENTS_KEPT: Final = 500
 
 
 class PlatformFleet:
@@ -66,25 +64,28 @@ class PlatformFleet:
         name: str,
         settings: DockerFile,
         *,
-        client: EngineClient | None = None,
+        client: EngineClient,
+        frozen: Callable[[str, bool], None] = lambda replica, paused: None,
     ) -> None:
         self._name, self._clock, self._settings = name, clock, settings
-        self._sink = _Remembering(sink)
-        self._client = client or EngineClient(settings.context)
+        self._sink = RememberingSink(sink)
+        self._client = client
         self._listeners: list[ReplicaListener] = []
         place = Place(fleet=name)
         self._roster = Roster(place, clock, self._changed)
-        self._tasks = Roster(place, clock, lambda _: None)
+        self._tasks = Roster(place, clock, _nobody)
+        self._ours = Roster(place, clock, _nobody)
         self._swarm = SwarmView(settings, place, clock, self._changed)
         self._watch = Watch(
             self._client,
             settings,
             name,
-            self._roster,
-            self._tasks,
+            Rosters(self._roster, self._tasks, self._ours),
             self._swarm,
             self._sink,
             clock,
+            digest=paths.digest,
+            frozen=frozen,
             died=self._died,
             connected=self._connected,
         )
@@ -102,6 +103,8 @@ class PlatformFleet:
             after=self._after_samples,
         )
         self._declared: tuple[WorkloadSpec, ...] = ()
+        self._via: dict[str, tuple[int, int | None]] = {}
+        """Replica -> the fault proxy's ports in front of it."""
         self._workloads: tuple[PlatformWorkload, ...] | None = None
         self._running: list[asyncio.Task[None]] = []
 
@@ -133,13 +136,17 @@ class PlatformFleet:
         await asyncio.gather(*self._running, return_exceptions=True)
         self._running = []
         await self._logs.close()
-        await self._client.close()
 
     # -- seeing
 
     def observe(self) -> Sequence[ReplicaStatus]:
         """Containers, oldest first, then the replicas of services."""
-        return [*(container.status for container in self._roster.all()), *self._swarm.statuses()]
+        seen = [*(container.status for container in self._roster.all()), *self._swarm.statuses()]
+        return [self._spliced(status) for status in seen] if self._via else seen
+
+    def knows(self, replica: str) -> bool:
+        """Whether it is one of the platform's replicas."""
+        return self._roster.get(replica) is not None or self._swarm.get(replica) is not None
 
     def on_change(self, listener: ReplicaListener) -> Callable[[], None]:
         """Call `listener` at once when a phase, pid, reason or address changes. Returns what ends it."""
@@ -168,7 +175,10 @@ class PlatformFleet:
     def ports(self) -> Sequence[PortView]:
         """Published ports of containers and services, and those that are not."""
         host = self._roster.place.engine
-        return [*container_ports(self._roster.all(), host), *service_ports(self._swarm.services(), host)]
+        return [
+            *container_ports([*self._roster.all(), *self._ours.all()], host),
+            *service_ports(self._swarm.services(), host),
+        ]
 
     def trouble(self) -> Trouble | None:
         return self._watch.trouble
@@ -184,7 +194,7 @@ class PlatformFleet:
 
     async def describe(self, name: str) -> Description:
         """A replica, a workload or a node. Raises UsageError for an unknown name."""
-        container = self._roster.get(name)
+        container = self._roster.get(name) or self._ours.get(name)
         if container is not None:
             await self._watch.look_at(container.facts.id)
             events = self._sink.of({name})
@@ -234,6 +244,18 @@ class PlatformFleet:
         """Let it go on. Idempotent."""
         deeds, container = self._own(replica)
         await deeds.unpause(container)
+
+    def splice(self, replica: str, port: int, health_port: int | None) -> None:
+        """Its status carries these as `via_port` and `via_health_port`."""
+        if self._roster.get(replica) is None and self._swarm.get(replica) is None:
+            raise self._unknown(replica)
+        self._via[replica] = (port, health_port)
+        self._respliced(replica)
+
+    def unsplice(self, replica: str) -> None:
+        """Straight again. Idempotent."""
+        if self._via.pop(replica, None) is not None:
+            self._respliced(replica)
 
     async def exec(
         self, replica: str, argv: Sequence[str], *, tty: bool, columns: int = 80, rows: int = 24, container: str = ""
@@ -308,6 +330,9 @@ class PlatformFleet:
         container = self._roster.get(replica)
         if container is not None:
             return self._deeds, container
+        ours = self._ours.get(replica)
+        if ours is not None:
+            return self._deeds, ours
         seen = self._swarm.get(replica)
         if seen is None:
             raise self._unknown(replica)
@@ -339,7 +364,7 @@ class PlatformFleet:
 
     def _reach(self, replica: str, port: int) -> Reach:
         place = self._roster.place
-        container = self._roster.get(replica)
+        container = self._roster.get(replica) or self._ours.get(replica)
         seen = self._swarm.get(replica)
         if container is None and seen is None:
             raise self._unknown(replica)
@@ -360,33 +385,12 @@ class PlatformFleet:
         )
 
     def _log_of(self, replica: str) -> Target | None:
-        container, path = self._roster.get(replica), ""
-        seen = self._swarm.get(replica)
-        if container is None and seen is not None:
-            container = self._tasks.by_id(seen.task.container) if seen.task.container else None
-            if container is None and seen.task.container:
-                path = f"/tasks/{seen.task.id}/logs"
-                return Target(
-                    replica=replica,
-                    id=seen.task.id,
-                    path=path,
-                    tty=False,
-                    created_ts=seen.task.created_ts,
-                    started_ts=seen.status.started_ts,
-                    running=seen.task.state == "running",
-                )
-        if container is None:
-            return None
-        facts = container.facts
-        return Target(
-            replica=replica,
-            id=facts.id,
-            path=f"/containers/{facts.id}/logs",
-            tty=facts.tty,
-            created_ts=facts.created_ts,
-            started_ts=facts.started_ts,
-            running=facts.running,
-        )
+        container, seen = self._roster.get(replica), self._swarm.get(replica)
+        if container is None and seen is not None and seen.task.container:
+            container = self._tasks.by_id(seen.task.container)
+            if container is None:
+                return task_log(replica, seen)
+        return None if container is None else container_log(replica, container.facts)
 
     # -- what the parts tell
 
@@ -399,7 +403,7 @@ class PlatformFleet:
         place = Place(
             fleet=self._name, engine=endpoint.address, direct=own_bridge and "Docker Desktop" not in info.system
         )
-        self._roster.place = self._tasks.place = self._swarm.place = place
+        self._roster.place = self._tasks.place = self._ours.place = self._swarm.place = place
         self._roster.refresh_all()
 
     def _point_at_ports(self) -> None:
@@ -422,11 +426,26 @@ class PlatformFleet:
             self._point_at_ports()
         if status.started_ts is not None or status.phase == Phase.READY:
             self._logs.changed(status.name)
+        status = self._spliced(status)
         for listener in list(self._listeners):
             listener(status)
 
+    def _spliced(self, status: ReplicaStatus) -> ReplicaStatus:
+        via = self._via.get(status.name)
+        if via is None:
+            return status
+        return msgspec.structs.replace(status, via_port=via[0], via_health_port=via[1])
+
+    def _respliced(self, replica: str) -> None:
+        status = next((held for held in self.observe() if held.name == replica), None)
+        for listener in list(self._listeners):
+            if status is not None:
+                listener(status)
+
     async def _died(self, identifier: str, name: str) -> None:
         """Keep what it wrote last: the engine forgets it with the container."""
+        if self._roster.by_id(identifier) is None:
+            await self._watch.look_at(identifier)
         container = self._roster.by_id(identifier)
         if container is None:
             return
@@ -463,20 +482,5 @@ class PlatformFleet:
             self._swarm.refresh(self._tasks)
 
 
-class _Remembering:
-    """A sink that keeps the newest events, for descriptions."""
-
-    def __init__(self, sink: RowSink) -> None:
-        self._sink = sink
-        self._events: deque[EventRow] = deque(maxlen=_EVENTS_KEPT)
-
-    def append(self, row: Row) -> None:
-        if isinstance(row, EventRow):
-            self._events.append(row)
-        self._sink.append(row)
-
-    async def append_durable(self, row: Row) -> None:
-        await self._sink.append_durable(row)
-
-    def of(self, subjects: set[str]) -> list[EventRow]:
-        return [row for row in self._events if row.subject in subjects][-20:]
+def _nobody(status: ReplicaStatus) -> None:
+    """Nobody is told of these: somebody else shows them."""

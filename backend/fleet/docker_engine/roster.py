@@ -148,9 +148,9 @@ class Roster:
     def lines(self, identifier: str, lines: tuple[str, ...]) -> None:
         """The last lines of a container that ended."""
         known = self._containers.get(identifier)
-        if known is not None and known.beyond.last_exit is not None and lines:
-            last = msgspec.structs.replace(known.beyond.last_exit, last_lines=lines)
-            self._beyond(known, last_exit=last)
+        last = None if known is None else known.status.last_exit
+        if known is not None and last is not None and lines:
+            self._beyond(known, last_exit=msgspec.structs.replace(last, last_lines=lines))
 
     def leaving(self, name: str, what: str) -> None:
         """We are ending it (`what`: `stopping`), or are not any more (empty)."""

@@ -25,13 +25,15 @@ from backend.fleet.docker_engine.client import EngineClient
 from backend.fleet.docker_engine.errors import EngineTrouble, NotThere
 from backend.fleet.docker_engine.facts import container_facts
 from backend.fleet.docker_engine.happenings import ACTIONS, Happening, container_row, parse_happening
-from backend.fleet.docker_engine.labels import PROJECT, SWARM_TASK, Member, member_of, selects
+from backend.fleet.docker_engine.labels import OUR_STATE, OURS, SWARM_TASK, Member, member_of, selects
 from backend.fleet.docker_engine.reading import text, texts, words
 from backend.fleet.docker_engine.roster import Roster
 from backend.fleet.docker_engine.swarm import SwarmView
 
 _INSPECTS: Final = 6
 """At once: they go through threads, and an engine answers one in a few milliseconds."""
+_LAST_WORDS: Final = 20
+"""Of so many containers that had failed before we looked, the newest, the last lines are fetched."""
 _FIRST_DELAY_S: Final = 0.05
 _LAST_DELAY_S: Final = 2.0
 _HEARTBEAT_S: Final = 5.0
@@ -45,27 +47,39 @@ Died = Callable[[str, str], Awaitable[None]]
 """(container, replica): it has just ended."""
 
 
+class Rosters(msgspec.Struct, frozen=True):
+    """Where containers are remembered."""
+
+    fleet: Roster
+    """Those that the platform keeps: its replicas."""
+    tasks: Roster
+    """Those of Swarm tasks on this engine; the replicas are Swarm's."""
+    ours: Roster
+    """Those that our daemon keeps, under their replicas' names; the replicas are its own."""
+
+
 class Watch:
-    """`roster` holds the fleet's own containers, `tasks` those of Swarm tasks on this engine."""
+    """Feeds rosters and Swarm's view. `digest` is what our own containers carry as OUR_STATE."""
 
     def __init__(
         self,
         client: EngineClient,
         settings: DockerFile,
         fleet: str,
-        roster: Roster,
-        tasks: Roster,
+        rosters: Rosters,
         swarm: SwarmView,
         sink: RowSink,
         clock: Clock,
         *,
+        digest: str,
         died: Died,
         connected: Callable[[], None],
+        frozen: Callable[[str, bool], None],
     ) -> None:
-        self._client, self._settings, self._fleet = client, settings, fleet
-        self._roster, self._tasks, self._swarm = roster, tasks, swarm
+        self._client, self._settings, self._fleet, self._digest = client, settings, fleet, digest
+        self._roster, self._tasks, self._ours, self._swarm = rosters.fleet, rosters.tasks, rosters.ours, swarm
         self._sink, self._clock = sink, clock
-        self._died, self._connected = died, connected
+        self._died, self._connected, self._frozen = died, connected, frozen
         self.trouble: Trouble | None = None
         self.settled = asyncio.Event()
         """Set once the first list is in, or it is known why there is none."""
@@ -154,7 +168,9 @@ class Watch:
         rosters = self._place(happening.name, happening.attributes)
         if rosters is None:
             return
-        roster, _ = rosters
+        roster, member = rosters
+        if roster is self._ours and happening.action in ("pause", "unpause"):
+            self._frozen(member.workload, happening.action == "pause")
         oom, wished = roster.happened(happening)
         if roster is self._roster:
             row = container_row(happening, happening.name, mono_s=self._clock.mono(), oom=oom, wished=wished)
@@ -165,7 +181,7 @@ class Watch:
             roster.drop(happening.id)
             return
         self.poke(happening.id)
-        if happening.action == "die":
+        if happening.action == "die" and roster is not self._ours:
             self._aside(self._told_of_death(happening.id, happening.name))
 
     async def _told_of_death(self, identifier: str, name: str) -> None:
@@ -174,6 +190,9 @@ class Watch:
 
     def _place(self, name: str, labels: dict[str, str]) -> tuple[Roster, Member] | None:
         """Which roster a container belongs to, and what it is there."""
+        if OURS in labels:
+            ours = labels.get(OUR_STATE) == self._digest
+            return (self._ours, Member(labels[OURS], "ours")) if ours else None
         seen = self._swarm.active
         if SWARM_TASK in labels and seen:
             wanted = self._settings.services and selects(self._settings, labels)
@@ -188,10 +207,8 @@ class Watch:
         self._swarm.active = self._settings.services and self._client.info.swarm_manager
         self._connected()
         self.lists += 1
-        filters = {"label": f"{PROJECT}={self._settings.project}"} if self._settings.project is not None else None
-        if self._settings.project is not None and self._swarm.active:
-            filters = None  # a stack's tasks carry another label than a project's containers
-        listed = await self._client.call(lambda api: api.containers(all=True, filters=filters))
+        # Not filtered there: a project's containers, a stack's tasks and those that we keep have no label in common.
+        listed = await self._client.call(lambda api: api.containers(all=True))
         found = []
         for entry in listed:
             names = words(entry, "Names")
@@ -204,8 +221,11 @@ class Watch:
             self._swarm.clear()
         self._dirty.clear()
         await self._inspect_all(found)
-        self._roster.retain(found)
-        self._tasks.retain(found)
+        for roster in (self._roster, self._tasks, self._ours):
+            roster.retain(found)
+        failed = [c for c in self._roster.all() if c.facts.status == "exited" and c.facts.exit_code]
+        for container in failed[-_LAST_WORDS:]:
+            self._aside(self._told_of_death(container.facts.id, container.facts.name))
 
     async def _inspect(self) -> None:
         while True:
@@ -228,8 +248,8 @@ class Watch:
         try:
             inspect: object = await self._client.call(lambda api: api.inspect_container(identifier))
         except NotThere:
-            self._roster.drop(identifier)
-            self._tasks.drop(identifier)
+            for roster in (self._roster, self._tasks, self._ours):
+                roster.drop(identifier)
             return
         facts = container_facts(inspect)
         if facts is None:
@@ -237,6 +257,8 @@ class Watch:
         placed = self._place(facts.name, facts.labels)
         if placed is not None:
             roster, member = placed
+            if roster is self._ours:
+                facts = msgspec.structs.replace(facts, name=member.workload)
             roster.put(facts, member, inspect)
             if roster is self._tasks:
                 self._swarm.refresh(self._tasks)
