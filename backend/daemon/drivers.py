@@ -62,7 +62,7 @@ class Driver(Fleet, Protocol):
 
 
 def make_driver(config: FleetConfig, paths: StatePaths, sink: RowSink, clock: Clock) -> Driver:
-    """By the file's `driver`. Raises UsageError for settings that make no sense."""
+    """By the file's `driver`."""
     if config.file.driver == "kubernetes":
         from backend.fleet.kube.fleet import KubeFleet
 
