@@ -34,6 +34,8 @@ CONNECT_S: Final = 8.0
 ANSWER_S: Final = 30.0
 _EARLY_S: Final = 30.0
 """Credentials are renewed so long before their end."""
+_RETIRED: Final = 3
+"""Former links that are kept open: a watch lasts for minutes, so the oldest has no stream any more."""
 _RENEW_GAP_S: Final = 5.0
 """Between two tries of a renewal that gave nothing new."""
 
@@ -61,6 +63,8 @@ class Access:
         self._service_account = service_account
         self.rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self._link: Link | None = None
+        self._retired: list[Link] = []
+        """With former credentials: their streams go on until they end by themselves."""
         self._closed = False
         self._lock = asyncio.Lock()
         self._tried_mono = float("-inf")
@@ -106,8 +110,10 @@ class Access:
     async def close(self) -> None:
         self._closed = True
         link, self._link = self._link, None
-        if link is not None:
-            await link.close()
+        for known in (link, *self._retired):
+            if known is not None:
+                await known.close()
+        self._retired.clear()
 
     # -- asking
 
@@ -230,7 +236,7 @@ class Access:
         return error if isinstance(error, TrinityError) else self._broken(error)
 
     async def pause(self, seconds: float) -> None:
-        """Wait so long, or until the API server, found unreachable before, answers somebody again."""
+        """Wait so long, or until the API server, which did not answer or did not know us, answers somebody again."""
         if self._reached.is_set():
             await asyncio.sleep(seconds)
             return
@@ -264,7 +270,8 @@ class Access:
                 method, _url(link, path, query), headers=signed, body=body, _request_timeout=timeout
             )
             response = answer.response
-            self._reached.set()
+            if response.status < 500 and response.status != 401:
+                self._reached.set()
             if response.status < 400:
                 end_with_connection(response)
                 return response
@@ -273,6 +280,7 @@ class Access:
             if response.status != 401:
                 raise found
             if second or not await self._renewed(link.generation):
+                self._reached.clear()
                 raise self._not_accepted(link)
         raise AssertionError("a second try returns or raises")
 
@@ -291,13 +299,17 @@ class Access:
         found = answers.network_error(error, self.server or "the configured address")
         if isinstance(found, Unreachable):
             self._reached.clear()
+            link = self._link
+            if link is not None and link.credentials.certificate and self._over(link):
+                # So servers end a connection whose client certificate they do not take.
+                return self._not_accepted(link)
         return found
 
     def _not_accepted(self, link: Link) -> NotAccepted:
         """Why the credentials of `link` were refused, as far as they tell themselves."""
         user, context, found = link.choice.user_name, link.choice.context, link.credentials
         again = f"{link.choice.source} is read again by itself."
-        if found.expires_ts is not None and found.expires_ts <= self._clock.now():
+        if found.expires_ts is not None and self._over(link):
             what = "token" if found.token else "client certificate"
             when = _day(found.expires_ts)
             return NotAccepted(f"The {what} of {user} (context {context}) expired {when}.", f"Renew it; {again}")
@@ -307,6 +319,10 @@ class Access:
         return NotAccepted(
             f"The API server does not accept the credentials of {user} (context {context}).", f"Log in again; {again}"
         )
+
+    def _over(self, link: Link) -> bool:
+        expires = link.credentials.expires_ts
+        return expires is not None and expires <= self._clock.now()
 
     # -- credentials
 
@@ -349,9 +365,9 @@ class Access:
             return False
         self._link = fresh
         self._tried_mono = float("-inf")
-        # Streams of the old one go on until they end by themselves.
-        retire = asyncio.get_running_loop()
-        retire.call_later(600.0, lambda: retire.create_task(link.close()))
+        self._retired.append(link)
+        while len(self._retired) > _RETIRED:
+            await self._retired.pop(0).close()
         return True
 
     async def _connect(self, generation: int, former: Link | None = None) -> Link:

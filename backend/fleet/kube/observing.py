@@ -37,7 +37,7 @@ from backend.fleet.kube.selector import parse_selector
 from backend.fleet.kube.workloads import Owner, Workloads
 
 _log = get_logger(__name__)
-_FIRST_LIST_S: Final = 3.0
+_FIRST_LIST_S: Final = 2.0
 """How long `adopt` waits for the first list of pods."""
 _GRACE_S: Final = 2.0
 """A watch that is taken up again within it is no trouble to show."""
