@@ -43,6 +43,7 @@ from backend.reconcile.rollout import Progress, restart_in_place, roll_out, why
 from backend.reconcile.wanted import WantedState, WantedStore, WorkloadWanted, merge
 
 TICK_S: Final = 0.25
+IDLE_TICK_S: Final = 1.0
 STEP_TIMEOUT_S: Final = 30.0
 
 
@@ -193,7 +194,9 @@ class Reconciler:
         core = self._core
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TICK_S):  # wait_for of Python 3.11 can swallow a cancellation
+                async with asyncio.timeout(
+                    IDLE_TICK_S if core.idle else TICK_S
+                ):  # wait_for of Python 3.11 can swallow a cancellation
                     await core.wake.wait()
             core.wake.clear()
             try:

@@ -18,6 +18,7 @@ from backend.contract.errors import UsageError
 from backend.contract.events import EventRecorder
 from backend.contract.fleet import Fleet, ReplicaStatus, WorkloadSpec
 from backend.contract.ledger import RowSink
+from backend.contract.platform import PlatformOwned
 from backend.contract.rows import Scalar
 from backend.contract.words import Phase, Severity, SlotState
 from backend.reconcile.leases import Leases
@@ -55,6 +56,7 @@ class Core:
         """Workload -> why the last step of it failed, for as long as it does."""
         self.wake = asyncio.Event()
         self._passed = asyncio.Event()
+        self._waiting = 0
         self._locks: dict[str, asyncio.Lock] = {}
         self._wanted_lock = asyncio.Lock()
 
@@ -131,13 +133,23 @@ class Core:
 
     async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until `condition` holds, looked at after each pass of the loop. False where it did not in time."""
+        self._waiting += 1
+        self.wake.set()
         try:
             async with asyncio.timeout(timeout_s):
                 while not condition():
                     await self._passed.wait()
         except TimeoutError:
             return condition()
+        finally:
+            self._waiting -= 1
         return True
+
+    @property
+    def idle(self) -> bool:
+        """Whether all there is to do is to follow a platform: nothing is ours, at our edge, or waited for."""
+        ours = any(spec.routes or not spec.kind for spec in self.specs.values())
+        return isinstance(self.fleet, PlatformOwned) and not (ours or self.busy or self.leaving or self._waiting)
 
     # -- the written state ----------------------------------------------------------------------------------
 
