@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from console.render.spans import Line, Span, crop_text, fit_line, fit_text, line_width, on, text_width
 from console.state.commands import Argument, Command, Completion, find
 
 LISTED: Final = 7
+
+
+def _nothing(_: str) -> str:
+    return ""
+
+
 """Lines of options at most."""
 GAP: Final = 2
 
 
-def option_lines(found: Completion, chosen: int, width: int, *, problem: str = "", room: int = LISTED) -> list[Line]:
-    """At most `room` + 1 lines; the option tab has taken is marked and in sight."""
+def option_lines(
+    found: Completion,
+    chosen: int,
+    width: int,
+    *,
+    problem: str = "",
+    room: int = LISTED,
+    limit: Callable[[str], str] = _nothing,
+) -> list[Line]:
+    """At most `room` + 1 lines; the option tab has taken is marked and in sight.
+
+    `limit` says of a verb why it cannot be done here."""
     lines: list[Line] = []
     if problem:
         lines.append(fit_line(((" ", "text"), (problem, "warn")), width))
     elif found.command is not None:
-        lines.append(fit_line(((" ", "text"), *_usage(found.command, found.argument, width - 1)), width))
+        lines.append(fit_line(((" ", "text"), *_usage(found.command, found.argument, width - 1, limit)), width))
     if len(found.options) > 1 or (found.options and found.command is None):
         named = found.argument is None
-        lines += _described(found, chosen, width, room) if named else _columns(found.options, chosen, width, room)
+        lines += (
+            _described(found, chosen, width, room, limit) if named else _columns(found.options, chosen, width, room)
+        )
     return lines
 
 
-def _usage(command: Command, typed: Argument | None, width: int) -> Line:
+def _usage(command: Command, typed: Argument | None, width: int, limit: Callable[[str], str]) -> Line:
     """The command with the argument that is being typed in the accent; what it asks goes before what it does."""
+    barred = limit(command.verb)
+    if barred:
+        return ((command.name, "faint"), (f"   ⊘ {barred}", "warn"))
     spans: list[Span] = [(command.name, "text b")]
     for argument in command.arguments:
         here = typed is not None and argument.name == typed.name
@@ -37,7 +59,7 @@ def _usage(command: Command, typed: Argument | None, width: int) -> Line:
     return whole if line_width(whole) <= width else (*spans, *asks, *says)
 
 
-def _described(found: Completion, chosen: int, width: int, room: int) -> list[Line]:
+def _described(found: Completion, chosen: int, width: int, room: int, limit: Callable[[str], str]) -> list[Line]:
     """Commands one below the other, each with what it does."""
     first = _window(len(found.options), chosen, room)
     shown = found.options[first : first + room]
@@ -46,12 +68,14 @@ def _described(found: Completion, chosen: int, width: int, room: int) -> list[Li
     lines: list[Line] = []
     for at, (name, usage) in enumerate(zip(shown, usages, strict=True), first):
         command = find(name)
+        barred = limit(command.verb) if command is not None else ""
+        says = f"⊘ {barred}" if barred else command.says if command is not None else "Show this view"
         spans: list[Span] = [
             ("▸" if at == chosen else " ", "accent b"),
-            (fit_text(usage, size), "text b" if at == chosen else "text"),
-            (command.says if command is not None else "Show this view", "muted"),
+            (fit_text(usage, size), "faint" if barred else "text b" if at == chosen else "text"),
+            (says, "faint" if barred else "muted"),
         ]
-        if command is not None and command.asks:
+        if command is not None and command.asks and not barred:
             spans.append((f"   {command.asks}", "warn"))
         line = fit_line(spans, width)
         lines.append(on(line, "on-cursor") if at == chosen else line)

@@ -12,21 +12,11 @@ from backend.contract.fleet import ExitRecord, ProbeStatus
 from backend.contract.rows import EventRow, LogRow, RequestRow
 from console.render import units
 from console.render.columns import phase_cell
+from console.render.description import LABEL, field, platform_fields, section
 from console.render.log_lines import layout, log_lines
 from console.render.panels import event_line, wrapped
-from console.render.spans import EMPTY, Line, clean, fit_line
+from console.render.spans import Line, clean, fit_line
 from console.render.words import REQUESTS
-
-LABEL = 13
-
-
-def field(label: str, *value: tuple[str, str]) -> Line:
-    """A label and what it says."""
-    return ((label.ljust(LABEL), "muted"), *value)
-
-
-def section(text: str) -> list[Line]:
-    return [EMPTY, ((text, "accent b"),)]
 
 
 def replica_lines(
@@ -37,11 +27,15 @@ def replica_lines(
     logs: Sequence[LogRow],
     now: float,
     width: int,
+    has_edge: bool = True,
+    more: Sequence[Line] = (),
 ) -> list[Line]:
-    """Everything one wants to know of a replica, the most urgent first."""
+    """Everything one wants to know of a replica, the most urgent first; `more` is what its platform says besides."""
     status = view.status
+    platform = platform_fields(status, width)
     lines: list[Line] = [
-        field("phase", phase_cell(view), (f"   {clean(status.reason)}" if status.reason else "", "warn")),
+        field("phase", phase_cell(view), ("" if platform else f"   {clean(status.reason)}", "warn")),
+        *platform,
         field(
             "process",
             (f"pid {status.pid}" if status.pid else "none", "text"),
@@ -68,9 +62,9 @@ def replica_lines(
         field(
             "belongs to", (f"{status.workload}", "text"), (f" in {status.fleet}", "muted"), _revision(status.revision)
         ),
-        field("edge", *_edge(view)),
-        field("TTFT", *_ttft(view)),
     ]
+    if has_edge:
+        lines += [field("edge", *_edge(view)), field("TTFT", *_ttft(view))]
     if status.next_start_ts is not None:
         wait = max(0.0, status.next_start_ts - now)
         lines.append(field("back-off", (f"starts again in {units.age(wait)}", "warn")))
@@ -78,8 +72,10 @@ def replica_lines(
         [_probe(probe, now) for probe in status.probes] or [(("none are configured", "faint"),)]
     )
     lines += section("Last exit") + _exit_lines(status.last_exit, now, width)
-    lines += section(f"Requests ({len(requests)} newest)")
-    lines += [_request(row) for row in reversed(requests)] or [(("none yet", "faint"),)]
+    lines += more
+    if has_edge:
+        lines += section(f"Requests ({len(requests)} newest)")
+        lines += [_request(row) for row in reversed(requests)] or [(("none yet", "faint"),)]
     lines += section("Events") + ([event_line(row) for row in reversed(events)] or [(("none yet", "faint"),)])
     look = layout(width, [status.name], brief=True)
     tail = [line for row in logs for line in log_lines(row, look)]

@@ -8,7 +8,7 @@ from typing import Final
 from backend.contract.control import DrillInfo, DrillView
 from backend.contract.words import DrillOutcome
 from console.render import units
-from console.render.detail import field, section
+from console.render.description import field, section
 from console.render.panels import wrapped
 from console.render.spans import EMPTY, Line, Span, clean, fit_line
 from console.render.words import DRILLS

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from backend.contract.words import DrillOutcome
 from console.render import units
-from console.render.detail import field
+from console.render.description import field
 from console.render.panels import wrapped
 from console.render.spans import EMPTY, Line, Span, clean, fit_line, fit_text
 from console.render.words import DRILLS, UNKNOWN

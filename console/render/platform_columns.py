@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from backend.contract.platform import ForwardView, NodeStatus, PortView
+from backend.contract.platform import ForwardView, NodeStatus
 from console.render import units
 from console.render.cells import number_cell
 from console.render.spans import Span, clean
 from console.state.column import Column
+from console.state.port_rows import PortRow
 
 FORWARD_STATES: Final[dict[str, tuple[str, str]]] = {
     "listening": ("●", "ok"),
@@ -141,22 +142,22 @@ def _port(value: int | None) -> Span:
     return number_cell(units.NOTHING if value is None else str(value), quiet=value is None)
 
 
-PORTS: Final[tuple[Column[PortView], ...]] = (
+PORTS: Final[tuple[Column[PortRow], ...]] = (
     Column(
         key="workload",
         title="WORKLOAD",
         width=10,
         flex=1,
-        cell=lambda p, _: (clean(p.workload) or units.NOTHING, "text b" if p.workload else "faint"),
-        sort=lambda p: p.workload or None,
+        cell=lambda p, _: (clean(p.view.workload) or units.NOTHING, "text b" if p.view.workload else "faint"),
+        sort=lambda p: p.view.workload or None,
     ),
     Column(
         key="source",
         title="THROUGH",
         width=14,
         flex=2,
-        cell=lambda p, _: (clean(p.source), "text"),
-        sort=lambda p: p.source,
+        cell=lambda p, _: (clean(p.view.source), "text"),
+        sort=lambda p: p.view.source,
     ),
     Column(
         key="port",
@@ -165,8 +166,8 @@ PORTS: Final[tuple[Column[PortView], ...]] = (
         width=9,
         align="right",
         priority=1,
-        cell=lambda p, _: _port(p.container_port),
-        sort=lambda p: p.container_port,
+        cell=lambda p, _: _port(p.view.container_port),
+        sort=lambda p: p.view.container_port,
     ),
     Column(
         key="service",
@@ -175,8 +176,8 @@ PORTS: Final[tuple[Column[PortView], ...]] = (
         width=7,
         align="right",
         priority=2,
-        cell=lambda p, _: _port(p.service_port),
-        sort=lambda p: p.service_port,
+        cell=lambda p, _: _port(p.view.service_port),
+        sort=lambda p: p.view.service_port,
     ),
     Column(
         key="node",
@@ -186,24 +187,34 @@ PORTS: Final[tuple[Column[PortView], ...]] = (
         align="right",
         priority=3,
         names=("published",),
-        cell=lambda p, _: _port(p.node_port),
-        sort=lambda p: p.node_port,
+        cell=lambda p, _: _port(p.view.node_port),
+        sort=lambda p: p.view.node_port,
+    ),
+    Column(
+        key="here",
+        title="HERE",
+        width=5,
+        align="right",
+        priority=5,
+        names=("forwarded",),
+        cell=lambda p, _: (" ".join(str(port) for port in p.here) or units.NOTHING, "accent" if p.here else "faint"),
+        sort=lambda p: p.here[0] if p.here else None,
     ),
     Column(
         key="protocol",
         title="PROTO",
         width=5,
         priority=6,
-        cell=lambda p, _: (p.protocol, "muted"),
-        sort=lambda p: p.protocol,
+        cell=lambda p, _: (p.view.protocol, "muted"),
+        sort=lambda p: p.view.protocol,
     ),
     Column(
         key="name",
         title="NAME",
         width=8,
         priority=7,
-        cell=lambda p, _: (clean(p.name), "muted"),
-        sort=lambda p: p.name or None,
+        cell=lambda p, _: (clean(p.view.name), "muted"),
+        sort=lambda p: p.view.name or None,
     ),
     Column(
         key="url",
@@ -211,17 +222,14 @@ PORTS: Final[tuple[Column[PortView], ...]] = (
         width=18,
         flex=3,
         priority=4,
-        cell=lambda p, _: (clean(p.url), "accent"),
-        sort=lambda p: p.url or None,
+        cell=lambda p, _: (clean(p.view.url), "accent"),
+        sort=lambda p: p.view.url or None,
     ),
 )
 
 
-def port_key(port: PortView) -> str:
-    return f"{port.workload}/{port.source}/{port.name}/{port.container_port}/{port.protocol}/{port.url}"
-
-
-def port_haystack(port: PortView) -> str:
+def port_haystack(row: PortRow) -> str:
+    port = row.view
     return f"{port.workload} {port.source} {port.name} {port.container_port} {port.service_port} {port.url}"
 
 

@@ -45,7 +45,7 @@ def _workload(view: WorkloadView, size: int, counted: int, *, roomy: bool) -> Li
 
 def node_lines(nodes: Sequence[NodeStatus], width: int, height: int) -> list[Line]:
     """A node a line, those that are not well first."""
-    order = sorted(nodes, key=lambda node: (node.ready and not node.reason, node.schedulable))
+    order = sorted(nodes, key=lambda node: (node.ready, not node.reason, node.schedulable))
     size = min(NAME_MOST, max((text_width(node.name) for node in nodes), default=0))
     lines: list[Line] = []
     for node in order:

@@ -27,13 +27,13 @@ _WHY: Final[tuple[str, Change]] = (
     "reason",
     {
         "priority": 3,
-        "width": 22,
+        "width": 20,
         "cell": lambda v, _: (clean(cause_words(v.status)), "muted" if v.status.phase == Phase.READY else "warn"),
         "sort": lambda v: cause_words(v.status) or None,
     },
 )
 _KUBERNETES: Final[tuple[tuple[str, Change], ...]] = (
-    ("name", {"width": 22, "flex": 1}),
+    ("name", {"width": 24, "flex": 1}),
     ("containers", {"priority": 1}),
     ("phase", {}),
     ("restarts", {"priority": 2}),

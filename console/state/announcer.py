@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from backend.contract.control import DrillView, Frame, Quantiles, ReplicaView, Snapshot, WorkloadView
+from backend.contract.control import DrillView, Frame, Quantiles, ReplicaView, SeriesPoint, Snapshot, WorkloadView
+from backend.contract.platform import Trouble
 from backend.contract.rows import ActionRow, EventRow
 from backend.contract.words import ActionOutcome, Phase, Severity
 from console.render import units
@@ -47,6 +48,7 @@ class Announcer:
             self._p95_told = now.point.ttft.p95_s
             self._queue_told = now.point.queued
             return [*out, *self.summary()]
+        out += _trouble(was, now)
         out += _health(was, now)
         out += _phases(was.replicas, now.replicas)
         out += _workloads(was.workloads, now.workloads)
@@ -81,15 +83,15 @@ class Announcer:
             if view.status.phase != Phase.READY:
                 odd[view.status.phase].append(view.status.name)
         out += [f"{_names(names)} {_is(names)} {phase}." for phase, names in odd.items()]
-        out.append(
-            f"{_per_second(point.requests_per_s, 'request')}, {_per_second(point.errors_per_s, 'error')}, "
-            f"{point.queued} waiting, {point.in_flight} in flight. {_ttft(point.ttft)}"
-        )
+        if snapshot.has_edge:
+            out.append(_requests(point))
         alarms = self.state.unacknowledged()
         if alarms:
             out.append(f"{units.plural(len(alarms), 'alarm')} not acknowledged.")
         if snapshot.drill is not None and snapshot.drill.ended_ts is None:
             out.append(f"Drill {snapshot.drill.name} is running, phase {snapshot.drill.phase}.")
+        if snapshot.trouble is not None:
+            out.append(f"What is said of it may be old: {_remedy(snapshot.trouble)}")
         return out
 
     def _action(self, row: ActionRow) -> str:
@@ -133,6 +135,24 @@ class Announcer:
 def event_words(row: EventRow) -> str:
     """`Error, llm-0: killed by signal 9.`"""
     return f"{row.severity.capitalize()}, {row.subject}: {_sentence(row.message)}"
+
+
+def _requests(point: SeriesPoint) -> str:
+    return (
+        f"{_per_second(point.requests_per_s, 'request')}, {_per_second(point.errors_per_s, 'error')}, "
+        f"{point.queued} waiting, {point.in_flight} in flight. {_ttft(point.ttft)}"
+    )
+
+
+def _trouble(was: Snapshot, now: Snapshot) -> list[str]:
+    if now.trouble is None:
+        return ["The platform answers again."] if was.trouble is not None else []
+    same = was.trouble is not None and was.trouble.message == now.trouble.message
+    return [] if same else [_remedy(now.trouble)]
+
+
+def _remedy(trouble: Trouble) -> str:
+    return f"{_sentence(trouble.message)} {_sentence(trouble.next_step)}".strip()
 
 
 def _health(was: Snapshot, now: Snapshot) -> list[str]:

@@ -13,14 +13,28 @@ from typing import Final
 import msgspec
 
 from backend.contract.errors import UsageError
-from backend.contract.words import Risk
+from backend.contract.words import Risk, Verb
 from console.state.time_input import parse_instant
 
 Value = str | int | float | tuple[str, ...] | None
 Names = Callable[[str], Sequence[str]]
 """The names of a kind that exist now: replicas, workloads, themes, ..."""
 
-NAMED: Final = ("replica", "workload", "view", "fleet", "theme", "drill", "column", "topic", "switch", "order")
+NAMED: Final = (
+    "replica",
+    "workload",
+    "node",
+    "target",
+    "forward",
+    "view",
+    "fleet",
+    "theme",
+    "drill",
+    "column",
+    "topic",
+    "switch",
+    "order",
+)
 """Kinds whose values are names; any other kind is free text or a number."""
 WORDS: Final[dict[str, tuple[str, ...]]] = {"switch": ("on", "off"), "order": ("asc", "desc")}
 """Kinds whose names never change."""
@@ -57,6 +71,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
     risk: Risk = Risk.NONE
     """The least that is asked before anything is done; a preview may ask for more."""
+    verb: str = ""
+    """What it does to the fleet: where that cannot be done, it is dimmed."""
 
     @property
     def usage(self) -> str:
@@ -115,6 +131,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command(name="columns", says="Choose the table's columns", does="columns.edit"),
     Command(name="fleet tab", says="The tab of another fleet", does="fleets.named", arguments=_one("fleet")),
     Command(name="fleet all", says="Replicas of all fleets in one list", does="fleets.everywhere"),
+    Command(name="workloads", says="The workloads, with their rollouts", does="commands.workloads"),
     Command(name="back", says="The view before", does="go.back"),
     Command(name="forward", says="Where back came from", does="go.forward"),
     Command(name="mute", says="Mute the bell, or let it ring again", does="commands.mute"),
@@ -126,23 +143,47 @@ COMMANDS: Final[tuple[Command, ...]] = (
         says="Scale a workload to a number of replicas",
         does="commands.scale",
         arguments=(Argument(name="workload", kind="workload"), Argument(name="replicas", kind="count")),
+        verb=Verb.SCALE,
     ),
-    Command(name="restart", says="Restart replicas", does="commands.restart", arguments=_CHOSEN, risk=Risk.LOW),
+    Command(
+        name="restart",
+        says="Restart replicas",
+        does="commands.restart",
+        arguments=_CHOSEN,
+        risk=Risk.LOW,
+        verb=Verb.RESTART,
+    ),
     Command(
         name="rollout",
         says="Rolling restart of a workload",
         does="commands.rollout",
         arguments=_one("workload", optional=True),
         risk=Risk.LOW,
+        verb=Verb.ROLLOUT,
     ),
-    Command(name="kill", says="Kill replicas' processes", does="commands.kill", arguments=_CHOSEN, risk=Risk.HIGH),
-    Command(name="drain", says="Give replicas no new work", does="commands.drain", arguments=_CHOSEN, risk=Risk.LOW),
+    Command(
+        name="kill",
+        says="Kill replicas' processes",
+        does="commands.kill",
+        arguments=_CHOSEN,
+        risk=Risk.HIGH,
+        verb=Verb.KILL,
+    ),
+    Command(
+        name="drain",
+        says="Give replicas no new work",
+        does="commands.drain",
+        arguments=_CHOSEN,
+        risk=Risk.LOW,
+        verb=Verb.DRAIN,
+    ),
     Command(
         name="undrain",
         says="Take replicas back from draining",
         does="commands.undrain",
         arguments=_CHOSEN,
         risk=Risk.LOW,
+        verb=Verb.UNDRAIN,
     ),
     Command(
         name="autoscale",
@@ -150,6 +191,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         does="commands.autoscale",
         arguments=_SWITCHED,
         risk=Risk.LOW,
+        verb=Verb.AUTOSCALE,
     ),
     Command(
         name="maintenance",
@@ -157,18 +199,93 @@ COMMANDS: Final[tuple[Command, ...]] = (
         does="commands.maintenance",
         arguments=_SWITCHED,
         risk=Risk.LOW,
+        verb=Verb.MAINTENANCE,
     ),
     Command(
         name="load",
         says="Demo load of that many requests a second; without a number, or 0, stop it",
         does="commands.load",
         arguments=(Argument(name="rate", kind="rate", optional=True),),
+        verb=Verb.LOAD_START,
     ),
     Command(
         name="note",
         says="Write a note into the events",
         does="commands.note",
         arguments=(Argument(name="words", kind="text"),),
+    ),
+    Command(
+        name="rollback",
+        says="Back to a workload's former revision",
+        does="commands.rollback",
+        arguments=_one("workload", optional=True),
+        risk=Risk.LOW,
+        verb=Verb.ROLLBACK,
+    ),
+    Command(
+        name="evict",
+        says="Evict replicas, within their budgets",
+        does="commands.evict",
+        arguments=_CHOSEN,
+        risk=Risk.LOW,
+        verb=Verb.EVICT,
+    ),
+    Command(
+        name="pause",
+        says="Freeze replicas",
+        does="commands.pause",
+        arguments=_CHOSEN,
+        risk=Risk.LOW,
+        verb=Verb.PAUSE,
+    ),
+    Command(
+        name="unpause",
+        says="Let frozen replicas go on",
+        does="commands.unpause",
+        arguments=_CHOSEN,
+        verb=Verb.UNPAUSE,
+    ),
+    Command(
+        name="cordon",
+        says="Let a node take no new replicas",
+        does="commands.cordon",
+        arguments=_one("node"),
+        risk=Risk.LOW,
+        verb=Verb.CORDON,
+    ),
+    Command(
+        name="uncordon",
+        says="Let a node take replicas again",
+        does="commands.uncordon",
+        arguments=_one("node"),
+        risk=Risk.LOW,
+        verb=Verb.UNCORDON,
+    ),
+    Command(
+        name="node drain",
+        says="Cordon a node and evict what is on it",
+        does="commands.drain_node",
+        arguments=_one("node"),
+        risk=Risk.HIGH,
+        verb=Verb.NODE_DRAIN,
+    ),
+    Command(
+        name="expose",
+        says="Reach a port of it from here; without a port, ask",
+        does="commands.expose",
+        arguments=(
+            Argument(name="target", kind="target"),
+            Argument(name="port", kind="count", optional=True),
+            Argument(name="here", kind="count", optional=True),
+        ),
+        verb=Verb.FORWARD,
+    ),
+    Command(
+        name="unforward",
+        says="Stop a forward",
+        does="commands.unforward",
+        arguments=_one("forward"),
+        verb=Verb.UNFORWARD,
     ),
     Command(name="undo", says="Undo the last action that can be undone", does="verbs.undo", risk=Risk.LOW),
     Command(name="acknowledge", says="Acknowledge all alarms", does="verbs.acknowledge", aliases=("ack",)),

@@ -114,6 +114,8 @@ class SimPlatform:
     rollouts: Mapping[str, str] = field(default_factory=dict)
     placed: dict[str, str] = field(default_factory=dict)
     """Replica to node; one that was placed stays there."""
+    gone: set[str] = field(default_factory=set)
+    """Names that do not come again."""
 
     # -- what a replica is -----------------------------------------------------------------------------------
 
@@ -232,6 +234,15 @@ class SimPlatform:
         self.nodes = tuple(
             msgspec.structs.replace(node, schedulable=schedulable) if node.name == name else node for node in self.nodes
         )
+
+    def left(self, replica: str, workload: str) -> None:
+        """It goes for good: the next one has another name, unless its kind counts its replicas."""
+        if self.shapes[workload].kind in ("Deployment", "DaemonSet", "Job"):
+            self.gone.add(replica)
+
+    def removed(self, replica: str) -> None:
+        """Whoever has its name next is placed anew."""
+        self.placed.pop(replica, None)
 
     def node(self, name: str) -> SimNode | None:
         return next((node for node in self.nodes if node.name == name), None)

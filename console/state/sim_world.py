@@ -10,6 +10,7 @@ import math
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import count
 
 from backend.contract.control import DrillView, LoadView, Quantiles
 from backend.contract.fleet import ExitRecord
@@ -213,6 +214,8 @@ class SimWorld:
             self.touched[one.name] = None
             del self._moving[one.name]
             self._answers = deque(answer for answer in self._answers if answer[1] is not one)
+            if self.platform is not None:
+                self.platform.removed(one.name)
             self.event("replica.removed", Severity.INFO, one.name, "stopped and removed")
 
     def _turn(self, one: SimReplica, phase: Phase, reason: str) -> None:
@@ -230,7 +233,9 @@ class SimWorld:
         target = self.wanted[workload]
         for _ in range(target - len(staying)):
             taken = {one.name for one in self.of(workload)}
-            name = next(name for n in range(len(taken) + 1) if (name := self._name(workload, n)) not in taken)
+            if self.platform is not None:
+                taken |= self.platform.gone
+            name = next(name for n in count() if (name := self._name(workload, n)) not in taken)
             self._spawn(name, workload, self.now, Phase.PENDING)
         for one in reversed(staying[target:]):
             one.leaving = True
@@ -396,6 +401,8 @@ class SimWorld:
         """Another one takes its place, and it goes for good."""
         one = self._known(name)
         one.leaving = True
+        if self.platform is not None:
+            self.platform.left(name, one.workload)
         self._turn(one, Phase.TERMINATING, "stopping")
 
     def drain(self, name: str, *, on: bool) -> None:

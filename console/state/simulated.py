@@ -12,7 +12,7 @@ from backend.contract.errors import UsageError
 
 MOST: Final = 20_000
 _DRIVERS: Final[dict[str, Driver]] = {"": "local", "local": "local", "docker": "docker", "k8s": "kubernetes"}
-_WRITTEN: Final = re.compile(r"(?:(local|docker|k8s):)?(\d{1,6})(:edge)?")
+_WRITTEN: Final = re.compile(r"(?:(local|docker|k8s):)?([0-9]{1,6})(:edge)?")
 
 
 class Simulated(msgspec.Struct, frozen=True, kw_only=True):

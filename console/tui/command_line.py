@@ -24,7 +24,7 @@ from console.state.command_line import CommandLine, History
 from console.state.commands import Completion, Parsed, parse
 from console.tui.canvas import Canvas
 from console.tui.polling import later
-from console.tui.strip import VIEWS
+from console.tui.strip import UNNUMBERED, VIEWS
 
 if TYPE_CHECKING:
     from console.tui.app import TrinityApp
@@ -99,6 +99,12 @@ class CommandMode:
                 return [view.status.name for view in state.replicas]
             case "workload":
                 return [view.name for view in state.workloads]
+            case "node":
+                return [node.name for node in state.nodes]
+            case "forward":
+                return [one.id for one in state.forwards]
+            case "target":
+                return [*(view.name for view in state.workloads), *(view.status.name for view in state.replicas)]
             case "view":
                 return list(view_names())
             case "theme":
@@ -118,7 +124,7 @@ class CommandMode:
 
 def view_names() -> dict[str, str]:
     """What people call the views, to what the code calls them."""
-    return {label.casefold(): name for _, name, label in VIEWS}
+    return {label.casefold(): name for _, name, label in VIEWS} | {name: name for name in UNNUMBERED}
 
 
 def paths(typed: str) -> list[str]:
@@ -167,7 +173,14 @@ class Options(Canvas):
 
     def _lines(self, width: int) -> list[Line]:
         room = max(1, min(LISTED, self.app.size.height - ROOM_KEPT))
-        return option_lines(self.found, self.line.chosen, width, problem=self.problem, room=room)
+        return option_lines(
+            self.found,
+            self.line.chosen,
+            width,
+            problem=self.problem,
+            room=room,
+            limit=cast("TrinityApp", self.app).state.limit,
+        )
 
     def paint(self, width: int, height: int) -> Sequence[Line]:
         return self._lines(width)[:height]

@@ -29,6 +29,13 @@ class Commands:
     async def logs(self, replicas: Sequence[str]) -> None:
         await self.app.show_logs(list(replicas) or self.app.chosen_replicas())
 
+    async def workloads(self) -> None:
+        from console.tui.views.fleet import FleetView
+
+        await self.app.action_view("fleet")
+        if isinstance(self.app.view, FleetView):
+            self.app.call_after_refresh(self.app.view.show_workloads)
+
     async def describe(self, replica: str | None) -> None:
         await self._detail(replica, raw=False)
 
@@ -105,6 +112,37 @@ class Commands:
 
     def undrain(self, replicas: Sequence[str]) -> None:
         self._on_replicas("undrain", Verb.UNDRAIN, replicas, None)
+
+    def evict(self, replicas: Sequence[str]) -> None:
+        self._on_replicas("evict", Verb.EVICT, replicas, None)
+
+    def pause(self, replicas: Sequence[str]) -> None:
+        self._on_replicas("pause", Verb.PAUSE, replicas, None)
+
+    def unpause(self, replicas: Sequence[str]) -> None:
+        self._on_replicas("unpause", Verb.UNPAUSE, replicas, None)
+
+    def cordon(self, node: str) -> None:
+        self._act("cordon", Verb.CORDON, [node])
+
+    def uncordon(self, node: str) -> None:
+        self._act("uncordon", Verb.UNCORDON, [node])
+
+    def drain_node(self, node: str) -> None:
+        self._act("node drain", Verb.NODE_DRAIN, [node])
+
+    def rollback(self, workload: str | None) -> None:
+        target = workload or self.app.chosen_workload()
+        if target is None:
+            self.app.say("Name a workload: rollback WORKLOAD.", "warn")
+        else:
+            self._act("rollback", Verb.ROLLBACK, [target])
+
+    def expose(self, target: str, port: int | None, here: int | None) -> None:
+        self.app.part("expose").of(target, port, here)
+
+    def unforward(self, forward: str) -> None:
+        self._act("unforward", Verb.UNFORWARD, [forward])
 
     def scale(self, workload: str, replicas: int) -> None:
         self._act("scale", Verb.SCALE, [workload], {"replicas": replicas})

@@ -208,6 +208,10 @@ class AskDialog(ModalScreen[str | None]):
         self.dismiss(None)
 
 
+def _tone(choice: Choice, *, chosen: bool) -> str:
+    return "faint" if choice.barred else "text b" if chosen else "text"
+
+
 async def ask(app: App[Any], dialog: AskDialog, then: Callable[[str | None], None]) -> None:
     """Show a question that has the keys when this returns: what was typed ahead of it is its answer's beginning."""
     await app.push_screen(dialog, then)
@@ -221,6 +225,8 @@ class Choice(msgspec.Struct, frozen=True):
     label: str
     hint: str = ""
     plan: tuple[str, ...] = ()
+    barred: str = ""
+    """Why it cannot be done here; whoever takes it all the same is told."""
 
 
 class PickDialog(ModalScreen[str | None]):
@@ -268,8 +274,8 @@ class PickDialog(ModalScreen[str | None]):
             words = fit_line(
                 (
                     ("▸ " if index == self.at else "  ", "accent b"),
-                    (fit_text(choice.label, label_width), "text b" if index == self.at else "text"),
-                    (choice.hint, "muted"),
+                    (fit_text(choice.label, label_width), _tone(choice, chosen=index == self.at)),
+                    (f"⊘ {choice.barred}", "faint") if choice.barred else (choice.hint, "muted"),
                 ),
                 width,
             )

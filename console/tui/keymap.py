@@ -35,6 +35,8 @@ SCOPES: Final[tuple[Scope, ...]] = (
     Scope("in drills", "console.tui.views.drills:DrillsView"),
     Scope("in a drill's run", "console.tui.views.drill_run:DrillRunView"),
     Scope("in a drill's report", "console.tui.views.drill_report:DrillReportView"),
+    Scope("in nodes", "console.tui.views.nodes:NodesView"),
+    Scope("in ports", "console.tui.views.ports:PortsView"),
     Scope("in charts", "console.tui.views.charts:ChartsView"),
     Scope("in the heat map", "console.tui.heat_panel:HeatPanel"),
     Scope("in a comparison", "console.tui.views.compare:CompareView"),

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 from textual.binding import Binding, BindingType
 
+from backend.contract.words import Verb
 from console.state.keymap import display
 
 
@@ -20,6 +21,8 @@ class Key(msgspec.Struct, frozen=True):
     group: str
     shown: str = ""
     """How help writes the key, where Textual's name is not what people read."""
+    verb: Verb | None = None
+    """What it does to the fleet: where that cannot be done, the key is dimmed."""
 
     @property
     def display(self) -> str:
@@ -34,6 +37,8 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("view.journal", "5", "view('journal')", "Events and actions", "Views"),
     Key("view.drills", "6,f", "view('drills')", "Drills: what they prove, plans, results", "Views", "6 f"),
     Key("view.charts", "7", "view('charts')", "Charts on one time axis", "Views"),
+    Key("view.nodes", "N", "view('nodes')", "Nodes, and what runs on each", "Views"),
+    Key("view.ports", "F", "view('ports')", "Ports, ingresses and forwards", "Views"),
     Key("view.help", "8,question_mark", "view('help')", "Help", "Views", "8 ?"),
     Key("go.back", "escape", "back", "Back; clears a filter, then marks", "Getting around", "esc"),
     Key("go.backward", "left_square_bracket", "on('go','back')", "The view before", "Getting around", "["),
@@ -62,19 +67,30 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("go.redraw", "ctrl+l", "redraw", "Draw the screen again", "Getting around"),
     Key("go.theme", "T", "theme", "Next theme", "Getting around"),
     Key("go.quit", "q,ctrl+c", "leave", "Quit; the fleet goes on running", "Getting around", "q"),
-    Key("act.restart", "r", "verb('restart')", "Restart the replica", "Act"),
-    Key("act.rollout", "R", "verb('rollout')", "Rolling restart of the workload", "Act"),
-    Key("act.more", "plus", "verb('more')", "One replica more", "Act", "+"),
-    Key("act.fewer", "minus", "verb('fewer')", "One replica fewer", "Act", "-"),
-    Key("act.scale", "s", "verb('scale')", "Scale to a number", "Act"),
-    Key("act.kill", "K", "verb('kill')", "Kill the replica's process", "Act"),
-    Key("act.drain", "D", "verb('drain')", "Drain, or take back from draining", "Act"),
-    Key("act.load", "g", "verb('load')", "Start or stop the demo load", "Act"),
+    Key("act.restart", "r", "verb('restart')", "Restart the replica", "Act", verb=Verb.RESTART),
+    Key("act.rollout", "R", "verb('rollout')", "Rolling restart of the workload", "Act", verb=Verb.ROLLOUT),
+    Key("act.rollback", "B", "verb('rollback')", "Back to the workload's former revision", "Act", verb=Verb.ROLLBACK),
+    Key("act.more", "plus", "verb('more')", "One replica more", "Act", "+", verb=Verb.SCALE),
+    Key("act.fewer", "minus", "verb('fewer')", "One replica fewer", "Act", "-", verb=Verb.SCALE),
+    Key("act.scale", "s", "verb('scale')", "Scale to a number", "Act", verb=Verb.SCALE),
+    Key("act.kill", "K", "verb('kill')", "Kill the replica's process", "Act", verb=Verb.KILL),
+    Key("act.drain", "D", "verb('drain')", "Drain, or take back from draining", "Act", verb=Verb.DRAIN),
+    Key("act.evict", "e", "verb('evict')", "Evict the replica, within its budget", "Act", verb=Verb.EVICT),
+    Key("act.pause", "z", "verb('pause')", "Freeze the replica, or let it go on", "Act", verb=Verb.PAUSE),
+    Key("act.expose", "p", "on('expose','ask')", "Expose: reach a port of it from here", "Act", verb=Verb.FORWARD),
+    Key("act.load", "g", "verb('load')", "Start or stop the demo load", "Act", verb=Verb.LOAD_START),
     Key("act.panic", "X", "verb('panic')", "Stop every drill, undo its faults, let no other start", "Act"),
     Key("act.allow", "P", "verb('allow')", "Let drills start again after X", "Act"),
     Key("act.undo", "u", "verb('undo')", "Undo the last action that can be undone", "Act"),
-    Key("act.autoscale", "a", "verb('autoscale')", "Switch autoscaling on or off", "Act"),
-    Key("act.maintenance", "m", "verb('maintenance')", "Begin or end maintenance of the workload", "Act"),
+    Key("act.autoscale", "a", "verb('autoscale')", "Switch autoscaling on or off", "Act", verb=Verb.AUTOSCALE),
+    Key(
+        "act.maintenance",
+        "m",
+        "verb('maintenance')",
+        "Begin or end maintenance of the workload",
+        "Act",
+        verb=Verb.MAINTENANCE,
+    ),
     Key("act.note", "n", "verb('note')", "Write a note into the events", "Act"),
     Key("act.acknowledge", "A", "verb('acknowledge')", "Acknowledge all alarms", "Act"),
 )

@@ -76,14 +76,24 @@ class Palette(PickDialog):
 
 def commands(app: TrinityApp) -> list[Choice]:
     """Keys of the choices are app actions."""
-    found = [Choice(key.action, key.says, shown(app, key.id, key.display)) for key in KEYS if key.id not in LEFT_OUT]
+    limit = app.state.limit
+    found = [
+        Choice(
+            key.action,
+            key.says,
+            shown(app, key.id, key.display),
+            barred=limit(key.verb) if key.verb is not None else "",
+        )
+        for key in KEYS
+        if key.id not in LEFT_OUT
+    ]
     for command in COMMANDS:
         if command.arguments:
             action = f"on('line','open',{command.name + ' '!r})"
         else:
             part, method = command.does.split(".")
             action = f"on({part!r},{method!r})"
-        found.append(Choice(action, f":{command.usage}", command.says))
+        found.append(Choice(action, f":{command.usage}", command.says, barred=limit(command.verb)))
     found += [Choice(f"use_theme({spec.name!r})", f"Theme: {spec.title}") for spec in app.theming.shelf.all().values()]
     line = app.part("line")
     found += [

@@ -42,6 +42,10 @@ def build(name: str, app: TrinityApp) -> Any:
             from console.tui.fleets import Fleets
 
             return Fleets(app)
+        case "expose":
+            from console.tui.expose import Expose
+
+            return Expose(app)
         case "jump":
             from console.tui.jump import JumpMode
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
@@ -33,6 +33,8 @@ VIEWS: Final = (
     ("7", "charts", "Charts"),
     ("8", "help", "Help"),
 )
+UNNUMBERED: Final = ("nodes", "ports")
+"""Views with a key of their own."""
 
 
 class Strip(Canvas):
@@ -136,12 +138,16 @@ class Strip(Canvas):
         every = ((shown(self.trinity, name, key).split()[0], word) for name, key, word in defaults)
         usual = tuple(pair for pair in every if pair[0] not in known)
         marks: Line = (("read-only ", "warn b"),) if self.trinity.read_only else ()
+        limit, own = self.trinity.state.limit, self.trinity.view.verbs
+        dim = {key for key, _ in special if key in own and limit(own[key])}
         variants = ((*special, *usual), (*special[:3], *usual[-2:]), usual[-2:], usual[-1:])
-        return [(*marks, *_keys(variant)) for variant in variants]
+        return [(*marks, *_keys(variant, dim)) for variant in variants]
 
 
-def _keys(pairs: Sequence[tuple[str, str]]) -> Line:
+def _keys(pairs: Sequence[tuple[str, str]], dim: Collection[str]) -> Line:
+    """Those in `dim` do nothing here."""
     out: list[Span] = []
     for key, word in pairs:
-        out += [(key, "accent"), (f" {word}", "muted"), ("  ", "text")]
+        quiet = key in dim
+        out += [(key, "faint" if quiet else "accent"), (f" {word}", "faint" if quiet else "muted"), ("  ", "text")]
     return tuple(out[:-1])

@@ -61,8 +61,17 @@ class Verbs:
             Deed(shown, ActionRequest(verb=verb, target=target, args=args or {}, actor=self.app.actor))
             for shown, target in zip(places or [self.app.shown] * len(targets), targets, strict=True)
         ]
-        if deeds:
+        if deeds and all(deed.shown.state.limit(verb) for deed in deeds):
+            self.barred(verb, deeds[0].shown)
+        elif deeds:
             self._start(self._act(deeds, at_least, then))
+
+    def barred(self, verb: Verb, shown: Shown) -> bool:
+        """Whether nobody may do that there: then it is said why, before anything is asked."""
+        why = shown.state.limit(verb)
+        if why and not self._refused_by_reading(verb):
+            self.app.say(f"⊘ {verb}: {why}", "warn")
+        return bool(why)
 
     def _refused_by_reading(self, verb: Verb) -> bool:
         """Whether this console may only look, or looks at the past."""
@@ -172,10 +181,22 @@ class Verbs:
         draining = bool(views) and all(view.edge is not None and view.edge.state == SlotState.DRAIN for view in views)
         self._on_replicas(Verb.UNDRAIN if draining else Verb.DRAIN)
 
+    def evict(self) -> None:
+        self._on_replicas(Verb.EVICT)
+
+    def pause(self) -> None:
+        """Freeze, or let go on where every chosen replica is frozen already."""
+        names, places = self.app.chosen_replicas(), self.app.view.places()
+        states = [shown.state for shown in places] or [self.app.state] * len(names)
+        views = [view for state, name in zip(states, names, strict=True) if (view := state.replica(name)) is not None]
+        frozen = bool(views) and all(view.status.reason.casefold().startswith("paused") for view in views)
+        self._on_replicas(Verb.UNPAUSE if frozen else Verb.PAUSE)
+
     def _on_replicas(self, verb: Verb, args: dict[str, Scalar] | None = None) -> None:
         names = self.app.chosen_replicas()
         if not names:
-            self.app.say(f"Choose a replica first, then {verb} it.", "warn")
+            if not self.barred(verb, self.app.shown):
+                self.app.say(f"Choose a replica first, then {verb} it.", "warn")
             return
         self.act(verb, names, args, places=self.app.view.places())
 
@@ -184,6 +205,9 @@ class Verbs:
     def rollout(self) -> None:
         self._on_workload(lambda shown, name: self.act(Verb.ROLLOUT, [name], at_least=Risk.LOW, places=[shown]))
 
+    def rollback(self) -> None:
+        self._on_workload(lambda shown, name: self.act(Verb.ROLLBACK, [name], at_least=Risk.LOW, places=[shown]))
+
     def more(self) -> None:
         self._on_workload(lambda shown, name: self._scale_to(shown, name, _wanted(shown, name) + 1))
 
@@ -191,7 +215,9 @@ class Verbs:
         self._on_workload(lambda shown, name: self._scale_to(shown, name, max(0, _wanted(shown, name) - 1)))
 
     def scale(self) -> None:
-        self._on_workload(lambda shown, name: self._start(self._ask_scale(shown, name)))
+        self._on_workload(
+            lambda shown, name: None if self.barred(Verb.SCALE, shown) else self._start(self._ask_scale(shown, name))
+        )
 
     def autoscale(self) -> None:
         self._on_workload(self._switch_autoscale)
@@ -216,6 +242,8 @@ class Verbs:
             self._scale_to(shown, workload, int(answer))
 
     def _switch_autoscale(self, shown: Shown, workload: str) -> None:
+        if self.barred(Verb.AUTOSCALE, shown):
+            return
         view = shown.state.scaling_of(workload)
         if view is None:
             self.app.say(f"{workload} has no scaling policy.", "warn")
@@ -233,7 +261,7 @@ class Verbs:
         snapshot = self.app.state.snapshot
         if snapshot is not None and snapshot.load.running:
             self.act(Verb.LOAD_STOP, [""])
-        else:
+        elif not self.barred(Verb.LOAD_START, self.app.shown):
             self._start(self._ask_load())
 
     async def _ask_load(self) -> None:

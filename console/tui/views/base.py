@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from backend.contract.words import Verb
 from console.tui.canvas import Canvas
 from console.tui.keys import view_bindings
 from console.tui.link import Shown
@@ -29,6 +30,9 @@ class View(Widget):
     """Whether verbs act on the overview's choice where nothing is chosen here."""
     keys: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Keys special to this view, for the strip: (key, word)."""
+
+    verbs: ClassVar[Mapping[str, Verb]] = {}
+    """What those keys that are the view's own do to the fleet: dimmed where that cannot be done."""
 
     @property
     def trinity(self) -> TrinityApp:
@@ -91,6 +95,10 @@ class View(Widget):
 
     def workload(self) -> str | None:
         """The workload the verbs act on."""
+        return None
+
+    def exposes(self) -> tuple[str, int | None] | None:
+        """What `p` leads to where that is no replica: a workload, and the port that is chosen, if one is."""
         return None
 
     def subject(self) -> str:

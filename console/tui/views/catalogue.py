@@ -52,6 +52,14 @@ def build(name: str) -> View:
             from console.tui.views.everywhere import EverywhereView
 
             return EverywhereView()
+        case "nodes":
+            from console.tui.views.nodes import NodesView
+
+            return NodesView()
+        case "ports":
+            from console.tui.views.ports import PortsView
+
+            return PortsView()
         case "detail":
             from console.tui.views.detail import DetailView
 

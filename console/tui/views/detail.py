@@ -8,9 +8,13 @@ from typing import Final
 import msgspec
 from textual.app import ComposeResult
 
+from backend.contract.control import WorkloadView
+from backend.contract.errors import TrinityError
+from backend.contract.platform import Description, NodeStatus
 from backend.contract.rows import EventRow, LogRow, RequestRow
+from console.render.description import description_lines, source_lines
 from console.render.detail import raw_lines, replica_lines, row_lines
-from console.render.spans import Line
+from console.render.spans import EMPTY, Line, clean
 from console.state.requests import one_a_request
 from console.tui.polling import Poller
 from console.tui.scroll import ScrollPanel
@@ -31,7 +35,12 @@ class DetailView(View):
         self.replica_name = ""
         self.row: msgspec.Struct | None = None
         self.raw = False
+        self.thing = ""
+        """A workload or a node of a platform."""
         self._raw: dict[str, object] = {}
+        self._told: Description | None = None
+        self._untold = ""
+        """Why the platform tells nothing."""
         self._requests: Sequence[RequestRow] = ()
         self._logs: Sequence[LogRow] = ()
         self._poller: Poller | None = None
@@ -49,22 +58,40 @@ class DetailView(View):
     def show_replica(self, name: str, *, raw: bool) -> None:
         """Describe a replica, or show its raw data."""
         if name != self.replica_name:
-            self._requests, self._logs, self._raw = (), (), {}
-        self.replica_name, self.row, self.raw = name, None, raw
+            self._drop()
+        self.replica_name, self.thing, self.row, self.raw = name, "", None, raw
         self.panel.top = 0
 
     def show_row(self, row: msgspec.Struct, *, raw: bool) -> None:
-        """Describe a ledger row."""
-        self.replica_name, self.row, self.raw = "", row, raw
+        """Describe any other row: a workload or a node as its platform tells of it."""
+        on_platform = self.trinity.state.driver != "local" and isinstance(row, WorkloadView | NodeStatus)
+        thing = row.name if on_platform and isinstance(row, WorkloadView | NodeStatus) else ""
+        if thing != self.thing or not thing:
+            self._drop()
+        self.replica_name, self.thing, self.row, self.raw = "", thing, row, raw
         self.panel.top = 0
+
+    def _drop(self) -> None:
+        """What was fetched of another one."""
+        self._requests, self._logs, self._raw = (), (), {}
+        self._told, self._untold = None, ""
 
     def _heading(self) -> str:
         kind = "raw" if self.raw else "describe"
+        if self.thing:
+            return f"{self._told.kind if self._told is not None else ''} {self.thing}  {kind}".lstrip()
         if self.row is not None:
             return f"{type(self.row).__name__.removesuffix('Row').removesuffix('Info').lower()} {kind}"
         return f"{self.replica_name}  {kind}"
 
     def _lines(self, width: int) -> Sequence[Line]:
+        told = self._told
+        if self.raw and told is not None and told.source:
+            return source_lines(told, width)
+        if self.thing and not self.raw and told is not None:
+            return description_lines(told, width)
+        if self.thing and not self._untold:
+            return [(("asking the platform …", "faint"),)]
         if self.row is not None:
             return raw_lines(msgspec.to_builtins(self.row), width) if self.raw else row_lines(self.row, width)
         if self.raw:
@@ -73,8 +100,13 @@ class DetailView(View):
         if view is None:
             return [((f"{self.replica_name} is gone", "warn"),)]
         happened = [row for row in self.trinity.state.events if row.subject == self.replica_name][-8:]
+        more: list[Line] = [((clean(self._untold), "faint"),)] if self._untold else []
+        if told is not None:
+            more = [EMPTY, *description_lines(told, width)]
         return replica_lines(
             view,
+            has_edge=self.trinity.state.has_edge,
+            more=more,
             requests=self._requests,
             events=happened,
             logs=self._logs,
@@ -83,10 +115,12 @@ class DetailView(View):
         )
 
     async def _fetch(self) -> None:
-        name = self.replica_name
-        if not name or self.trinity.state.replica(name) is None:
+        name, state, source = self.replica_name, self.trinity.state, self.trinity.source
+        if state.driver != "local" and (name or self.thing):
+            await self._ask_platform(name or self.thing)
+        if not name or state.replica(name) is None:
+            self.panel.sync()
             return
-        source = self.trinity.source
         if self.raw:
             self._raw = await source.raw(name)
         else:
@@ -94,6 +128,15 @@ class DetailView(View):
             self._requests = one_a_request(row for row in rows if isinstance(row, RequestRow))[-REQUESTS:]
             self._logs = (await source.logs([name], limit=15)).rows
         self.panel.sync()
+
+    async def _ask_platform(self, name: str) -> None:
+        try:
+            told = await self.trinity.source.describe(name)
+        except (TrinityError, OSError) as error:
+            self._untold = str(error)
+            return
+        if name in (self.replica_name, self.thing):
+            self._told, self._untold = told, ""
 
     def activate(self) -> None:
         super().activate()
@@ -110,7 +153,7 @@ class DetailView(View):
             self._poller.stop()
 
     def subject(self) -> str:
-        return self.replica_name
+        return self.replica_name or self.thing
 
     def replicas(self) -> list[str]:
         if self.replica_name:
@@ -123,4 +166,9 @@ class DetailView(View):
 
     def workload(self) -> str | None:
         view = self.trinity.state.replica(self.replica_name)
-        return view.status.workload if view is not None else None
+        if view is not None:
+            return view.status.workload
+        return self.row.name if isinstance(self.row, WorkloadView) else None
+
+    def exposes(self) -> tuple[str, int | None] | None:
+        return (self.row.name, None) if isinstance(self.row, WorkloadView) else None

@@ -78,6 +78,10 @@ class FleetView(View):
         workloads.focus()
         self.call_after_refresh(self.update)
 
+    def exposes(self) -> tuple[str, int | None] | None:
+        chosen = self.workload_model.current if self.tables()[0].has_focus else None
+        return (chosen.name, None) if chosen is not None else None
+
     def replicas(self) -> list[str]:
         return [view.status.name for view in self.replica_model.chosen()]
 

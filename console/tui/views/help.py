@@ -13,7 +13,7 @@ from console.render.spans import EMPTY, Line, fit_line, text_width
 from console.state.commands import COMMANDS, find
 from console.state.keymap import display
 from console.tui.keymap import own_bindings, owners, shown
-from console.tui.keys import KEYS
+from console.tui.keys import KEYS, Key
 from console.tui.scroll import ScrollPanel
 from console.tui.views.base import View
 
@@ -34,7 +34,8 @@ MOUSE: Final = (
     ("wheel", "scroll"),
 )
 COLUMN: Final = 48
-Row = tuple[str, str]
+Row = tuple[str, str] | tuple[str, str, str]
+"""Keys, what they do, and why that cannot be done here."""
 Section = tuple[str, list[Row]]
 
 
@@ -59,11 +60,13 @@ def help_lines(sections: Sequence[Section], width: int) -> list[Line]:
 
 
 def _block(name: str, rows: Sequence[Row], width: int) -> list[Line]:
-    size = min(max(text_width(keys) for keys, _ in rows) + 2, width // 2)
+    size = min(max(text_width(row[0]) for row in rows) + 2, width // 2)
     lines: list[Line] = [((name, "accent b"),)]
-    for keys, says in rows:
-        words = wrapped(says, max(8, width - size), "muted")
-        lines.append(fit_line(((keys.ljust(size), "text b"), *words[0]), width))
+    for row in rows:
+        barred = row[2] if len(row) == 3 else ""
+        words = wrapped(row[1], max(8, width - size), "faint" if barred else "muted")
+        words += wrapped(f"⊘ {barred}", max(8, width - size), "faint") if barred else []
+        lines.append(fit_line(((row[0].ljust(size), "faint" if barred else "text b"), *words[0]), width))
         lines += [fit_line(((" " * size, "text"), *more), width) for more in words[1:]]
     return [*lines, EMPTY]
 
@@ -108,15 +111,20 @@ class HelpView(View):
             name = getattr(here, "heading", "")
             rows = [row for owner in told for row in self._rows(owner)]
             out.append((f"Here: {name or type(here).__name__}", rows))
-        for group in ("Act", *dict.fromkeys(key.group for key in KEYS if key.group != "Act")):
-            rows = [(shown(app, key.id, key.display), key.says) for key in KEYS if key.group == group]
-            out.append((group, rows))
+        groups = ("Act", *dict.fromkeys(key.group for key in KEYS if key.group != "Act"))
+        out += [(group, [self._of_key(key) for key in KEYS if key.group == group]) for group in groups]
         for scope, owner in owners():
             if owner not in told:
                 out.append((_sentence(scope.title), self._rows(owner)))
         out += [("Words of a filter", list(FILTERS)), ("With the mouse", list(MOUSE))]
-        out.append(("Commands, after :", [(f":{command.usage}", command.says) for command in COMMANDS]))
-        return out
+        limit = app.state.limit
+        commands: list[Row] = [(f":{command.usage}", command.says, limit(command.verb)) for command in COMMANDS]
+        return [*out, ("Commands, after :", commands)]
+
+    def _of_key(self, key: Key) -> Row:
+        app = self.trinity
+        barred = app.state.limit(key.verb) if key.verb is not None else ""
+        return (shown(app, key.id, key.display), key.says, barred)
 
     def _around(self, widget: Widget) -> list[type]:
         """The classes whose keys worked in the panel that had the focus: its own, and those of the view around it."""
@@ -124,8 +132,13 @@ class HelpView(View):
         return [owner for node in nodes for owner in type(node).__mro__ if own_bindings(owner, "")]
 
     def _rows(self, owner: type) -> list[Row]:
+        verbs, limit = getattr(owner, "verbs", {}), self.trinity.state.limit
         return [
-            (shown(self.trinity, bound.id, " ".join(display(key) for key in bound.keys)), _sentence(bound.says))
+            (
+                shown(self.trinity, bound.id, " ".join(display(key) for key in bound.keys)),
+                _sentence(bound.says),
+                next((limit(verbs[key]) for key in bound.keys if key in verbs), ""),
+            )
             for bound in own_bindings(owner, "")
         ]
 

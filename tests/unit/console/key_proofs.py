@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from backend.contract.words import Severity, Verb
+from backend.contract.words import Phase, Severity, Verb
 from console.state.log_explorer import LogExplorer
 from console.tui.columns import ColumnsDialog
 from console.tui.command_line import CommandBar
 from console.tui.dialogs import AskDialog, ConfirmDialog, PickDialog
+from console.tui.expose import ExposeDialog
 from console.tui.filter_bar import FilterBar
 from console.tui.jump import JumpScreen
 from console.tui.keymap import table
@@ -188,6 +189,8 @@ EVERYWHERE: dict[str, Proof] = {
     "view.journal": shows("journal"),
     "view.drills": shows("drills"),
     "view.charts": shows("charts"),
+    "view.nodes": shows("nodes"),
+    "view.ports": shows("ports"),
     "view.help": shows("help"),
     "view.overview": back,
     "go.back": back,
@@ -226,6 +229,34 @@ EVERYWHERE: dict[str, Proof] = {
     "act.acknowledge": acknowledges,
     "go.quit": quits,
 }
+
+
+async def freezes(screen: Screen, key: str) -> None:
+    """Asks, freezes; and lets go on what is frozen."""
+    name = screen.app.chosen_replicas()[0]
+    await screen.press(key)
+    await screen.until(lambda: isinstance(screen.app.screen, ConfirmDialog), f"{key} asks first")
+    await screen.press("y")
+    await screen.until(lambda: screen.app.state.replica(name).status.reason == "paused", f"{key} freezes")  # type: ignore[union-attr]
+    await screen.press(key)
+    await screen.until(lambda: screen.app.state.replica(name).status.phase == Phase.READY, f"{key} lets it go on")  # type: ignore[union-attr]
+
+
+KUBERNETES: dict[str, Proof] = {
+    "act.evict": asks_for(Verb.EVICT),
+    "act.rollback": asks_for(Verb.ROLLBACK),
+    "act.expose": opens(ExposeDialog, "Expose chat"),
+}
+NODES: dict[str, Proof] = {"nodes.cordon": asks_for(Verb.CORDON), "nodes.drain": asks_for(Verb.NODE_DRAIN)}
+DOCKER: dict[str, Proof] = {"act.pause": freezes}
+
+
+async def stops_forward(screen: Screen, key: str) -> None:
+    await screen.press(key)
+    await screen.until(lambda: not screen.app.state.forwards, f"{key} stops the forward")
+
+
+PORTS: dict[str, Proof] = {"ports.stop": stops_forward}
 
 
 # -- tables, texts, logs -------------------------------------------------------------------------------------

@@ -17,6 +17,9 @@ from console.state.command_line import CommandLine, History
 from console.state.commands import COMMANDS, NAMED, Completion, Parsed, complete, find, nearest, parse
 
 KNOWN = {
+    "node": ["node-1"],
+    "target": ["llm", "llm-0"],
+    "forward": ["a00001"],
     "replica": ["llm-0", "llm-1", "llm-10", "embed-0"],
     "workload": ["llm", "embed"],
     "view": ["overview", "fleet", "requests", "logs", "help"],

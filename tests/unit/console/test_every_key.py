@@ -15,9 +15,13 @@ from console.state.simulator import SimulatorSource
 from console.tui.command_line import CommandBar, CommandInput
 from console.tui.dialogs import AskDialog, PickDialog
 from tests.unit.console.key_proofs import (
+    DOCKER,
     EVERYWHERE,
     KEYS_OF,
+    KUBERNETES,
     LOGS,
+    NODES,
+    PORTS,
     TABLES,
     TEXTS,
     Proof,
@@ -294,6 +298,7 @@ PROOFS: dict[str, Proof] = {
     for part in (
         *(EVERYWHERE, TABLES, TEXTS, LOGS, REQUESTS, JOURNAL, CHARTS, HEAT),
         *(TRAVEL, COMPARE, DRILLS, RUN, REPORT, LINE),
+        *(KUBERNETES, NODES, PORTS, DOCKER),
     )
     for name, proof in part.items()
 }
@@ -375,6 +380,19 @@ async def test_keys_of_time_travel_and_comparison() -> None:
         await screen.until(lambda: travel.held is not None and travel.found, "the bar, and what happened")
         await on_the_bar(screen)
         await prove(screen, TRAVEL)
+
+
+async def test_keys_of_platforms() -> None:
+    async with console(replicas=12, driver="kubernetes", edge=False) as screen:
+        await prove(screen, KUBERNETES)
+        await front(screen, "nodes")
+        await prove(screen, NODES)
+        await front(screen, "ports")
+        await screen.press("p", "enter")
+        await screen.until(lambda: screen.app.state.forwards, "a forward")
+        await prove(screen, PORTS)
+    async with console(replicas=6, driver="docker", edge=False) as screen:
+        await prove(screen, DOCKER)
 
 
 async def test_keys_of_drills() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from backend.contract.address import Driver
 from backend.contract.words import Phase, Severity, Verb
 from console.render.layout import PANES
 from console.render.theme_shelf import ThemeShelf, shipped_folder
@@ -55,8 +56,15 @@ class Screen:
 
 
 @asynccontextmanager
-async def console(*, size: tuple[int, int] = (120, 40), replicas: int = 2, **parts: Any) -> AsyncIterator[Screen]:
-    source = SimulatorSource(replicas=replicas)
+async def console(
+    *,
+    size: tuple[int, int] = (120, 40),
+    replicas: int = 2,
+    driver: Driver = "local",
+    edge: bool = True,
+    **parts: Any,
+) -> AsyncIterator[Screen]:
+    source = SimulatorSource(replicas=replicas, driver=driver, edge=edge)
     app = TrinityApp(source, user="ada", interval_s=0.05, **parts)
     async with app.run_test(size=size) as pilot:
         screen = Screen(app, source, pilot)
