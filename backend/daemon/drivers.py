@@ -19,6 +19,7 @@ from backend.contract.platform import (
     Forwardable,
     HasNodes,
     Limited,
+    NodeStatus,
     Pausable,
     PlatformOwned,
     Reversible,
@@ -94,3 +95,11 @@ def rollouts(fleet: Fleet) -> dict[str, str]:
     if not isinstance(fleet, PlatformOwned):
         return {}
     return {workload.spec.name: workload.rollout for workload in fleet.workloads() if workload.rollout}
+
+
+def use_of_nodes(nodes: Sequence[NodeStatus]) -> tuple[float | None, float | None]:
+    """CPU and memory in use on a platform's machines together, in percent; null where none of them tells."""
+    cpu = [node.cpu_percent for node in nodes if node.cpu_percent is not None]
+    told = [node for node in nodes if node.memory_bytes is not None and node.memory_capacity_bytes]
+    used, room = sum(node.memory_bytes or 0 for node in told), sum(node.memory_capacity_bytes or 0 for node in told)
+    return (sum(cpu) / len(cpu) if cpu else None), (100.0 * used / room if room else None)

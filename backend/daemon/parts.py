@@ -35,7 +35,7 @@ from backend.contract.words import Phase, Severity, Verb
 from backend.daemon.deeds import OwnVerbs
 from backend.daemon.demo_load import DemoLoad
 from backend.daemon.drill_desk import DaemonDrills
-from backend.daemon.drivers import Driver, make_driver, missing, rollouts, wants_edge
+from backend.daemon.drivers import Driver, make_driver, missing, rollouts, use_of_nodes, wants_edge
 from backend.daemon.fault_verbs import FaultVerbs
 from backend.daemon.mercy import keep_retry_budget, watch_progress
 from backend.daemon.once_sink import OnceSink
@@ -383,7 +383,11 @@ class Parts:
     def _levels(self) -> Levels:
         """What is counted at this instant."""
         edge = self.edge.observe()
+        nodes = self.fleet.nodes() if isinstance(self.fleet, HasNodes) else ()
+        cpu_percent, memory_percent = use_of_nodes(nodes)
         return Levels(
+            cpu_percent=cpu_percent,
+            memory_percent=memory_percent,
             queued=sum(w.queued for w in edge.workloads),
             in_flight=sum(w.in_flight for w in edge.workloads),
             ready=sum(1 for r in self.fleet.observe() if r.phase == Phase.READY),

@@ -50,7 +50,8 @@ class Meters:
         levels: Callable[[], Levels],
         machine: MachineMeter | None = None,
     ) -> None:
-        """`levels` gives queue, requests in flight and replica counts now; its machine fields are filled in here."""
+        """`levels` gives queue, requests in flight and replica counts now; its machine fields, where they are
+        null, are filled in with those of this machine."""
         self._fleet, self._clock, self._sink, self._levels = fleet, clock, sink, levels
         self.traffic = TrafficMeter(fleet, clock)
         self.engines = EngineScraper(fleet=fleet, targets=targets, clock=clock, sink=sink)
@@ -144,8 +145,8 @@ class Meters:
             in_flight=levels.in_flight,
             ready=levels.ready,
             wanted=levels.wanted,
-            cpu_percent=machine.cpu_percent,
-            memory_percent=machine.memory_percent,
+            cpu_percent=machine.cpu_percent if levels.cpu_percent is None else levels.cpu_percent,
+            memory_percent=machine.memory_percent if levels.memory_percent is None else levels.memory_percent,
         )
 
     def _write_totals(self, now: float) -> None:
