@@ -64,6 +64,7 @@ def prepare(file: Path, run_dir: Path, ports: Ports, *, checking: bool = False) 
         Path(files.slots_map).write_text(config.slots_map(table))
         Path(files.switches_map).write_text(config.switches_map(table))
         written = run_dir / "haproxy.cfg"
+        written.touch(mode=0o600)
         written.write_text(discovery.render(settings, files, read, ports))
     except OSError as error:
         raise UsageError(
