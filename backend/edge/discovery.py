@@ -4,9 +4,10 @@ Owns how replicas are found (HAProxy's resolvers, a server template per workload
 metrics ports. Everything a request meets is config.py's: queue, retries, mercy, TTFT and log lines are the same.
 
 One pool per workload holds the discovered servers and checks them. Slot n of the outer layer tracks server n of the
-pool, and the inner proxy of slot n uses that server or none: the pool's servers have no weight, so that one that
-just went is answered by an error of HAProxy's own, which the outer layer tries elsewhere. A health check that is
-answered with 404 takes a server out of the choice and lets it finish.
+pool, and the inner proxy of slot n uses that server or none: for one that just went it makes an error of its own, which
+the outer layer tries elsewhere. A health check that is answered with 404 takes a server out of the choice and lets it
+finish. (The pool's servers keep their weight, though nothing balances over them: a tracked server without weight lets
+no request out of the outer layer's queue.)
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ backend {_pool_name(backend)}
   timeout server {milliseconds(backend.deadline_s)}
 {uses}\
   server-template s 0-{backend.slots - 1} {workload.dns}:{workload.port} check port\
- {workload.health_port or workload.port} {CHECKS} weight 0\
+ {workload.health_port or workload.port} {CHECKS}\
  resolvers {RESOLVERS} resolve-prefer {family} init-addr none
 """
 
@@ -180,5 +181,6 @@ def _inner(settings: EdgeSettings, files: EdgeFiles, backend: EdgeBackend, slot:
     return f"""\
 frontend {config.inner_name(backend.workload, slot)}
 {config.inner_rules(settings, files, backend, slot, named)}\
+  http-request return status 503 if !{{ srv_is_up({_pooled(backend, slot)}) }}
   default_backend {_pool_name(backend)}
 """
