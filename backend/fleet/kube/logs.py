@@ -189,13 +189,13 @@ class _Follower:
         statuses = {status.name: status for status in statuses_of(pod)}
         former: dict[str, list[Line]] = {}
         present: dict[str, list[Line]] = {}
-        restarted = [name for name in names if name in statuses and _was_restarted(log, statuses[name])]
+        restarted = [name for name in names if name in statuses and _has_former(log, statuses[name])]
         for name in restarted:
             former[name] = await self._fetched(log, name, previous=True)
         _store(log, former)
         for name in names:
             status = statuses.get(name)
-            if status is not None and status.container_id:
+            if status is not None and has_run(status):
                 self._note(log, pod, status)
         for name in names:
             if name in statuses and has_run(statuses[name]):
@@ -217,11 +217,9 @@ class _Follower:
 
     def _note(self, log: PodLog, pod: Pod, status: ContainerStatus) -> None:
         """Note the start of a container's present life."""
-        state = status.state
-        started = None
-        if state is not None:
-            ran = state.running or state.terminated
-            started = ran.started_at if ran is not None else None
+        state = status.last_state if _between(status) else status.state
+        ran = (state.running or state.terminated) if state is not None else None
+        started = ran.started_at if ran is not None else None
         restarts = sum(each.restart_count or 0 for each in statuses_of(pod))
         ns = int(started.timestamp()) * 1_000_000_000 if started is not None else 0
         log.begin_life(status.name, status.container_id or "", ns, restarts=restarts)
@@ -239,12 +237,12 @@ class _Follower:
                 if pod is None:
                     return
                 status = next((s for s in statuses_of(pod) if s.name == container), None)
-                if status is None or not status.container_id or not has_run(status):
+                if status is None or status.container_id is None or not has_run(status):
                     await _woken(event, None)
                     continue
                 began = log.lines
                 if not log.knows(container, status.container_id):
-                    if status.restart_count:
+                    if _has_former(log, status):
                         await self._rest_of_former(log, container)
                     self._note(log, pod, status)
                 try:
@@ -281,7 +279,7 @@ class _Follower:
             known = next((s for s in statuses_of(seen) if s.name == container), None) if seen is not None else None
             # Somebody newer runs; wait until the watch says so too, unless it has.
             return known is not None and known.container_id == start
-        return status.state is not None and status.state.terminated is not None
+        return status.state is not None and status.state.running is None
 
     async def _lines(
         self, mark: Mark, container: str, *, follow: bool = False, previous: bool = False
@@ -338,12 +336,26 @@ def statuses_of(pod: Pod) -> list[ContainerStatus]:
 
 def has_run(status: ContainerStatus) -> bool:
     """Whether there is a log of its present container."""
+    return bool(status.container_id) and (_runs_or_ended(status) or _between(status))
+
+
+def _runs_or_ended(status: ContainerStatus) -> bool:
     state = status.state
-    return state is not None and (state.running is not None or state.terminated is not None or bool(state.waiting))
+    return state is not None and (state.running is not None or state.terminated is not None)
 
 
-def _was_restarted(log: PodLog, status: ContainerStatus) -> bool:
-    return bool(status.restart_count) and not log.knows(status.name, status.container_id or "")
+def _between(status: ContainerStatus) -> bool:
+    """Whether it waits to be started again (CrashLoopBackOff): its id and both its logs are those of the life that
+    ended last."""
+    last = status.last_state
+    return not _runs_or_ended(status) and last is not None and last.terminated is not None
+
+
+def _has_former(log: PodLog, status: ContainerStatus) -> bool:
+    """Whether `previous` may hold what is not stored yet."""
+    return (
+        bool(status.restart_count) and _runs_or_ended(status) and not log.knows(status.name, status.container_id or "")
+    )
 
 
 def _store(log: PodLog, fetched: dict[str, list[Line]]) -> None:

@@ -2,7 +2,7 @@
 
 Owns the rules that each verb needs and the reviews (SelfSubjectRulesReview, and SelfSubjectAccessReview for what is
 cluster-wide): at the start, and again when a request is forbidden, at most every few minutes. Never asks on a timer.
-A review that the server calls incomplete greys nothing out: then things are tried.
+Where the server calls a review incomplete, each missing rule is asked for by itself; what stays unknown is tried.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Review(msgspec.Struct, frozen=True):
     rules: tuple[Rule, ...] = ()
     complete: bool = False
     answers: dict[Need, bool] = {}
-    """Asked one by one, for what is cluster-wide."""
+    """Asked one by one: what is cluster-wide, and what an incomplete review leaves open."""
 
     def forbids(self, need: Need) -> bool:
         """Whether it surely is not allowed."""
@@ -167,6 +167,16 @@ def limits_of(review: Review, namespace: str, kinds: Collection[str] = (), minor
     return found
 
 
+def _asked_singly(found: Review, minor: int | None) -> list[Need]:
+    """What the rules of a namespace cannot tell: the cluster-wide needs; and of an incomplete answer (clusters whose
+    authorizers are not all RBAC give no other) whatever it does not allow."""
+    asked = list(CLUSTER_WIDE)
+    if not found.complete:
+        needs = {need for verb in Verb for way in ways(verb, (), minor) for need in way}
+        asked += sorted((n for n in needs if n not in asked and not permits(found.rules, n)), key=lambda n: n.words(""))
+    return asked
+
+
 class Rights:
     """The newest review, kept. `limits` is free; `review` asks."""
 
@@ -221,9 +231,13 @@ class Rights:
             spec = {"namespace": self._access.namespace}
             body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": spec}
             found = rules_of(await self._access.send_json("POST", f"{_REVIEWS}/selfsubjectrulesreviews", body))
-            answers = {need: allowed for need in CLUSTER_WIDE if (allowed := await self._ask(need)) is not None}
             if self._minor is None:
                 self._minor = await self._server_minor()
+            answers: dict[Need, bool] = {}
+            for need in _asked_singly(found, self._minor):
+                allowed = await self._ask(need)
+                if allowed is not None:
+                    answers[need] = allowed
         except TrinityError:
             return
         former, knew = self._review, self._known
@@ -240,6 +254,8 @@ class Rights:
     async def _ask(self, need: Need) -> bool | None:
         """None where the server cannot tell. Raises what keeps it from answering at all."""
         attributes = {"verb": need.verb, "group": need.group, "resource": need.resource}
+        if not need.everywhere:
+            attributes["namespace"] = self._access.namespace
         if need.subresource:
             attributes["subresource"] = need.subresource
         body = {

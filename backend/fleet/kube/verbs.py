@@ -49,6 +49,7 @@ _TRIES: Final = 8
 _CONFLICT_PAUSE_S: Final = 0.05
 _STALL_S: Final = 600.0
 """A rollout of which the platform says nothing new for so long is given up (Deployments: their own deadline first)."""
+_OBSERVED_S: Final = 20.0
 _NOT_SCALABLE: Final = {
     "DaemonSet": "it has one pod on each node that it is for",
     "Job": "its count is set when it is made",
@@ -109,7 +110,8 @@ class WorkloadVerbs:
         return number(scale, "spec", "replicas")
 
     async def _roll_back_once(self, ref: Ref) -> str:
-        owner = await self._rolling(ref)
+        await self._rolling(ref)
+        owner = await self._observed(ref)
         selector = [("labelSelector", selector_text(part(owner, "spec", "selector")))]
         if ref.kind == "Deployment":
             sets = await read_list(self._access, collection_path("ReplicaSet", ref.namespace), selector)
@@ -149,6 +151,27 @@ class WorkloadVerbs:
             found, why = {}, refusal(ref.kind, {"metadata": {"name": ref.name}})
         if why:
             raise Refused(why, "Restart its replicas one by one instead, or change its strategy.")
+        return found
+
+    async def _observed(self, ref: Ref) -> Object:
+        """The workload once its controller has seen its newest spec: before, its revisions are those of yesterday."""
+        found: Object = {}
+        versions = versions_of(self._access, ref)
+        try:
+            async with asyncio.timeout(_OBSERVED_S):
+                async for seen in versions:
+                    found = seen or found
+                    if seen is None or number(seen, "metadata", "generation") <= number(
+                        seen, "status", "observedGeneration"
+                    ):
+                        break
+        except TimeoutError:
+            raise TrinityError(
+                f"The controller of {ref} has not seen its newest spec in {_OBSERVED_S:.0f} s.",
+                "See whether the cluster's controller-manager runs.",
+            ) from None
+        finally:
+            await versions.aclose()
         return found
 
     async def _to_the_end(self, ref: Ref, progress: Progress) -> str:
