@@ -306,7 +306,7 @@ class FleetOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 class ExecOrder(msgspec.Struct, frozen=True, kw_only=True):
     """POST /v1/exec: run a program in a replica. The answer names a unix socket that carries it (see
-    backend/daemon/exec_desk.py for the frames)."""
+    backend/contract/exec_frames.py)."""
 
     replica: str
     argv: tuple[str, ...]
@@ -315,6 +315,13 @@ class ExecOrder(msgspec.Struct, frozen=True, kw_only=True):
     rows: int = 24
     container: str = ""
     actor: str = ""
+
+
+class ExecTicket(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to an ExecOrder: the program runs, and `socket` takes one connection that carries it."""
+
+    session: str
+    socket: str
 
 
 class SnapshotDelta(msgspec.Struct, frozen=True, kw_only=True):

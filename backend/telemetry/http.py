@@ -157,7 +157,7 @@ class Server:
 async def serve(app: ASGIApp, host: str, port: int, *, purpose: str = "monitoring") -> Server:
     """Serve on the running loop. Raises PortTaken (with the owner's name where it can be known), or UsageError
     where the address does not exist or may not be used."""
-    return await serve_on(app, await _listen(host, port, purpose), purpose=purpose)
+    return await serve_on(app, await listen(host, port, purpose), purpose=purpose)
 
 
 async def serve_on(app: ASGIApp, listener: socket.socket, *, purpose: str = "monitoring") -> Server:
@@ -181,7 +181,8 @@ async def serve_on(app: ASGIApp, listener: socket.socket, *, purpose: str = "mon
     return Server(guest, task, *((name[0], name[1]) if isinstance(name, tuple) else (str(name), 0)))
 
 
-async def _listen(host: str, port: int, purpose: str) -> socket.socket:
+async def listen(host: str, port: int, purpose: str) -> socket.socket:
+    """A socket that listens there. Raises PortTaken and UsageError, as `serve` does."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

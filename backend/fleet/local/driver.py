@@ -19,13 +19,15 @@ from backend.contract.errors import Unreachable
 from backend.contract.faults import FaultOrder, FaultReport, Holder, StartFault
 from backend.contract.fleet import ExitRecord, ReplicaStatus
 from backend.contract.ledger import RowSink
-from backend.fleet.local import launching
+from backend.contract.platform import ByteStream, ExecStream
+from backend.fleet.local import exec_stream, launching
 from backend.fleet.local.starter import ShimStarter
 from backend.fleet.local.usage import UsageMeter
 from backend.fleet.supervision.fleet import SupervisedFleet
 from backend.fleet.supervision.incarnation import Usage
 from backend.fleet.supervision.replica import Replica
-from backend.fleet.supervision.seed import ReplicaSeed
+from backend.fleet.supervision.seed import ReplicaSeed, program_env
+from backend.fleet.tcp_stream import connect
 from backend.shim.client import ShimClient, wait_gone
 from backend.shim.record import ShimRecord, read_exit, shim_alive
 from backend.shim.stop_all import recorded_shims
@@ -35,7 +37,8 @@ _ADOPT_ANSWER_S: Final = 1.0
 
 
 class LocalFleet(SupervisedFleet[ShimStarter]):
-    """A Fleet that is also Killable, Restartable, Holdable, Maintainable, Spliceable and Faultable.
+    """A Fleet that is also Killable, Restartable, Holdable, Maintainable, Spliceable, Faultable, Forwardable
+    and Executable.
 
     `fault_switches` lets programs arm theirs: never in production.
     Call `adopt` once before anything else; end with `close` (replicas go on) or `stop_all` (they end).
@@ -79,6 +82,24 @@ class LocalFleet(SupervisedFleet[ShimStarter]):
     async def exit(self, replica: str, code: int) -> None:
         """Throw its program's fault switch. Raises Refused where that is not allowed or there is none."""
         await self._get(replica).starter.marks.exit(code)
+
+    async def dial(self, replica: str, port: int) -> ByteStream:
+        """To its main port (0 means it too) or its health port. Raises Unreachable."""
+        status = self._get(replica).status()
+        known = {each for each in (status.port, status.health_port) if each}
+        if port and port not in known:
+            listed = " and ".join(map(str, sorted(known)))
+            raise Unreachable(f"{replica} has port {listed}, not {port}.", "Leave the port away for its main one.")
+        return await connect(replica, status.host, port or status.port or 0)
+
+    async def exec(
+        self, replica: str, argv: Sequence[str], *, tty: bool, columns: int = 80, rows: int = 24, container: str = ""
+    ) -> ExecStream:
+        """Beside its process: as the daemon's user, in the replica's environment and directory. Raises UsageError for
+        an unknown replica or program."""
+        seed = self._get(replica).seed
+        env = {**os.environ, **program_env(seed)}
+        return await exec_stream.start(argv, env, seed.workload.cwd, tty=tty, columns=columns, rows=rows)
 
     async def adopt(self) -> Sequence[ReplicaStatus]:
         """Take over what a former daemon left: running replicas keep their pids, others are started again."""
