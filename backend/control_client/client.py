@@ -10,7 +10,7 @@ import urllib.parse
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -20,6 +20,8 @@ from backend.contract.control import (
     DrillInfo,
     DrillView,
     ErrorInfo,
+    ExecOrder,
+    ExecTicket,
     FleetInfo,
     FleetOrder,
     Frame,
@@ -35,9 +37,14 @@ from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import TABLES, ActionRow, EventRow, LogRow, RequestRow, Scalar
 from backend.control_client.folding import FrameFolder
 
+if TYPE_CHECKING:
+    from backend.control_client.exec_channel import ExecChannel
+
 T = TypeVar("T")
 
 _OVERLAP_S = 60.0
+_START_S = 60.0
+"""How long a program in a replica may take to start."""
 _OPEN_S = 120.0
 """How long opening or ending a fleet may take."""
 _NO_DAEMON = "Start it with `trinity up`."
@@ -205,6 +212,15 @@ class ControlClient:
     async def describe(self, name: str) -> Description:
         """All that the platform says of a replica, a workload or a node. Raises UsageError for an unknown name."""
         return await self._get(f"/v1/describe?name={urllib.parse.quote(name, safe='')}", Description)
+
+    async def exec(self, order: ExecOrder) -> ExecChannel:
+        """Run a program in a replica; what is returned carries it. Raises UsageError for an unknown replica or program,
+        Refused where it may not be done."""
+        from backend.control_client.exec_channel import ExecChannel
+
+        body = msgspec.json.encode(order)
+        ticket = await self._call("POST", self._at("/v1/exec"), body, ExecTicket, _START_S)
+        return await ExecChannel.connect(Path(ticket.socket))
 
     async def edge(self, what: str) -> str:
         """HAProxy's own words: `stat`, `config` (secrets redacted) or `errors`."""

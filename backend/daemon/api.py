@@ -9,6 +9,8 @@
 | GET /v1/logs?replicas=&since_ts=&until_ts=&limit=, /v1/logs/follow | lines of the replicas |
 | GET /v1/logs/chunks?replicas=&lines= | their stored bytes, for ever: msgpack lists of LogChunk after a 4-byte length |
 | GET /v1/replicas/{name} | everything known of one replica |
+| GET /v1/describe/{name} or ?name= | all that the platform tells of a replica, a workload or a node |
+| POST /v1/exec | run a program in a replica: the socket that carries it (contract/exec_frames.py) |
 | GET /v1/drills?plans=, /v1/drills/{name} | drills one can run; one with what it would do now |
 | GET /v1/drill-runs?limit= | finished runs, newest first |
 | GET /v1/drill-runs/{run}, /{run}/{kind}, /{run}/compare?with= | its report.json; json, html, md, junit; statistics |
@@ -40,6 +42,8 @@ from backend.contract.control import (
     DrillInfo,
     DrillView,
     ErrorInfo,
+    ExecOrder,
+    ExecTicket,
     Frame,
     LogWindow,
     SeriesPoint,
@@ -47,6 +51,7 @@ from backend.contract.control import (
     VersionInfo,
 )
 from backend.contract.errors import TrinityError, UsageError
+from backend.contract.platform import Description
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, LogRow, RequestRow, Row, Scalar
 
@@ -78,6 +83,8 @@ class ControlSurface(Protocol):
         ...
 
     def raw(self, replica: str) -> dict[str, Any]: ...
+    async def describe(self, name: str) -> Description: ...
+    async def exec(self, order: ExecOrder) -> ExecTicket: ...
     async def drills(self, *, plans: bool) -> Sequence[DrillInfo]: ...
     async def drill(self, name: str) -> DrillInfo: ...
     async def drill_runs(self, limit: int) -> Sequence[DrillView]: ...
@@ -228,6 +235,13 @@ class _Handlers:
     async def replica(self, request: Request) -> Response:
         return answer_json(self._surface.raw(request.path_params["name"]))
 
+    async def describe(self, request: Request) -> Response:
+        name = request.path_params.get("name") or request.query_params.get("name", "")
+        return answer_json(await self._surface.describe(name))
+
+    async def exec(self, request: Request) -> Response:
+        return answer_json(await self._surface.exec(await read_body(request, ExecOrder)))
+
     async def drills(self, request: Request) -> Response:
         return answer_json(await self._surface.drills(plans=request.query_params.get("plans", "1") != "0"))
 
@@ -286,6 +300,8 @@ def control_app(surface: ControlSurface) -> Starlette:
         "/v1/logs/follow": on.follow,
         "/v1/logs/chunks": on.chunks,
         "/v1/replicas/{name}": on.replica,
+        "/v1/describe": on.describe,
+        "/v1/describe/{name:path}": on.describe,
         "/v1/drills": on.drills,
         "/v1/drills/{name}": on.drill,
         "/v1/drill-runs": on.drill_runs,
@@ -297,6 +313,7 @@ def control_app(surface: ControlSurface) -> Starlette:
     post: dict[str, Handler] = {
         "/v1/actions/preview": on.preview,
         "/v1/actions": on.perform,
+        "/v1/exec": on.exec,
         "/v1/rows/requests": on.take_rows,
         "/v1/apply/diff": on.diff,
         "/v1/shutdown": on.shutdown,

@@ -167,6 +167,8 @@ async def _converse(stream: ExecStream, reader: asyncio.StreamReader, writer: as
         with contextlib.suppress(ConnectionError):
             writer.write(last)
             await writer.drain()
+        # What its user sends meanwhile is read: a close before that would take the last frames back.
+        await asyncio.wait([told], timeout=_REST_S)
         return f"It ended with exit code {ended.result()}"
     finally:
         for task in (told, said, ended):

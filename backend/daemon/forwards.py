@@ -31,10 +31,11 @@ Tell = Callable[[str, Severity, str, str], None]
 
 
 class Forwards:
-    """Call `open` once the fleet was adopted; end with `close`, which keeps them for the next daemon."""
+    """Call `open` once the fleet was adopted; end with `close`, which keeps them for the next daemon. `changed` hears
+    of what a screen should show at once."""
 
-    def __init__(self, fleet: Fleet, path: Path, tell: Tell) -> None:
-        self._fleet, self._path, self._tell = fleet, path, tell
+    def __init__(self, fleet: Fleet, path: Path, tell: Tell, changed: Callable[[], None]) -> None:
+        self._fleet, self._path, self._tell, self._shown_changed = fleet, path, tell, changed
         self._all: dict[str, Forward] = {}
         self._saving = asyncio.Lock()
         self._ignore: Callable[[], None] | None = None
@@ -60,6 +61,7 @@ class Forwards:
         def told(words: str, works: bool) -> None:
             kind, severity = ("mended", Severity.INFO) if works else ("broken", Severity.WARNING)
             self._tell(f"forward.{kind}", severity, order.target, words)
+            self._shown_changed()
 
         return Forward(order, self._fleet, told)
 
@@ -111,6 +113,7 @@ class Forwards:
             del self._all[order.id]
             await forward.close()
             raise
+        self._shown_changed()
         return forward.view()
 
     async def remove(self, wanted: str, port: int | None = None) -> ForwardView:
@@ -119,6 +122,7 @@ class Forwards:
         del self._all[forward.order.id]
         view = forward.view()
         await forward.close()
+        self._shown_changed()
         with contextlib.suppress(TrinityError):  # at worst it listens again after a restart
             await self._save()
         return view

@@ -195,8 +195,9 @@ def _named(error: BaseException) -> TrinityError:
 
 
 async def _abandon(parts: Parts) -> None:
-    """What a failed opening may have left: the ledger, which is opened before all else."""
-    ledger = getattr(parts, "ledger", None)
-    if ledger is not None:
-        with contextlib.suppress(Exception):
-            await ledger.close()
+    """What a failed opening may have left open: forwards, and the ledger, which is opened before all else."""
+    for name in ("connections", "ledger"):
+        part = getattr(parts, name, None)
+        if part is not None:
+            with contextlib.suppress(Exception):
+                await part.close()

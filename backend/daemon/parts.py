@@ -32,6 +32,7 @@ from backend.contract.fleet import WorkloadSpec
 from backend.contract.platform import HasNodes, HasPorts, Limited
 from backend.contract.rows import EventRow, RequestRow, Row
 from backend.contract.words import Phase, Severity, Verb
+from backend.daemon.connections import Connections
 from backend.daemon.deeds import OwnVerbs
 from backend.daemon.demo_load import DemoLoad
 from backend.daemon.drill_desk import DaemonDrills
@@ -127,6 +128,9 @@ class Parts:
             levels=self._levels,
         )
         self.gateway = Gateway(self.action_state, self.ledger, self.ledger, clock, blocker=self.leases.blocker)
+        self.connections = Connections(
+            self.fleet, paths, clock, perform=self.gateway.perform, tell=self.event, changed=self._look_again
+        )
         self.drills = DaemonDrills(self)
         self.ledger.subscribe("events", self.hub.publish)
         self.ledger.subscribe("actions", self.hub.publish)
@@ -162,6 +166,7 @@ class Parts:
             if not spec.of:
                 self._add_autoscaler(spec)
         await self.gateway.close_interrupted()
+        await self.connections.open()
         await self.drills.recover()
         self._run("fault proxies of a dead daemon", self.splices.adopt_leftovers())
         self._run("telemetry", self.meters.run())
@@ -195,6 +200,7 @@ class Parts:
 
     async def _stop_actors(self) -> None:
         self.hub.close()
+        await self.connections.close()
         await self.drills.close()
         await self.load.close()
         await self.gateway.stop()
@@ -262,7 +268,7 @@ class Parts:
         executors = fleet_executors(self.reconciler, set_autoscale=self._set_autoscale, parse=self.parse, diff=diff)
         faults = FaultVerbs(self.fleet, self.splices, self.edge)
         platform = platform_executors(self.fleet)
-        for executor in (*executors, *platform, *own.executors(), *faults.executors()):
+        for executor in (*executors, *platform, *self.connections.executors(), *own.executors(), *faults.executors()):
             self.gateway.register(executor)
 
     def _newest_event(self) -> int:
@@ -346,6 +352,11 @@ class Parts:
         """How far apart snapshots of a fleet that never stands still are made: by what they cost."""
         return min(1.0, max(GATHER_S, self._snapshot_cost_s / _SNAPSHOT_SHARE))
 
+    def _look_again(self) -> None:
+        """Something that a screen should show at once."""
+        self._snapshot = None
+        self.hub.nudge()
+
     def _known(self) -> Known:
         lag = self.meters.loop_lag.read()
         names = {spec.name for spec in self.specs}
@@ -376,6 +387,7 @@ class Parts:
             trouble=self.fleet.trouble() if isinstance(self.fleet, Limited) else None,
             nodes=self.fleet.nodes() if isinstance(self.fleet, HasNodes) else (),
             ports=self.fleet.ports() if isinstance(self.fleet, HasPorts) else (),
+            forwards=self.connections.forwards.views(),
             rollouts=rollouts(self.fleet),
             former=self._shown.replicas if self._shown is not None else (),
         )

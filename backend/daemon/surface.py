@@ -20,6 +20,8 @@ from backend.contract.control import (
     ActionRequest,
     DrillInfo,
     DrillView,
+    ExecOrder,
+    ExecTicket,
     Frame,
     LogWindow,
     SeriesPoint,
@@ -27,10 +29,11 @@ from backend.contract.control import (
     VersionInfo,
 )
 from backend.contract.errors import Refused, UsageError
-from backend.contract.platform import Loggable
+from backend.contract.platform import Describable, Description, Loggable
 from backend.contract.recording import Moment, RecordExtent
-from backend.contract.rows import ActionRow, LogRow, RequestRow, Row, Scalar
+from backend.contract.rows import ActionRow, EventRow, LogRow, RequestRow, Row, Scalar
 from backend.contract.words import ActionOutcome, Vantage, Verb
+from backend.daemon.describing import describe
 from backend.daemon.parts import Parts
 from backend.drills.compare import Comparison
 from backend.ledger.log_chunks import BUSY_BYTES, ChunkFollower
@@ -40,6 +43,8 @@ from backend.telemetry.exporter import Exposition
 from backend.version import VERSION
 
 _QUERYABLE = ("requests", "samples", "events", "actions")
+_EVENTS = 20
+"""The newest ones that a description tells."""
 _FOLLOW_POLL_S = 0.2
 _FOLLOW_BEAT_S = 10.0
 _WISH_PERIOD_S = 60.0
@@ -164,6 +169,21 @@ class FleetSurface:
                 known = {"view": view, "workload": spec, "edge_slot": slot, "engine": reading}
                 return {name: msgspec.to_builtins(value) for name, value in known.items()}
         raise unknown("replica", replica, [v.status.name for v in self.snapshot().replicas])
+
+    async def describe(self, name: str) -> Description:
+        """As the platform does, else by what we know ourselves. Raises UsageError for an unknown name."""
+        parts = self.parts
+        if isinstance(parts.fleet, Describable):
+            return await parts.fleet.describe(name)
+        snapshot = self.snapshot()
+        rows = parts.ledger.recent("events", limit=_EVENTS, where={"subject": name})
+        raw = self.raw(name) if any(view.status.name == name for view in snapshot.replicas) else {}
+        return describe(name, snapshot, parts.specs, [row for row in rows if isinstance(row, EventRow)], raw)
+
+    async def exec(self, order: ExecOrder) -> ExecTicket:
+        if self._read_only and not order.actor.startswith(READ_ONLY_PREFIX):
+            order = msgspec.structs.replace(order, actor=READ_ONLY_PREFIX + order.actor)
+        return await self.parts.connections.exec.open(order)
 
     async def drills(self, *, plans: bool) -> Sequence[DrillInfo]:
         return await self.parts.drills.infos(plans=plans)

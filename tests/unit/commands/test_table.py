@@ -17,8 +17,8 @@ from console import cli
 
 ACTS_NOWHERE = {"completion", "drill schema", "keys", "themes"}
 """They are about this program, not about a fleet."""
-NO_OUTPUT_OF_ITS_OWN = {"down", "snapshot"}
-"""They only say that it is done."""
+NO_OUTPUT_OF_ITS_OWN = {"down", "snapshot", "exec"}
+"""They only say that it is done, or what another program says."""
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:
