@@ -56,3 +56,10 @@ def test_the_backend_and_the_headless_console_load_no_screen_library() -> None:
 
 def test_this_test_sees_a_screen_library_where_there_is_one() -> None:
     assert loaded("import textual.app", *SCREEN) == SCREEN
+
+
+def test_a_kubernetes_fleet_loads_its_client_when_it_is_opened_and_not_the_one_beside_it() -> None:
+    names = ["kubernetes", "aiohttp", "requests", "urllib3", "kubernetes.config"]
+    assert loaded("import backend.daemon.main, backend.fleet.kube", *names) == set()
+    opened = "from backend.fleet.kube.links import _libraries\n_libraries()"
+    assert loaded(opened, *names) == {"kubernetes", "aiohttp"}

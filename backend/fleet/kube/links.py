@@ -18,6 +18,7 @@ from backend.contract.errors import TrinityError
 from backend.fleet.kube import credentials, kubeconfig
 from backend.fleet.kube.answers import Misconfigured, NotAccepted
 from backend.fleet.kube.credentials import Credentials
+from backend.lean import bare
 
 
 class Link(msgspec.Struct, kw_only=True):
@@ -37,8 +38,7 @@ class Link(msgspec.Struct, kw_only=True):
 
 async def open_link(choice: kubeconfig.Choice, generation: int, former: Link | None, *, service_account: Path) -> Link:
     """A link by what the kubeconfig says. Raises UsageError, NotAccepted."""
-    client = await asyncio.to_thread(importlib.import_module, "kubernetes.aio.client")
-    config = await asyncio.to_thread(importlib.import_module, "kubernetes.aio.config.kube_config")
+    client, config = await asyncio.to_thread(_libraries)
     made = client.Configuration()
     made.connection_pool_maxsize = 0  # watches, logs and forwards must never wait for each other
     loader = None
@@ -61,6 +61,15 @@ async def open_link(choice: kubeconfig.Choice, generation: int, former: Link | N
     made.client_session_kwargs = {"connector": connector, "cookie_jar": aiohttp.DummyCookieJar()}
     keep = loader if "auth-provider" in user else None
     return Link(choice=choice, credentials=found, api=api, connector=connector, loader=keep, generation=generation)
+
+
+def _libraries() -> tuple[Any, Any]:
+    """kubernetes.aio's client and configuration, and nothing of the client beside them."""
+    bare("kubernetes")
+    bare("kubernetes.aio")
+    client = importlib.import_module("kubernetes.aio.client")
+    _ = client.ApiClient  # found when first asked for, which takes as long as all the rest
+    return client, importlib.import_module("kubernetes.aio.config.kube_config")
 
 
 async def _apply(config: Any, choice: kubeconfig.Choice, made: Any, former: Link | None) -> Any:
