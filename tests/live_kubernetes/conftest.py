@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,14 +40,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def real_namespace() -> Iterator[str]:
     """One namespace for all tests, removed at the end whatever happens."""
     name = f"trinity-test-{secrets.token_hex(4)}"
-    try:
-        asyncio.run(make_namespace(name))
-    except TrinityError as error:
-        pytest.fail(f"The cluster of KUBECONFIG cannot be used: {error}", pytrace=False)
-    try:
-        yield name
-    finally:
-        asyncio.run(remove_namespace(name))
+    with ThreadPoolExecutor(1) as elsewhere:  # the test's own loop runs here
+        try:
+            elsewhere.submit(asyncio.run, make_namespace(name)).result()
+        except TrinityError as error:
+            pytest.fail(f"The cluster of KUBECONFIG cannot be used: {error}", pytrace=False)
+        try:
+            yield name
+        finally:
+            elsewhere.submit(asyncio.run, remove_namespace(name)).result()
 
 
 @pytest.fixture(params=["emulated", pytest.param("real", marks=pytest.mark.live_kubernetes)])

@@ -17,6 +17,7 @@ NO_SERVER = "this image has neither httpd nor nc"
 SERVING = (
     "mkdir -p /tmp/www; echo hello from a pod > /tmp/www/index.html; "
     "if command -v httpd >/dev/null; then exec httpd -f -p 8080 -h /tmp/www; "
+    "elif busybox httpd --help >/dev/null 2>&1; then exec busybox httpd -f -p 8080 -h /tmp/www; "
     "elif command -v nc >/dev/null; then "
     "while :; do printf 'HTTP/1.0 200 OK\\r\\n\\r\\nhello from a pod\\n' | nc -l -p 8080; done; "
     f"else echo {NO_SERVER}; exit 42; fi"
