@@ -76,6 +76,8 @@ class ContainerIncarnation:
 
     async def stop(self, grace_s: float) -> ExitRecord:
         """Its image's stop signal, SIGKILL after `grace_s`. Raises Unreachable while the engine cannot be used."""
+        if self._ended.done():
+            return self._ended.result()[0]
         asked = asyncio.create_task(self._ask_to_stop(grace_s), name=f"stop {self.facts.name}")
         try:
             both: list[asyncio.Future[Any]] = [self._ended, asked]
@@ -88,19 +90,21 @@ class ContainerIncarnation:
         finally:
             asked.cancel()
         if self._ended.done():
-            return self._ended.result()[0]
+            record = self._ended.result()[0]
+            return record if record.reason == "OOMKilled" else msgspec.structs.replace(record, reason="Stopped")
         words = f"The Docker engine did not end container {self.facts.name} within {_KILLED_S:g} s of SIGKILL."
         raise Unreachable(words, "See the engine's log; it is tried again.")
 
     async def release(self) -> None:
         """The container stays, to be started again; what it wrote is stored."""
         await self._let_go()
-        await self._log.end()
+        await self._log.drain()
+        await self._log.close()
 
     async def detach(self) -> None:
         """It goes on."""
         await self._let_go()
-        await self._log.cancel()
+        await self._log.close()
 
     def note_exit(self, seed: ReplicaSeed) -> None:
         """Beside the engine: a label cannot be changed. Raises OSError."""

@@ -48,15 +48,14 @@ class ContainerStarter:
         facts = await self._engine.inspect(container)
         if facts is None:
             raise TrinityError(f"The Docker engine says nothing of container {container}.", "It is tried again.")
-        log.note_start(at_ns)
         write_record(self._engine.paths.container_record(self._name), OwnRecord(seed=seed))
-        log.begin(facts.id)
+        log.begin(facts.id, facts.created_ts, started_ns=at_ns)
         return self._now(facts, log)
 
     def adopt(self, facts: ContainerFacts) -> ContainerIncarnation:
         """The incarnation of a container that runs."""
         log = OwnLog(self._engine, self._name)
-        log.begin(facts.id)
+        log.begin(facts.id, facts.created_ts, started_ns=None)
         return self._now(facts, log)
 
     async def before_end(self) -> None:
