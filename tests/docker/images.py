@@ -40,12 +40,15 @@ _USER = 10001
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def make_image(role: str) -> str:
-    """The reference of the image for `role` (a key of PACKAGES), made where the engine has none yet. Blocks seconds."""
+def make_image(role: str, host: str) -> str:
+    """The reference of the image for `role` (a key of PACKAGES), made where the engine at `host` has none yet.
+
+    Blocks some seconds.
+    """
     with tempfile.TemporaryFile() as file, _one_at_a_time(role):
         files = dict(_contents(role))
         reference = f"trinity-test-{role}:{_digest(files)}"
-        client = docker.from_env(timeout=300)
+        client = docker.DockerClient(base_url=host, timeout=300)
         try:
             if client.images.list(reference):
                 return reference
@@ -84,6 +87,7 @@ def _contents(role: str) -> Iterator[tuple[str, Path]]:
             binaries += [so for path in found for so in path.rglob("*.so*")]
         yield from _tree(_ROOT / "backend", f"{inside}/site-packages/backend")
     yield from _tree(_ROOT / "tests" / "integration" / "programs", "opt/programs")
+    yield "opt/programs/light_engine.py", _ROOT / "tests" / "e2e" / "light_engine.py"
     for library in _closure(binaries, packages):
         # The loader's own path is written into every binary; the rest is found by LD_LIBRARY_PATH.
         yield (str(library)[1:] if library.name.startswith("ld-") else f"{_LIBS}/{library.name}"), library

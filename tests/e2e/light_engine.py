@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 
 DELAY_S = 0.02
@@ -42,7 +43,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def main(port: int) -> None:
-    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    host = "0.0.0.0" if os.environ.get("HOST") == "0.0.0.0" else "127.0.0.1"  # HOST: in a container
+    server = await asyncio.start_server(serve, host, port)
     await server.serve_forever()
 
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from backend.contract.errors import TrinityError, UsageError
-from backend.fleet.docker_engine.errors import NotThere
+from backend.fleet.docker_engine.errors import EngineTrouble, NotThere
 from backend.fleet.docker_engine.facts import ContainerFacts
+from backend.fleet.docker_engine.images import pull
 from backend.fleet.docker_engine.own_engine import OwnEngine
 from backend.fleet.docker_engine.own_logs import OwnLog
 from backend.fleet.docker_engine.own_process import ContainerIncarnation
@@ -31,8 +32,13 @@ class ContainerStarter:
         self._name, self._engine = name, engine
         self._digest = engine.paths.digest
         self.marks = DrillMarks(engine.clock)
+        self._busy = ""
         self.present: ContainerIncarnation | None = None
         """The last start that there was."""
+
+    def busy(self) -> str:
+        """What a start waits for."""
+        return self._busy
 
     def hindrance(self) -> str:
         """Why the engine cannot be used, while it cannot."""
@@ -89,15 +95,31 @@ class ContainerStarter:
                 raise UsageError(f"A container that is not ours has the name {name}.", "Remove or rename that one.")
             await self._engine.remove(facts.id)
         try:
-            made = await self._engine.call(
-                lambda api: api.create_container_from_config(dict(request), name)  # type: ignore[no-untyped-call]
-            )
+            made = await self._create(request, name)
         except NotThere as error:
             if _NO_IMAGE not in error.message.lower():
                 raise
-            image = request["Image"]
-            words = f"The Docker engine has no image {image}."
-            raise UsageError(
-                words, f"Fetch it (`docker pull {image}`) or build it there, or correct `image`."
-            ) from error
+            await self._pull(str(request["Image"]))
+            made = await self._create(request, name)
+        return made
+
+    async def _create(self, request: Mapping[str, object], name: str) -> str:
+        made = await self._engine.call(
+            lambda api: api.create_container_from_config(dict(request), name)  # type: ignore[no-untyped-call]
+        )
         return str(made["Id"])
+
+    async def _pull(self, image: str) -> None:
+        """Fetch an image that the engine lacks. Raises UsageError with the registry's words where that fails."""
+        self._busy = f"pulling {image}"
+        try:
+            async for step in pull(self._engine.client, image):
+                self._busy = f"pulling {image}: {step.text}"
+        except EngineTrouble as trouble:
+            self._engine.failed(trouble)
+            raise
+        except TrinityError as error:
+            how = f"Fetch it (`docker pull {image}`) or build it there, or correct `image`."
+            raise UsageError(f"The Docker engine has no image {image}. {error.message}", how) from error
+        finally:
+            self._busy = ""

@@ -27,6 +27,10 @@ class ShimStarter:
         self._present: ShimIncarnation | None = None
         self.marks = DrillHandle(name, clock, self._running, paths.fault_switch(name) if fault_switch else None)
 
+    def busy(self) -> str:
+        """A process starts at once."""
+        return ""
+
     def hindrance(self) -> str:
         """A process can be started at any time."""
         return ""

@@ -84,6 +84,10 @@ class Starter(Protocol):
         """Why no program can be started now, as a phrase for people; empty when one can. Free, never blocks."""
         ...
 
+    def busy(self) -> str:
+        """What a start under way waits for, as a phrase for people; empty for nothing in particular."""
+        ...
+
     async def start(self, seed: ReplicaSeed) -> Incarnation:
         """Start the program. Raises TrinityError or OSError."""
         ...

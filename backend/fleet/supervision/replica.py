@@ -83,6 +83,8 @@ class Replica(Generic[S_co]):
         reason = self._reason
         if process is not None and not reason and self._phase in (Phase.STARTING, Phase.NOT_READY):
             reason = process.probes.lifecycle.why_not_ready()
+        elif process is None and self._phase is Phase.STARTING:
+            reason = self.starter.busy() or reason
         return ReplicaStatus(
             name=seed.name,
             fleet=seed.fleet,
