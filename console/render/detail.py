@@ -76,7 +76,9 @@ def replica_lines(
     if has_edge:
         lines += section(f"Requests ({len(requests)} newest)")
         lines += [_request(row) for row in reversed(requests)] or [(("none yet", "faint"),)]
-    lines += section("Events") + ([event_line(row) for row in reversed(events)] or [(("none yet", "faint"),)])
+    lines += section("Events of the ledger" if more else "Events") + (
+        [event_line(row) for row in reversed(events)] or [(("none yet", "faint"),)]
+    )
     look = layout(width, [status.name], brief=True)
     tail = [line for row in logs for line in log_lines(row, look)]
     lines += section("Log tail") + (tail or [(("no lines yet", "faint"),)])

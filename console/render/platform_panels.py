@@ -47,22 +47,24 @@ def node_lines(nodes: Sequence[NodeStatus], width: int, height: int) -> list[Lin
     """A node a line, those that are not well first."""
     order = sorted(nodes, key=lambda node: (node.ready, not node.reason, node.schedulable))
     size = min(NAME_MOST, max((text_width(node.name) for node in nodes), default=0))
-    lines: list[Line] = []
-    for node in order:
-        word, style = node_state(node)
-        said = clean(node.reason) or word[2:]
-        words: Line = (
-            (f"{word[0]} ", style),
-            (fit_text(clean(node.name), size), "text b"),
-            ("  cpu ", "muted"),
-            *_gauge(node.cpu_percent),
-            ("  mem ", "muted"),
-            *_gauge(memory_share(node)),
-            ("" if style == "ok" else f"  {said}", style),
-            (f"  {units.plural(node.replicas, 'replica')}", "muted"),
-        )
-        lines.append(fit_line(words, width))
+    lines = [fit_line(_node(node, size, width), width) for node in order]
     return _cut(lines, width, height) or [fit_line((("no nodes are known", "faint"),), width)]
+
+
+def _node(node: NodeStatus, size: int, width: int) -> Line:
+    """The fullest form that fits; what is wrong goes before how busy it is."""
+    word, style = node_state(node)
+    head: Line = ((f"{word[0]} ", style), (fit_text(clean(node.name), size), "text b"))
+    cpu: Line = (("  cpu ", "muted"), *_gauge(node.cpu_percent))
+    memory: Line = (("  mem ", "muted"), *_gauge(memory_share(node)))
+    said: Line = () if style == "ok" else ((f"  {clean(node.reason) or word[2:]}", style),)
+    count: Line = ((f"  {units.plural(node.replicas, 'replica')}", "muted"),)
+    forms = (
+        (*head, *cpu, *memory, *said, *count),
+        (*head, *cpu, *memory, *said),
+        (*head, *memory, *said),
+    )
+    return next((form for form in forms if line_width(form) <= width), (*head, *said))
 
 
 def _gauge(share: float | None) -> Line:
@@ -99,13 +101,10 @@ def _cut(lines: list[Line], width: int, height: int) -> list[Line]:
     return [*lines[: max(0, height - 1)], fit_line(((f"… {left} more", "muted"),), width)]
 
 
-def trouble_line(trouble: Trouble, width: int, now: float) -> Line:
-    """One calm line: what is wrong, what to do, and how old what is shown may be. The remedy goes before the sentence
-    where room is short, the age stays."""
-    age: Line = ((f" ▲ as it was {units.age(now - trouble.since_ts)} ago ", "warn r b"), (" ", "text"))
-    sentence: Line = ((f" {clean(trouble.message)}", "warn"),)
+def trouble_line(trouble: Trouble, width: int) -> Line:
+    """One calm line: what is wrong and what to do. The remedy goes before the sentence where room is short; how old
+    the data is stands in the fleet's line."""
+    sentence: Line = ((" ▲ ", "warn b"), (clean(trouble.message), "warn"))
     remedy: Line = ((f"  {clean(trouble.next_step)}", "muted"),) if trouble.next_step else ()
-    for words in ((*age, *sentence, *remedy), (*age, *sentence)):
-        if line_width(words) <= width:
-            return fit_line(words, width)
-    return fit_line((("▲ ", "warn b"), (clean(trouble.message), "warn")), width)
+    whole = (*sentence, *remedy)
+    return fit_line(whole if line_width(whole) <= width else sentence, width)

@@ -287,6 +287,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arguments=_one("forward"),
         verb=Verb.UNFORWARD,
     ),
+    Command(
+        name="exec",
+        says="A program in a replica; a shell by default",
+        does="exec.run",
+        arguments=(Argument(name="replica", kind="replica"), Argument(name="words", kind="text", optional=True)),
+        verb=Verb.EXEC,
+    ),
     Command(name="undo", says="Undo the last action that can be undone", does="verbs.undo", risk=Risk.LOW),
     Command(name="acknowledge", says="Acknowledge all alarms", does="verbs.acknowledge", aliases=("ack",)),
     Command(name="drill run", says="Run a drill", does="verbs.run_drill", arguments=_one("drill"), risk=Risk.LOW),

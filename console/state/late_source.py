@@ -11,6 +11,7 @@ from backend.contract.control import (
     ActionRequest,
     DrillInfo,
     DrillView,
+    ExecOrder,
     Frame,
     LogWindow,
     SeriesPoint,
@@ -21,7 +22,7 @@ from backend.contract.log_chunks import LogChunk
 from backend.contract.platform import Description
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, Scalar
-from console.state.source import FleetSource, LedgerRow
+from console.state.source import ExecSession, FleetSource, LedgerRow
 
 
 class LateSource:
@@ -110,6 +111,9 @@ class LateSource:
 
     async def describe(self, name: str) -> Description:
         return await (await self.inner()).describe(name)
+
+    async def exec(self, order: ExecOrder) -> ExecSession:
+        return await (await self.inner()).exec(order)
 
     async def aclose(self) -> None:
         if self._made is not None:

@@ -19,6 +19,7 @@ from backend.contract.control import (
     ActionRequest,
     DrillInfo,
     DrillView,
+    ExecOrder,
     Frame,
     LogWindow,
     SeriesPoint,
@@ -30,7 +31,7 @@ from backend.contract.log_chunks import LogChunk
 from backend.contract.platform import Description
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, LogRow, Scalar
-from console.state.source import FleetSource, LedgerRow
+from console.state.source import ExecSession, FleetSource, LedgerRow
 from console.state.store import FleetState
 
 RUNS: Final = 100
@@ -184,6 +185,9 @@ class InstantSource:
     async def describe(self, name: str) -> Description:
         """Platforms keep no past of this."""
         raise Refused(f"What the platform said of {name} then was not recorded.")
+
+    async def exec(self, order: ExecOrder) -> ExecSession:
+        raise Refused(self._refusal())
 
     async def aclose(self) -> None:
         """The real source belongs to its link."""

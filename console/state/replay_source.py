@@ -20,6 +20,7 @@ from backend.contract.control import (
     ActionRequest,
     DrillInfo,
     DrillView,
+    ExecOrder,
     Frame,
     LogWindow,
     SeriesPoint,
@@ -33,7 +34,7 @@ from backend.contract.recording import Moment, RecordExtent, actions_as_of
 from backend.contract.rows import TABLES, ActionRow, LogRow, Scalar
 from backend.recording.archive import Archive
 from console.state.past import stored_line
-from console.state.source import LedgerRow
+from console.state.source import ExecSession, LedgerRow
 
 EVENTS: Final = 500
 ACTIONS: Final = 200
@@ -145,6 +146,9 @@ class ReplaySource:
 
     async def describe(self, name: str) -> Description:
         raise Refused(f"{self.name} does not hold what the platform said of {name}.")
+
+    async def exec(self, order: ExecOrder) -> ExecSession:
+        raise self._refused()
 
     async def aclose(self) -> None:
         self._tables.clear()

@@ -119,9 +119,6 @@ class SimPlatform:
 
     # -- what a replica is -----------------------------------------------------------------------------------
 
-    def shape_of(self, workload: str) -> Shape:
-        return self.shapes[workload]
-
     def serves(self, workload: str) -> bool:
         """Whether our edge sends requests to it: to the first workload, where there is an edge."""
         return self.edge and workload == next(iter(self.shapes))

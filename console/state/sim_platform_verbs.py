@@ -117,9 +117,16 @@ def _pause(request: ActionRequest, identity: str, world: SimWorld, platform: Sim
 
 
 def _evict(request: ActionRequest, identity: str, world: SimWorld, platform: SimPlatform) -> str:
-    world.leave(request.target)
+    _leave(request.target, world, platform)
     world.event("replica.evicted", Severity.WARNING, request.target, f"evicted by {request.actor}")
     return "it leaves, another one comes"
+
+
+def _leave(name: str, world: SimWorld, platform: SimPlatform) -> None:
+    one = world.find(name)
+    assert one is not None, "the others are refused"
+    platform.left(name, one.workload)
+    world.leave(name)
 
 
 def _rollback(request: ActionRequest, identity: str, world: SimWorld, platform: SimPlatform) -> str:
@@ -138,7 +145,7 @@ def _drain_node(request: ActionRequest, identity: str, world: SimWorld, platform
     platform.with_node(request.target, schedulable=False)
     some = _on_node(request.target, world)
     for name in some:
-        world.leave(name)
+        _leave(name, world, platform)
     world.event("node.drained", Severity.WARNING, request.target, f"{len(some)} replicas evicted by {request.actor}")
     return f"{units.plural(len(some), 'replica')} evicted"
 

@@ -401,8 +401,6 @@ class SimWorld:
         """Another one takes its place, and it goes for good."""
         one = self._known(name)
         one.leaving = True
-        if self.platform is not None:
-            self.platform.left(name, one.workload)
         self._turn(one, Phase.TERMINATING, "stopping")
 
     def drain(self, name: str, *, on: bool) -> None:

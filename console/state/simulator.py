@@ -20,6 +20,7 @@ from backend.contract.control import (
     ActionRequest,
     DrillInfo,
     DrillView,
+    ExecOrder,
     Frame,
     LoadView,
     LogWindow,
@@ -36,6 +37,7 @@ from backend.contract.rows import ActionRow, Scalar
 from backend.contract.words import Phase, Severity
 from console.render import units
 from console.state.sim_describe import describe
+from console.state.sim_exec import SimExec
 from console.state.sim_logs import SimLogs, window
 from console.state.sim_past import SimPast, actions_until, events_until
 from console.state.sim_platform import LOCAL_LIMITS, ail, platform_of
@@ -258,6 +260,13 @@ class SimulatorSource:
         row = self.verbs.perform(request, preview)
         self._note()
         return row
+
+    async def exec(self, order: ExecOrder) -> SimExec:
+        """Used from a loop of its own: reads the world, changes nothing in it."""
+        self._check()
+        if self.world.find(order.replica) is None:
+            raise UsageError(f"There is no replica {order.replica}.", "See `trinity ps`.")
+        return SimExec(order.replica)
 
     async def aclose(self) -> None:
         self.closed = True

@@ -5,7 +5,7 @@ The control client speaks it to a daemon, the simulator speaks it without one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from backend.contract.control import (
@@ -13,6 +13,7 @@ from backend.contract.control import (
     ActionRequest,
     DrillInfo,
     DrillView,
+    ExecOrder,
     Frame,
     LogWindow,
     SeriesPoint,
@@ -37,6 +38,29 @@ class PastSource(Protocol):
     async def moment(self, ts: float, *, window_s: int = 900) -> Moment:
         """The fleet at an instant (brought within the extent). Raises UsageError where nothing is recorded."""
         ...
+
+
+class ExecSession(Protocol):
+    """A program that runs in a replica, on a terminal. Closing it ends the program."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """Once `output` has ended."""
+        ...
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def end(self) -> None:
+        """Its input has ended."""
+        ...
+
+    async def resize(self, columns: int, rows: int) -> None: ...
+
+    def output(self) -> AsyncGenerator[bytes, None]:
+        """What it writes, to its end."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 class FleetSource(PastSource, Protocol):
@@ -114,6 +138,10 @@ class FleetSource(PastSource, Protocol):
 
     async def describe(self, name: str) -> Description:
         """All that the platform says of a replica, a workload or a node. Raises UsageError for an unknown name."""
+        ...
+
+    async def exec(self, order: ExecOrder) -> ExecSession:
+        """Run a program in a replica, as the loop that calls this one carries it."""
         ...
 
     async def aclose(self) -> None: ...

@@ -48,4 +48,4 @@ class TroubleBanner(Canvas):
 
     def paint(self, width: int, height: int) -> Sequence[Line]:
         trouble = self.trinity.state.trouble
-        return [trouble_line(trouble, width, self.trinity.clock.now())] if trouble is not None else []
+        return [trouble_line(trouble, width)] if trouble is not None else []

@@ -36,7 +36,7 @@ class Expose:
         if chosen is None:
             names = app.chosen_replicas()
             chosen = (names[0], None) if names else None
-        if app.verbs.barred(Verb.FORWARD, shown):
+        if not app.verbs.may(Verb.FORWARD, shown):
             return
         if chosen is None:
             app.say("Choose a replica, a workload or a port first.", "warn")
@@ -51,7 +51,7 @@ class Expose:
         shown = self.app.shown
         if port is not None:
             self.do(shown, Exposure(target=target, port=port, local_port=here))
-        elif not self.app.verbs.barred(Verb.FORWARD, shown):
+        elif self.app.verbs.may(Verb.FORWARD, shown):
             form = ports_of(shown, target)
             self.app.run_worker(later(self._ask, shown, target, form), exit_on_error=False, group="expose")
 

@@ -78,6 +78,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("act.evict", "e", "verb('evict')", "Evict the replica, within its budget", "Act", verb=Verb.EVICT),
     Key("act.pause", "z", "verb('pause')", "Freeze the replica, or let it go on", "Act", verb=Verb.PAUSE),
     Key("act.expose", "p", "on('expose','ask')", "Expose: reach a port of it from here", "Act", verb=Verb.FORWARD),
+    Key("act.exec", "x", "on('exec','open')", "A shell in the replica", "Act", verb=Verb.EXEC),
     Key("act.load", "g", "verb('load')", "Start or stop the demo load", "Act", verb=Verb.LOAD_START),
     Key("act.panic", "X", "verb('panic')", "Stop every drill, undo its faults, let no other start", "Act"),
     Key("act.allow", "P", "verb('allow')", "Let drills start again after X", "Act"),

@@ -42,6 +42,10 @@ def build(name: str, app: TrinityApp) -> Any:
             from console.tui.fleets import Fleets
 
             return Fleets(app)
+        case "exec":
+            from console.tui.exec import Exec
+
+            return Exec(app)
         case "expose":
             from console.tui.expose import Expose
 

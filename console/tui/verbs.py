@@ -73,6 +73,10 @@ class Verbs:
             self.app.say(f"⊘ {verb}: {why}", "warn")
         return bool(why)
 
+    def may(self, verb: Verb, shown: Shown) -> bool:
+        """Whether that may be begun there; where not, it has been said why."""
+        return not self.barred(verb, shown) and not self._refused_by_reading(verb)
+
     def _refused_by_reading(self, verb: Verb) -> bool:
         """Whether this console may only look, or looks at the past."""
         if self._refused_by_time():

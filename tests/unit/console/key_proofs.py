@@ -10,6 +10,7 @@ from console.state.log_explorer import LogExplorer
 from console.tui.columns import ColumnsDialog
 from console.tui.command_line import CommandBar
 from console.tui.dialogs import AskDialog, ConfirmDialog, PickDialog
+from console.tui.exec import SHELL
 from console.tui.expose import ExposeDialog
 from console.tui.filter_bar import FilterBar
 from console.tui.jump import JumpScreen
@@ -242,7 +243,17 @@ async def freezes(screen: Screen, key: str) -> None:
     await screen.until(lambda: screen.app.state.replica(name).status.phase == Phase.READY, f"{key} lets it go on")  # type: ignore[union-attr]
 
 
+async def lends(screen: Screen, key: str) -> None:
+    """The terminal goes to a shell in the chosen replica; what it then does is proven on a real terminal."""
+    lent: list[tuple[Any, ...]] = []
+    screen.app.part("exec").lend = lambda shown, *what: lent.append(what)
+    await screen.press(key)
+    await screen.until(lambda: lent, f"{key} lends the terminal")
+    assert lent == [(screen.app.chosen_replicas()[0], SHELL)]
+
+
 KUBERNETES: dict[str, Proof] = {
+    "act.exec": lends,
     "act.evict": asks_for(Verb.EVICT),
     "act.rollback": asks_for(Verb.ROLLBACK),
     "act.expose": opens(ExposeDialog, "Expose chat"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -71,12 +71,17 @@ SCENES = (
 
 
 @asynccontextmanager
-async def standing(size: tuple[int, int]) -> AsyncIterator[tuple[TrinityApp, Pilot[int], FixedClock]]:
-    """A console on a fleet in which time stands still, a while after a replica was killed."""
+async def standing(
+    size: tuple[int, int], make: Callable[[FixedClock], SimulatorSource] | None = None
+) -> AsyncIterator[tuple[TrinityApp, Pilot[int], FixedClock]]:
+    """A console on a fleet in which time stands still, a while after a replica was killed; or on one that is made."""
     clock = FixedClock(NOON)
-    source = SimulatorSource(replicas=3, rate=5.0, clock=clock)
-    source.world.kill("llm-1", by="console:ada")
-    clock.at += 20
+    if make is not None:
+        source = make(clock)
+    else:
+        source = SimulatorSource(replicas=3, rate=5.0, clock=clock)
+        source.world.kill("llm-1", by="console:ada")
+        clock.at += 20
     app = TrinityApp(source, user="ada", interval_s=0.05, clock=clock, bell=False, theme=LOOKS[0])
     async with app.run_test(size=size) as pilot:
         for _ in range(400):

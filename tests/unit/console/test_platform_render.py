@@ -235,6 +235,12 @@ def test_nodes_say_how_they_are() -> None:
     assert [line[:8] for line in lines] == ["✗ node-2", "◑ node-4", "⊘ node-3", "● node-1"]
     assert "KubeletNotReady" in lines[0]
     assert "cordoned" in lines[2]
+    assert [text(node_lines([PRESSED], width, 1)) for width in (60, 46, 36, 26)] == [
+        "◑ node-4  cpu █ 95%  mem ▅ 50%  MemoryPressure  3 replicas"[:60],
+        "◑ node-4  cpu █ 95%  mem ▅ 50%  MemoryPressure",
+        "◑ node-4  mem ▅ 50%  MemoryPressure",
+        "◑ node-4  MemoryPressure",
+    ]
     assert text(node_lines([NODE] * 5, 80, 3)).endswith("… 3 more")
     assert text(node_lines([], 80, 3)) == "no nodes are known"
 
@@ -304,13 +310,11 @@ def test_workloads_that_lack_replicas_come_first() -> None:
 TROUBLE = Trouble(kind="unreachable", message="The API server does not answer.", next_step="Wait.", since_ts=880.0)
 
 
-def test_trouble_is_one_line_with_its_remedy_and_age() -> None:
-    assert text([trouble_line(TROUBLE, 90, NOW)]) == " ▲ as it was 2m ago   The API server does not answer.  Wait."
-    assert "Wait." not in text([trouble_line(TROUBLE, 56, NOW)])
-    assert text([trouble_line(TROUBLE, 30, NOW)]).startswith("▲ The API server")
-    bare = msgspec.structs.replace(TROUBLE, next_step="")
-    assert text([trouble_line(bare, 90, NOW)]).endswith("answer.")
-    assert all(line_width(trouble_line(TROUBLE, width, NOW)) == width for width in (20, 40, 80, 200))
+def test_trouble_is_one_line_with_its_remedy() -> None:
+    assert text([trouble_line(TROUBLE, 90)]) == " ▲ The API server does not answer.  Wait."
+    assert text([trouble_line(TROUBLE, 36)]) == " ▲ The API server does not answer."
+    assert text([trouble_line(msgspec.structs.replace(TROUBLE, next_step=""), 90)]).endswith("answer.")
+    assert all(line_width(trouble_line(TROUBLE, width)) == width for width in (20, 40, 80, 200))
 
 
 def test_the_fleet_line_counts_what_there_is_without_an_edge() -> None:
@@ -399,6 +403,8 @@ async def test_the_past_does_not_pretend_to_know() -> None:
     source = InstantSource(None, None, lambda: "")  # type: ignore[arg-type]
     with pytest.raises(Exception, match="not recorded"):
         await source.describe("x")
+    with pytest.raises(Exception, match="then"):
+        await InstantSource(None, None, lambda: "That was then.").exec(None)  # type: ignore[arg-type]
 
 
 # -- the expose form ---------------------------------------------------------------------------------------------------

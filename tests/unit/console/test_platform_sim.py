@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.contract.control import ActionRequest
+from backend.contract.control import ActionRequest, ExecOrder
 from backend.contract.errors import Refused, UsageError
 from backend.contract.platform import Trouble
 from backend.contract.words import Phase, Risk, Verb
@@ -280,3 +280,26 @@ async def test_replicas_of_a_platform_write_lines() -> None:
     lines = [row.message for row in (await source.logs([crashing])).rows]
     assert any("ConnectionRefusedError" in line for line in lines)
     assert any("jobs done" in row.message for row in (await source.logs(None)).rows)
+
+
+async def test_a_pretended_shell_echoes_and_ends() -> None:
+    source, _ = fleet()
+    name = (await source.snapshot()).replicas[0].status.name
+    shell = await LateSource(lambda: source).exec(ExecOrder(replica=name, argv=("sh",), tty=True))
+    await shell.write(b"hi\r\r")
+    await shell.resize(80, 24)
+    await shell.write(b"exit 3\r")
+    said = b"".join([data async for data in shell.output()])
+    assert said.count(b"$ ") == 3
+    assert b"hi\r\nhi" in said
+    assert b"[80x24]" in said
+    assert shell.exit_code == 3
+    await shell.close()
+    other = await source.exec(ExecOrder(replica=name, argv=("sh",)))
+    await other.end()
+    assert other.exit_code == 0
+    third = await source.exec(ExecOrder(replica=name, argv=("sh",)))
+    await third.write(b"exit\r")
+    assert third.exit_code == 0
+    with pytest.raises(UsageError, match="no replica x"):
+        await source.exec(ExecOrder(replica="x", argv=("sh",)))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backend.contract.control import ActionRequest
+from backend.contract.control import ActionRequest, ExecOrder
 from backend.contract.errors import FileError, Refused, UsageError
 from backend.contract.rows import EventRow
 from backend.contract.words import ActionOutcome, Verb
@@ -38,6 +38,13 @@ async def test_it_says_whose_it_is_and_ends_where_the_recording_ends(source: Rep
     assert [point.ts for point in await source.series(3)] == [1146.0, 1147.0, 1148.0, 1149.0]
     extent = await source.extent()
     assert (extent.first_ts, extent.last_ts, extent.origin) == (1000.0, 1149.0, "outage.trinity")
+
+
+async def test_what_a_platform_said_is_not_recorded(source: ReplaySource) -> None:
+    with pytest.raises(Refused, match="does not hold what the platform said of chat-1"):
+        await source.describe("chat-1")
+    with pytest.raises(Refused):
+        await source.exec(ExecOrder(replica="chat-1", argv=("sh",)))
 
 
 async def test_the_stream_is_the_last_snapshot_and_stays_open(source: ReplaySource) -> None:
