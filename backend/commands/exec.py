@@ -61,7 +61,7 @@ async def _carry(channel: ExecChannel, *, stdin: bool, tty: bool) -> int:
     with raw_terminal(stdin and tty), told_of_resizes(channel.resize):
         if stdin:
             read_input(take)
-        else:
+        elif not tty:  # a terminal whose input has ended is one that hangs up
             await channel.end()
         async with aclosing(channel.output()) as output:
             async for data in output:

@@ -15,7 +15,7 @@ from backend.commands.parameters import Seconds
 from backend.commands.place import Place, common
 from backend.config.fleet_file import FILE_NAME, parse_fleet_file, read_text
 from backend.contract import exit_codes
-from backend.contract.control import ActionRequest, Snapshot
+from backend.contract.control import ActionRequest, SeriesPoint, Snapshot
 from backend.contract.errors import TrinityError, Unreachable, UsageError
 from backend.contract.words import ActionOutcome, Phase, Verb
 from backend.control_client import ControlClient
@@ -44,7 +44,8 @@ def up(place: Place, file: Path | None, auto_port: bool, no_wait: bool, timeout:
     else:
         ready = sum(w.ready for w in snapshot.workloads)
         wanted = sum(w.wanted for w in snapshot.workloads)
-        click.echo(f"{snapshot.fleet}: {ready}/{wanted} replicas ready at {snapshot.public_url}")
+        where = f" at {snapshot.public_url}" if snapshot.has_edge else ""
+        click.echo(f"{snapshot.fleet}: {ready}/{wanted} replicas ready{where}")
 
 
 async def _until_ready(
@@ -64,9 +65,11 @@ async def _until_ready(
                 if not watched and workload is not None:
                     names = ", ".join(w.name for w in snapshot.workloads) or "none"
                     raise UsageError(f"There is no workload `{workload}`.", f"There are: {names}.")
-                if (snapshot.edge_up or not snapshot.has_edge) and all(w.ready >= w.wanted for w in watched):
+                open_ = snapshot.trouble is None and (snapshot.edge_up or not snapshot.has_edge)
+                if open_ and all(w.ready >= w.wanted for w in watched):
                     return snapshot
                 if give_up:
+                    _refuse_trouble(snapshot)
                     _refuse_crash_loop(snapshot)
                 progress.show(_progress_line(snapshot))
     except TimeoutError:
@@ -77,6 +80,12 @@ async def _until_ready(
     finally:
         progress.end()
     raise Unreachable("The daemon ended the stream.", "See `trinity status`.")
+
+
+def _refuse_trouble(snapshot: Snapshot) -> None:
+    """The daemon goes on trying; who waits is told now."""
+    if snapshot.trouble is not None:
+        raise Unreachable(f"{snapshot.fleet}: {snapshot.trouble.message}", snapshot.trouble.next_step)
 
 
 def _refuse_crash_loop(snapshot: Snapshot) -> None:
@@ -96,7 +105,7 @@ def _progress_line(snapshot: Snapshot) -> str:
         for r in snapshot.replicas
         if r.status.phase != "Ready"
     ]
-    edge = "" if snapshot.edge_up else " · edge starting"
+    edge = "" if snapshot.edge_up or not snapshot.has_edge else " · edge starting"
     return " · ".join(parts) + edge + (f" · {'; '.join(waiting)}" if waiting else "")
 
 
@@ -208,13 +217,21 @@ def _print_status(snapshot: Snapshot) -> None:
     point = snapshot.point
     reason = f" ({snapshot.health_reason})" if snapshot.health_reason else ""
     click.echo(f"{snapshot.fleet}: {snapshot.health}{reason}")
-    click.echo(
-        f"  edge        {'up' if snapshot.edge_up else 'down'}  {snapshot.public_url}  stats {snapshot.stats_url}"
-    )
+    if snapshot.has_edge:
+        state = "up" if snapshot.edge_up else "down"
+        click.echo(f"  edge        {state}  {snapshot.public_url}  stats {snapshot.stats_url}")
     for w in snapshot.workloads:
         marks = "".join([" autoscaled" * w.autoscale, " maintenance" * w.maintenance])
         by = f"  ({w.lease} is working on it)" if w.lease else ""
-        click.echo(f"  {w.name:<11} {w.ready}/{w.wanted} ready, {w.in_flight} in flight, {w.queued} queued{marks}{by}")
+        load = f", {w.in_flight} in flight, {w.queued} queued" if w.routes else f"  {w.kind}"
+        click.echo(f"  {w.name:<11} {w.ready}/{w.wanted} ready{load}{marks}{by}")
+    if snapshot.has_edge:
+        _print_traffic(point)
+    if snapshot.dropped_rows:
+        click.echo(f"  lost rows   {snapshot.dropped_rows}")
+
+
+def _print_traffic(point: SeriesPoint) -> None:
     ttft = point.ttft
     click.echo(
         f"  traffic     {point.requests_per_s:.1f} req/s, {point.tokens_per_s:.0f} tok/s, "
@@ -224,8 +241,6 @@ def _print_status(snapshot: Snapshot) -> None:
         f"  TTFT        p50 {milliseconds(ttft.p50_s)}, p95 {milliseconds(ttft.p95_s)}, p99 {milliseconds(ttft.p99_s)}"
         f"  ({ttft.count} in {ttft.window_s:.0f} s)"
     )
-    if snapshot.dropped_rows:
-        click.echo(f"  lost rows   {snapshot.dropped_rows}")
 
 
 _PS_HEADER = (
@@ -253,6 +268,8 @@ def ps(place: Place) -> None:
     if place.json:
         print_json(snapshot.replicas)
         return
+    if snapshot.trouble is not None:
+        narrate(f"{snapshot.trouble.message} {snapshot.trouble.next_step} What follows may be old.")
     now = snapshot.ts
     rows = []
     for r in snapshot.replicas:

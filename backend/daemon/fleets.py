@@ -11,17 +11,20 @@ import contextlib
 import difflib
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from backend.config.fleet_orders import config_of, fleet_of
 from backend.config.known_fleets import KnownFleet, find_fleet, read_known, write_known
 from backend.config.own_logs import get_logger
 from backend.config.paths import StatePaths
 from backend.config.resolve import FleetConfig
-from backend.contract.control import FleetInfo, FleetOrder
+from backend.contract.control import FleetInfo, FleetOrder, SeriesPoint, Snapshot
 from backend.contract.errors import Refused, TrinityError, UsageError
 from backend.contract.words import Severity
 from backend.daemon.last_applied import last_applied
 from backend.daemon.one_fleet import MakeParts, OneFleet
 from backend.daemon.parts import Parts
+from backend.telemetry.exporter import Exposition
 
 __all__ = ["Fleets", "MakeParts"]
 
@@ -88,6 +91,19 @@ class Fleets:
     def infos(self) -> list[FleetInfo]:
         """The first one first, the others as they were added."""
         return [fleet.info() for fleet in self._all.values()]
+
+    def snapshot(self) -> Snapshot:
+        """Of the first one."""
+        return self.first.surface.snapshot()
+
+    def series(self, seconds: int) -> Sequence[SeriesPoint]:
+        """Of the first one."""
+        return self.first.surface.series(seconds)
+
+    def exposition(self) -> Exposition:
+        """The first one's, and how each of them is where there are several."""
+        state = self.first.surface.exposition()
+        return state if len(self._all) < 2 else msgspec.structs.replace(state, fleets=tuple(self.infos()))
 
     def named(self, name: str) -> OneFleet:
         """Raises UsageError, with the nearest name, where there is none."""

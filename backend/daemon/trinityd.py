@@ -39,11 +39,11 @@ class Trinityd:
         settings = first.parts.config.settings
         try:
             health = await _serve(
-                health_app(first), settings.health_port, "health", auto_port, settings.monitoring_host
+                health_app(self.fleets), settings.health_port, "health", auto_port, settings.monitoring_host
             )
             self._servers.append(health)
             monitoring = await _serve(
-                monitoring_app(first), settings.metrics_port, "monitoring", auto_port, settings.monitoring_host
+                monitoring_app(self.fleets), settings.metrics_port, "monitoring", auto_port, settings.monitoring_host
             )
             self._servers.append(monitoring)
             first.parts.metrics_url = monitoring.url

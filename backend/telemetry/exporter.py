@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from backend.contract.control import Quantiles, ReplicaView, SeriesPoint, Snapshot
+from backend.contract.control import FleetInfo, Quantiles, ReplicaView, SeriesPoint, Snapshot
 from backend.contract.words import Phase
 from backend.quantiles import Histogram
 from backend.telemetry.looplag import LoopLag
@@ -42,6 +42,8 @@ class Exposition(msgspec.Struct, frozen=True, kw_only=True):
     tokens_out_per_s: float | None = None
     machine: MachineReading | None = None
     loop_lag: LoopLag = LoopLag()
+    fleets: tuple[FleetInfo, ...] = ()
+    """All of the daemon, where it has more than the one that everything else here is about."""
 
 
 class _Page:
@@ -76,7 +78,19 @@ def metrics_text(state: Exposition) -> str:
     _replicas(page, state.snapshot.replicas)
     _autoscaler(page, state.snapshot)
     _daemon(page, state)
+    _fleets(page, state.fleets)
     return page.text()
+
+
+def _fleets(page: _Page, fleets: Sequence[FleetInfo]) -> None:
+    if not fleets:
+        return
+    page.family("trinity_fleet_ok", "gauge", "1 if all is well in that fleet of the daemon, else 0.")
+    for info in fleets:
+        page.sample("trinity_fleet_ok", int(info.health == "ok"), {"fleet": info.name, "driver": info.driver})
+    page.family("trinity_fleet_replicas", "gauge", "Replicas that exist in that fleet of the daemon.")
+    for info in fleets:
+        page.sample("trinity_fleet_replicas", info.replicas, {"fleet": info.name, "driver": info.driver})
 
 
 def _fleet_counters(page: _Page, state: Exposition) -> None:

@@ -64,6 +64,12 @@ def test_each_fleet_has_its_own_replicas_edge_and_journal(both: LightFleet) -> N
     wait_for(lambda: len(pids(both, NAME)) == 1, 15.0, "one replica again")
 
 
+def test_metrics_tell_of_each_fleet(both: LightFleet) -> None:
+    text = httpx.get(f"{both.metrics_url}/metrics").text
+    assert 'trinity_fleet_replicas{fleet="local",driver="local"} 2' in text
+    assert f'trinity_fleet_ok{{fleet="{NAME}",driver="local"}} 1' in text
+
+
 def test_its_files_and_its_socket_are_its_own(both: LightFleet) -> None:
     (own,) = both.paths.further_fleets()
     assert own.wanted_file.is_file()
@@ -144,14 +150,41 @@ def test_a_forgotten_fleet_goes_on_or_is_taken_down(both: LightFleet) -> None:
     assert both.snapshot().health == "ok"
 
 
-def test_down_ends_all_of_them_with_a_daemon_and_without() -> None:
-    with light_fleet() as fleet:
-        (fleet.root / "second.yaml").write_text(SECOND)
-        fleet.trinity("fleets", "add", "--file", "second.yaml")
+def test_a_platform_that_does_not_answer_is_said_and_stops_nothing(both: LightFleet) -> None:
+    yaml = "trinity: 1\nfleet: far\ndriver: kubernetes\nkubernetes: {kubeconfig: /nowhere/config}\n"
+    (both.root / "far.yaml").write_text(yaml)
+    done = both.trinity("fleets", "add", "--file", "far.yaml")
+    assert done.stdout.startswith("far (k8s) is looked after: down")
+    assert "/nowhere/config" in done.stderr
+    done = both.trinity("up", "--fleet", "far", check=False)
+    assert done.returncode == 69
+    assert done.stderr.startswith("trinity: far: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert "What follows may be old" in both.trinity("ps", "--fleet", "far").stderr
+    assert both.snapshot().health == "ok"
+    both.trinity("fleets", "forget", "far")
+
+
+def test_a_daemon_can_have_nothing_but_the_fleet_of_an_address() -> None:
+    with LightFleet(DOCKER_HOST="unix:///nowhere/docker.sock") as fleet:
+        done = fleet.trinity("--fleet", "docker", "up", check=False)
+        assert done.returncode == 69
+        assert "docker: " in done.stderr
+        assert [(info.name, info.health) for info in infos(fleet).values()] == [("docker", "down")]
+        assert len(fleet.processes()) == 1, (
+            "the daemon, and no replica or edge of a trinity.yaml that happens to be here"
+        )
+        assert fleet.snapshot().fleet == "docker"
         fleet.trinity("down")
         fleet.assert_nothing_runs()
-        fleet.trinity("up", "--no-wait")
-        wait_for(lambda: infos(fleet)[NAME].replicas == 1, 20.0, "the second is back")
-        fleet.kill_daemon()
-        fleet.trinity("down")
-        fleet.assert_nothing_runs()
+
+
+def test_down_ends_all_of_them_with_a_daemon_and_without(both: LightFleet) -> None:
+    both.trinity("fleets", "add", "--file", "second.yaml")
+    both.trinity("down")
+    both.assert_nothing_runs()
+    both.trinity("up", "--no-wait")
+    wait_for(lambda: infos(both)[NAME].replicas == 1, 20.0, "the second is back")
+    both.kill_daemon()
+    both.trinity("down")
+    both.assert_nothing_runs()
