@@ -24,4 +24,6 @@ def overlay(seen: WorkloadSpec, declared: Sequence[WorkloadSpec]) -> WorkloadSpe
     said = declared_for(seen.name, seen.kind, declared)
     if said is None:
         return seen
-    return msgspec.structs.replace(seen, **{name: getattr(said, name) for name in _DECLARED})
+    # The edge has a slot for each replica that there may be; what gets no requests has no such limit.
+    names = (*_DECLARED, "max_replicas") if said.routes else _DECLARED
+    return msgspec.structs.replace(seen, **{name: getattr(said, name) for name in names})
