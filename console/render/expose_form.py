@@ -19,7 +19,7 @@ def expose_lines(form: ExposeForm, width: int) -> list[Line]:
     """As many lines whatever is typed, so that the box stands still; the warning alone adds some."""
     port, local = form.values
     others = [str(known) for known in form.known if str(known) != port]
-    interfaces = "all of them, the network's too" if form.everywhere else "this machine only"
+    interfaces = "the whole network" if form.everywhere else "this machine only"
     rows: list[tuple[str, str, str, str]] = [
         ("its port", port, f"← → {' '.join(others)}" if others else "", "text b"),
         ("port here", local or "the same", "" if local else "where it is free; or type one", "text b"),

@@ -33,14 +33,14 @@ _WHY: Final[tuple[str, Change]] = (
     },
 )
 _KUBERNETES: Final[tuple[tuple[str, Change], ...]] = (
-    ("name", {"width": 24, "flex": 1}),
+    ("name", {"width": 24, "flex": 0}),
     ("containers", {"priority": 1}),
     ("phase", {}),
     ("restarts", {"priority": 2}),
     ("age", {"priority": 6}),
     ("cpu", {"priority": 4}),
     ("memory", {"priority": 5}),
-    ("node", {"priority": 7}),
+    ("node", {"priority": 7, "width": 7}),
     ("owner", {"priority": 9, "width": 16}),
 )
 _DOCKER: Final[tuple[tuple[str, Change], ...]] = (
@@ -57,11 +57,15 @@ _DOCKER: Final[tuple[tuple[str, Change], ...]] = (
 
 
 @cache
-def replica_columns(driver: str, *, edge: bool) -> tuple[Column[ReplicaView], ...]:
-    """All columns of a fleet on that driver: those that show by themselves in order, then the others."""
+def replica_columns(driver: str, *, edge: bool, of_node: bool = False) -> tuple[Column[ReplicaView], ...]:
+    """All columns of a fleet on that driver: those that show by themselves in order, then the others.
+
+    Where all rows are `of_node`, none says which that is."""
     if driver == "local":
         return REPLICAS
     shown = _KUBERNETES if driver == "kubernetes" else _DOCKER
+    if of_node:
+        shown = tuple((key, change) for key, change in shown if key != "node")
     return _arranged(REPLICAS, (*shown, *(_EDGE if edge else ()), _WHY))
 
 

@@ -64,7 +64,8 @@ class NodesView(View):
         state, (nodes, replicas) = self.trinity.state, self.tables()
         nodes.set_items(state.nodes)
         if state.snapshot is not None:
-            replicas.offer(replica_columns(state.driver, edge=state.has_edge), state.driver.removeprefix("local"))
+            columns = replica_columns(state.driver, edge=state.has_edge, of_node=True)
+            replicas.offer(columns, state.driver.removeprefix("local"))
         self._show_replicas()
         self._arrange()
         super().update()

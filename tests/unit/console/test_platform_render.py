@@ -156,6 +156,8 @@ def test_every_driver_offers_every_column_and_shows_its_own(driver: str, edge: b
         assert {column.key for column in columns} == {column.key for column in every}
         assert len(columns) == len(every)
     shown = [column.title for column in replica_columns(driver, edge=edge) if not column.hidden]
+    if driver == "kubernetes":
+        assert "NODE" not in [c.title for c in replica_columns(driver, edge=edge, of_node=True) if not c.hidden]
     own = {"local": "EDGE", "docker": "IMAGE", "kubernetes": "NODE"}[driver]
     assert own in shown
     if driver != "local":
