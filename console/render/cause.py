@@ -41,7 +41,8 @@ def cause_words(status: ReplicaStatus) -> str:
         if probe.ok is False and (not probe.detail or probe.detail not in status.reason)
     ]
     if last is not None:
-        parts.append(f"last exit {exit_words(last)}")
+        told = last.code is not None and f"exit code {last.code}" in status.reason
+        parts += [] if told else [f"last exit {exit_words(last)}"]
         parts += [f'"{last.last_lines[-1].strip()}"'] if last.last_lines else []
     return " · ".join(part for part in parts if part)
 

@@ -32,12 +32,13 @@ def _workload(view: WorkloadView, size: int, counted: int, *, roomy: bool) -> Li
     well = view.ready >= view.wanted
     glyph, style = ("●", "ok") if well else ("◑", "warn") if view.ready else ("✗", "error b")
     rollout = "error" if view.rollout.startswith("stuck") else "accent"
+    stands = clean(view.rollout) if roomy else clean(view.rollout).removesuffix(" updated")
     return (
         (f"{glyph} ", style),
         (fit_text(clean(view.name), size), "text b"),
         (f"  {_counts(view).ljust(counted)}  ", "text" if well else "warn"),
         (fit_text(clean(view.kind), 12) if roomy or not view.rollout else "", "muted"),
-        (f" {clean(view.rollout)}" if view.rollout else "", rollout),
+        (f"{' ' if roomy else '↻ '}{stands}" if stands else "", rollout),
         (f" {clean(view.lease)} is at work" if view.lease else "", "warn"),
         (" maintenance" if view.maintenance else "", "warn"),
     )

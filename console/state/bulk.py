@@ -9,7 +9,7 @@ from backend.contract.control import ReplicaView, WorkloadView
 from backend.contract.words import Phase, Verb
 from console.render import units
 
-OUTAGES: Final = (Verb.KILL, Verb.RESTART, Verb.DRAIN)
+OUTAGES: Final = (Verb.KILL, Verb.RESTART, Verb.DRAIN, Verb.EVICT, Verb.PAUSE)
 """Verbs after which a replica does not serve, for a while or until it is taken back."""
 
 

@@ -201,6 +201,10 @@ class SimPlatform:
         """Of all nodes together."""
         return 38.0 + 9.0 * math.sin(now / 90) + 3.0 * math.sin(now / 17)
 
+    def memory_percent(self, now: float) -> float:
+        """The same of their memory."""
+        return 63.0 + 2.0 * math.sin(now / 200)
+
     def ports(self) -> tuple[PortView, ...]:
         out: list[PortView] = []
         for shape in self.shapes.values():

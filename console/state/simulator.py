@@ -322,6 +322,7 @@ class SimulatorSource:
 
     def _point(self) -> SeriesPoint:
         world = self.world
+        now, on = world.now, world.platform
         in_flight, cpu = world.load_of_all()
         return SeriesPoint(
             ts=world.now,
@@ -333,10 +334,8 @@ class SimulatorSource:
             errors_per_s=world.errors_per_s,
             ready=len(world.replicas) - len(world.not_ready()),
             wanted=sum(world.wanted.values()),
-            cpu_percent=min(100.0, 4.0 + cpu / max(2, len(world.replicas)))
-            if world.platform is None
-            else world.platform.cpu_percent(world.now),
-            memory_percent=41.0,
+            cpu_percent=min(100.0, 4.0 + cpu / max(2, len(world.replicas))) if on is None else on.cpu_percent(now),
+            memory_percent=41.0 if on is None else on.memory_percent(now),
         )
 
     def _snapshot(self, past: Scene | None = None, point: SeriesPoint | None = None) -> Snapshot:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from backend.contract.control import Snapshot
-from console.render.columns import REPLICAS
-from console.render.layout import overview
+from console.render.layout import NOTHING_INSTEAD, overview, without_edge
 from console.render.panels import fleet_line, title
+from console.render.replica_columns import replica_columns
 from console.render.spans import Line, fit_line, fit_text, join
 from console.render.theme import ThemeSpec
 from console.state.column import window
@@ -28,6 +28,11 @@ HEADINGS: Final = {
     "scaling": "Scaling",
     "feed": "Events and actions",
     "logs": "Logs",
+    "workloads": "Workloads",
+    "usage": "CPU and memory",
+    "nodes": "Nodes",
+    "ports": "Ports",
+    "causes": "Worth a look",
 }
 
 
@@ -41,7 +46,8 @@ def first_frame(
     state = FleetState(snapshot)
     out = ["\x1b[?1049h\x1b[?25l", colors.style("text"), "\x1b[2J\x1b[1;1H"]
     out.append(colors.line(fleet_line(state, width, now), "panel"))
-    for name, place in overview(width, height - 2, len(state.replicas), "table").items():
+    instead = NOTHING_INSTEAD if state.has_edge else without_edge(width, nodes=bool(state.nodes))
+    for name, place in overview(width, height - 2, len(state.replicas), "table", instead).items():
         lines = [title(HEADINGS[name], (), place.width, theme.shape)]
         if name == "table":
             lines += _replica_lines(state, place.width, place.height - 1, now)
@@ -55,7 +61,8 @@ def _replica_lines(state: FleetState, width: int, height: int, now: float) -> li
     """The table as it will stand: its header, and the replicas that fit."""
     if not state.replicas or height < 2:
         return []
-    fitted = window([column for column in REPLICAS if not column.hidden], width - GUTTER, gap=GAP).columns
+    every = replica_columns(state.driver, edge=state.has_edge)
+    fitted = window([column for column in every if not column.hidden], width - GUTTER, gap=GAP).columns
     gap = (" " * GAP, "text")
     lines = [join([((fit_text(column.title, size, column.align), "muted"),) for column, size in fitted], gap)]
     for view in state.replicas[: height - 1]:

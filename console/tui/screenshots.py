@@ -83,6 +83,19 @@ async def take(
     return saved
 
 
+async def take_platform(folder: Path, *, theme: str | None = None, size: tuple[int, int] = SIZE) -> list[Path]:
+    """A made-up Kubernetes fleet: its overview and its nodes."""
+    source = SimulatorSource(replicas=200, driver="kubernetes", edge=False)
+    app = TrinityApp(source, theme=theme, user="ada", bell=False)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause(2.5)
+        app.save_screenshot("kubernetes.svg", str(folder))
+        await pilot.press("N")
+        await pilot.pause(1.0)
+        app.save_screenshot("nodes.svg", str(folder))
+    return [folder / "kubernetes.svg", folder / "nodes.svg"]
+
+
 async def picture_of(source: FleetSource, *, view: str, size: tuple[int, int], theme: str | None, suffix: str) -> str:
     """One view as it stands once it has its data: `.svg`, `.txt` or `.tsv`. Raises TrinityError where there is none."""
     names = view_names()
@@ -116,7 +129,8 @@ def main() -> int:
         sys.stderr.write("Say where to: python -m console.tui.screenshots FOLDER [THEME]\n")
         return 64
     theme = sys.argv[2] if len(sys.argv) > 2 else None
-    for path in asyncio.run(take(Path(sys.argv[1]), theme=theme)):
+    folder = Path(sys.argv[1])
+    for path in (*asyncio.run(take(folder, theme=theme)), *asyncio.run(take_platform(folder, theme=theme))):
         sys.stdout.write(f"{path}\n")
     return 0
 

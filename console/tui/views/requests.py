@@ -70,6 +70,8 @@ class RequestsView(View):
     def _show(self) -> None:
         table = self.table()
         if table is not None:
+            edge = self.trinity.state.has_edge
+            table.empty = "no request has come yet" if edge else "no edge of ours sees the requests of this fleet"
             table.set_items(list(self._rows.values()) if self.apart else one_a_request(self._rows.values()))
 
     async def _fetch(self) -> None:

@@ -35,6 +35,13 @@ def test_titles_stand_where_the_app_puts_them():
         assert any(words in line for line in screen.display)
 
 
+def test_a_fleet_without_an_edge_begins_with_its_own_panels():
+    screen = shown((120, 40), snapshot=snapshot(driver="kubernetes", has_edge=False))
+    for words in ("Workloads", "CPU and memory", "Ports", "Worth a look", "READY", "llm-0"):
+        assert any(words in line for line in screen.display), words
+    assert not any("TTFT" in line for line in screen.display)
+
+
 def test_a_known_snapshot_is_shown_stale():
     assert "STALE 1m" in shown((120, 40), snapshot=snapshot()).display[0]
 

@@ -87,6 +87,10 @@ def cells(columns, item) -> dict[str, str]:  # type: ignore[no-untyped-def]
             'CrashLoopBackOff · last exit OOMKilled 137 · "Killed"',
         ),
         (
+            {"phase": Phase.CRASH_LOOP, "reason": "restarting: exit code 137", "last_exit": KILLED},
+            'restarting: exit code 137 · "Killed"',
+        ),
+        (
             {"phase": Phase.NOT_READY, "probes": (ProbeStatus(name="readiness", ok=False, detail="HTTP 503"),)},
             "readiness probe fails: HTTP 503",
         ),
@@ -302,7 +306,7 @@ def test_workloads_that_lack_replicas_come_first() -> None:
     assert "1 of 2 updated" in lines[2]
     narrow = text(workload_lines(views, 30, 9)).splitlines()
     assert "Deployment" not in narrow[2]
-    assert "1 of 2 updated" in narrow[2]
+    assert narrow[2].endswith("↻ 1 of 2")
     busy = [view("w", 2, lease="autoscaler", maintenance=True)]
     assert "autoscaler is at work maintenance" in text(workload_lines(busy, 70, 1))
     assert text(workload_lines(views, 60, 2)).endswith("… 3 more")
