@@ -148,6 +148,10 @@ FAULTS: Final[Mapping[FaultName, Traits]] = {
     "workload.scale": Traits(
         about="scale the workload", on="pool", needs=("replicas",), proofs=("action_done",), takes_down=False
     ),
+    "node.drain": Traits(
+        about="drain the replica's node: cordon it, evict what is on it within disruption budgets",
+        proofs=("pid_gone", "respawned", "action_done"),
+    ),
 }
 KEYS: Final = frozenset(
     [

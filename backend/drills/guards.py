@@ -65,6 +65,13 @@ def pick_replica(
     return ready[0]
 
 
+def beside(chosen: ReplicaStatus, replicas: Sequence[ReplicaStatus]) -> list[ReplicaStatus]:
+    """The others on its node. Raises Refused where it is on none."""
+    if not chosen.node:
+        raise Refused(f"{chosen.name} is on no node: this fleet has none.", "Run this drill on Kubernetes or on Swarm.")
+    return [replica for replica in replicas if replica.node == chosen.node and replica is not chosen]
+
+
 def check_environment(scenario: Scenario, environment: str) -> None:
     """Raises Refused when the scenario is not meant for this environment."""
     allowed = scenario.safety.environments

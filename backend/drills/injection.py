@@ -105,12 +105,15 @@ class Injector:
         return setting
 
     def _chosen(self, injection: Injection, pool: str) -> list[ReplicaStatus]:
-        """The replicas the fault is done to: one, all Ready ones of the pool, or none (edge, daemon, workload)."""
+        """The replicas the fault is done to: one (with those on its node, for node.drain), all Ready ones of the pool,
+        or none (edge, daemon, workload)."""
         target = self._compiled.scenario.targets[injection.target]
         replicas = self._watch.ready_replicas(pool)
         if not target.is_pool:
             chosen = guards.pick_replica(target, replicas, self._watch.fresh_in_flight, self._rng)
             self._watch.choose(injection.target, chosen.name)
+            if injection.fault == "node.drain":
+                return [chosen, *(r for r in guards.beside(chosen, replicas) if r.pid is not None)]
             return [chosen]
         if not FAULTS[injection.fault].held_by:
             return []
@@ -121,7 +124,7 @@ class Injector:
 
     def _victim(self, replica: ReplicaStatus) -> Victim:
         assert replica.pid is not None
-        mark = processes.start_mark(replica.pid)
+        mark = faults.mark_of(self._host, replica.pid)
         if mark is None:
             raise Refused(f"{replica.name}'s process {replica.pid} has just ended by itself.", "Run the drill again.")
         return Victim(
@@ -133,11 +136,12 @@ class Injector:
             host=replica.host,
             port=replica.port,
             health_port=replica.health_port,
+            node=replica.node,
         )
 
     def _still(self, victim: Victim) -> bool:
         seen = next((r for r in self._host.replicas(victim.workload) if r.name == victim.replica), None)
-        return seen is not None and seen.pid == victim.pid and not processes.is_gone(victim.pid, victim.mark)
+        return seen is not None and seen.pid == victim.pid and not faults.has_ended(self._host, victim)
 
     def _pids(self, workload: str) -> dict[str, int | None]:
         return {replica.name: replica.pid for replica in self._host.replicas(workload)}

@@ -186,6 +186,9 @@ class _Planning:
         if spec is None:
             return
         gone, replicas = down.setdefault(spec.name, set()), self._replicas(spec)
+        if injection.fault == "node.drain" and replicas and not any(replica.node for replica in replicas):
+            words = f"{injection.id} drains a node, and fleet {self._view.fleet} has none."
+            self._refuse(Refused(words, "Run this drill on Kubernetes or on Swarm."))
         names = {replica.name for replica in replicas} - gone
         if not target.is_pool:
             # Which one it will be is only known then; one that is not down already stands for it.
@@ -272,6 +275,7 @@ _UNDO_TEXTS: Mapping[UndoKind, str] = {
     "rescale": "scale back to the count it had",
     "await-edge": "wait until the edge serves again",
     "await-daemon": "wait until a daemon answers again",
+    "uncordon": "uncordon the node, wait until every replica is Ready",
     "nothing": "none needed, wait until every replica is Ready",
 }
 

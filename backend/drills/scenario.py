@@ -46,6 +46,7 @@ FaultName = Literal[
     "daemon.kill",
     "workload.restart",
     "workload.scale",
+    "node.drain",
 ]
 SignalName = Literal["KILL", "TERM", "INT", "ABRT", "SEGV"]
 Respawn = Literal["natural", "held"]

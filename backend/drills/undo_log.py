@@ -26,12 +26,14 @@ UndoKind = Literal[
     "await-edge",
     "await-daemon",
     "unsplice",
+    "uncordon",
     "nothing",
 ]
 """`resume`: SIGCONT (only in logs of earlier versions, where no shim held a stop). `release-hold`, `start-fault`: let
 supervision restart it, as it should. `await-ready`, `await-edge`, `await-daemon`: nothing is held back, it comes by
 itself. `holder`: take the fault away where it is held. `rescale`: the replica count it had. `unsplice`: the workload's
-replicas straight behind the edge again. `nothing`: an ordinary action that leaves nothing behind."""
+replicas straight behind the edge again. `uncordon`: its node takes replicas again. `nothing`: an ordinary action that
+leaves nothing behind."""
 
 
 _WORDS: Final = {
@@ -67,11 +69,15 @@ class Undo(msgspec.Struct, frozen=True, kw_only=True, tag="undo"):
     """The id of the order it holds."""
     fault_kind: FaultKind | None = None
     """What it holds; some kinds can be taken away without it (`direct`)."""
+    node: str = ""
+    """What was cordoned (kind `uncordon`)."""
     replicas: int | None = None
     """The wanted count before (kind `rescale`)."""
 
     def describe(self) -> str:
         whom = f"{self.replica} (pid {self.pid})" if self.replica else self.workload
+        if self.kind == "uncordon":
+            return f"uncordon {self.node}"
         if self.kind == "rescale":
             return f"scale {self.workload} back to {self.replicas}"
         return f"{_WORDS[self.kind]} {whom}"

@@ -21,16 +21,12 @@ from backend.contract.words import Phase, SlotState
 from backend.drills import guards
 from backend.drills.check import Compiled
 from backend.drills.evaluate import Facts
+from backend.drills.heirs import ENDS_PROCESS, Heirs
 from backend.drills.incidents import EJECTION_EVENTS
 from backend.drills.ports import DaemonKiller, DrillHost, LoadRun
 from backend.drills.records import DrillRow, FaultStamps, Observation, PhaseSpan
-from backend.drills.scenario import FaultName
 
 PERIOD_S = 0.02
-ENDS_PROCESS = frozenset[FaultName](
-    {"process.kill", "process.exit", "process.slow-start", "process.crash-loop", "memory.exhaust"}
-)
-"""Faults after which only another process is a recovery."""
 
 
 class Watch:
@@ -50,6 +46,7 @@ class Watch:
         self.sizes = {pool: len(host.replicas(workload)) for pool, workload in self._pools.items()}
         self.events: list[EventRow] = []
         self._chosen: dict[str, str] = {}
+        self._heirs = Heirs()
         self._members: dict[str, set[str]] = {}
         self._zero_ts, self._zero_s = clock.now(), clock.mono()
         self._before: dict[str, dict[str, int | None]] = {}
@@ -71,9 +68,11 @@ class Watch:
         self._chosen[target] = replica
 
     def members(self) -> dict[str, tuple[str, ...]]:
-        """Every replica a pool had at any time; of a single target, the one it turned out to be."""
+        """Every replica a pool had at any time; of a single target, the one it turned out to be, and its heirs."""
         chosen = {
-            target: (self._member(target, self._host.replicas(self._pools[spec.source]), {}),)
+            target: self._heirs.all(self._chosen[target])
+            if target in self._chosen
+            else (self._member(target, self._host.replicas(self._pools[spec.source]), {}),)
             for target, spec in self._compiled.scenario.targets.items()
             if spec.source in self._pools and (target in self._chosen or spec.index is not None)
         }
@@ -102,6 +101,10 @@ class Watch:
     def look(self) -> None:
         """One look; keeps an observation when something changed."""
         now = self._clock.mono()
+        for fault in self.stamps.values():
+            if fault.t_command is not None:
+                before = self._before.get(fault.id, {})
+                self._heirs.look(fault, before, self._host.replicas(fault.workload))
         seen = self._observe(now, {})
         last = self.observations[-1] if self.observations else None
         if last is None or (last.healthy, last.restarts) != (seen.healthy, seen.restarts):
@@ -124,7 +127,7 @@ class Watch:
             else:
                 replicas = [r for r in replicas if r.name == self._member(target, replicas, in_flight)]
             healthy[target] = guards.healthy(replicas)
-            restarts[target] = sum(r.restarts - self._restarts_before.get(r.name, 0) for r in replicas)
+            restarts[target] = sum(self._heirs.restarts(r, self._restarts_before) for r in replicas)
             if in_flight:
                 busy[target] = sum(in_flight.get(r.name, 0) for r in replicas)
         return Observation(at_s=now, healthy=healthy, restarts=restarts, in_flight=busy)
@@ -132,7 +135,7 @@ class Watch:
     def _member(self, target: str, replicas: Any, in_flight: Mapping[str, int]) -> str:
         """The replica a single target means; before it is chosen, the one it would be now."""
         if target in self._chosen:
-            return self._chosen[target]
+            return self._heirs.now(self._chosen[target])
         spec = self._compiled.scenario.targets[target]
         if spec.index is not None:
             return str(replicas[spec.index].name) if spec.index < len(replicas) else ""
@@ -168,7 +171,7 @@ class Watch:
             return False
         before = self._before.get(fault.id, {})
         for name in fault.victims:
-            replica = replicas.get(name)
+            replica = replicas.get(self._heirs.now(name))
             if replica is None or replica.phase != Phase.READY:
                 return False
             same_process = replica.pid in (None, before.get(name, fault.pid))

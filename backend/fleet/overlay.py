@@ -20,10 +20,13 @@ def declared_for(name: str, kind: str, declared: Sequence[WorkloadSpec]) -> Work
 
 
 def overlay(seen: WorkloadSpec, declared: Sequence[WorkloadSpec]) -> WorkloadSpec:
-    """`seen` with the declaration's routes, port, slots, engine and deadlines; as it is where there is none."""
+    """`seen` with the declaration's routes, port, slots, engine and deadlines, and, where requests
+    come to it through our edge, its max_replicas; as it is where there is no declaration."""
     said = declared_for(seen.name, seen.kind, declared)
     if said is None:
         return seen
-    # The edge has a slot for each replica that there may be; what gets no requests has no such limit.
-    names = (*_DECLARED, "max_replicas") if said.routes else _DECLARED
-    return msgspec.structs.replace(seen, **{name: getattr(said, name) for name in names})
+    laid = msgspec.structs.replace(seen, **{name: getattr(said, name) for name in _DECLARED})
+    if not said.routes:
+        return laid
+    # The edge keeps a slot for each that there may be: what the platform could make is far too many.
+    return msgspec.structs.replace(laid, max_replicas=max(said.max_replicas, seen.replicas))

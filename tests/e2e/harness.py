@@ -144,8 +144,8 @@ class RealFleet:
 
         def ready() -> Snapshot | None:
             snapshot = self.snapshot()
-            view = next(w for w in snapshot.workloads if w.name == workload)
-            return snapshot if view.ready == view.total == count else None
+            view = next((w for w in snapshot.workloads if w.name == workload), None)
+            return snapshot if view is not None and view.ready == view.total == count else None
 
         return wait_for(ready, timeout_s, f"{count} ready replicas of {workload}")
 

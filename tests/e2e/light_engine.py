@@ -1,4 +1,4 @@
-"""An engine that costs nothing, for drills on a light fleet: `light_engine.py PORT`, OpenAI embeddings and health.
+"""An engine that costs nothing, for drills on a light fleet: `light_engine.py PORT [HOST]`, OpenAI embeddings, health.
 
 Each text's vector is the same on every replica, 20 ms after it was asked for.
 """
@@ -42,11 +42,12 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-async def main(port: int) -> None:
-    host = "0.0.0.0" if os.environ.get("HOST") == "0.0.0.0" else "127.0.0.1"  # HOST: in a container
+async def main(port: int, host: str = "") -> None:
+    in_container = os.environ.get("HOST") == "0.0.0.0"
+    host = host or ("0.0.0.0" if in_container else "127.0.0.1")
     server = await asyncio.start_server(serve, host, port)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(int(sys.argv[1]), *sys.argv[2:]))

@@ -40,6 +40,7 @@ class FakeReplica:
 
     def __init__(self, name: str) -> None:
         self.name, self.restarts, self.phase = name, 0, Phase.PENDING
+        self.node = f"node-of-{name}"
         self.process: asyncio.subprocess.Process | None = None
         self.held = False
         self.up = False
@@ -123,7 +124,10 @@ class FakeHost:
             self._tell("edge.marked-down", member.name)
             await until(lambda: not member.held, timeout_s=60.0)
             await asyncio.sleep(self.respawn_s)
-            member.restarts += 1
+            self._respawn(member)
+
+    def _respawn(self, member: FakeReplica) -> None:
+        member.restarts += 1
 
     def _tell(self, kind: str, subject: str) -> None:
         event = EventRow(
@@ -149,6 +153,7 @@ class FakeHost:
                 created_ts=0.0,
                 pid=m.pid,
                 last_exit=m.last_exit,
+                node=m.node,
             )
             for m in self.members
             if not m.removed
@@ -257,6 +262,10 @@ class FakeHost:
         if not self.deaf and verb == Verb.SCALE:
             for index, member in enumerate(self.members):
                 member.removed = index >= int(args["replicas"] or 0)
+        if not self.deaf and verb == Verb.NODE_DRAIN:
+            for member in self.members:
+                if member.node == workload and member.process is not None:
+                    member.process.kill()
         if not self.deaf and verb == Verb.ROLLOUT:
             for member in self.members:
                 before = member.pid

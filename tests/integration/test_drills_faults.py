@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,6 +13,7 @@ import pytest
 from backend.contract.edge import EdgeObservation
 from backend.contract.errors import Refused, TrinityError
 from backend.contract.faults import POISON_HEADER, FaultKind, FaultReport
+from backend.contract.fleet import ReplicaStatus
 from backend.contract.rows import ActionRow, Scalar
 from backend.contract.words import DrillOutcome, Phase, Verb
 from backend.drills import processes, undo_log
@@ -25,7 +26,7 @@ from backend.drills.scenario import FaultName
 from backend.drills.undo_log import Undo
 from backend.drills.verdict import judge
 from backend.drills.watch import Watch
-from tests.integration.drill_fakes import CLOCK, FakeHost, until
+from tests.integration.drill_fakes import CLOCK, FakeHost, FakeReplica, until
 
 SCENARIO = """
 drill: 1
@@ -71,6 +72,7 @@ INJECTIONS = {
     "daemon.kill": "target: pool, verify: [daemon_replaced]",
     "workload.restart": "target: pool, verify: [action_done]",
     "workload.scale": "target: pool, replicas: 2, verify: [action_done]",
+    "node.drain": "target: victim, verify: [pid_gone, respawned, action_done]",
 }
 
 
@@ -86,6 +88,23 @@ class Outside(FakeHost):
 
     async def await_daemon(self, timeout_s: float) -> int:
         return self.edge().pid or 0
+
+
+class Platform(FakeHost):
+    """A platform that makes another replica, under another name, in place of one that is gone; its pids are none of
+    this machine."""
+
+    def __init__(self, replicas: int) -> None:
+        super().__init__(replicas)
+        self.driver, self.held_back = "kubernetes", False
+
+    def replicas(self, workload: str) -> Sequence[ReplicaStatus]:
+        seen = super().replicas(workload)
+        there = [one for one in seen if one.phase in (Phase.STARTING, Phase.READY)]
+        return [msgspec.structs.replace(one, pid=one.pid and one.pid + 2**30) for one in there]
+
+    def _respawn(self, member: FakeReplica) -> None:
+        member.name += "-again"
 
 
 class Rig:
@@ -194,6 +213,50 @@ async def test_a_holder_that_lies_is_found_out(
     async with rig(tmp_path, fault, keys, host=host) as made:
         assert not await made.inject()
         assert said in made.stamps.problem
+
+
+@pytest.mark.parametrize(("fault", "restarts"), [("process.kill", 1), ("node.drain", 0)])
+async def test_a_victim_that_its_platform_replaces_lives_on_under_another_name(
+    tmp_path: Path, fault: str, restarts: int
+) -> None:
+    keys = "target: victim, verify: [pid_gone, respawned]"
+    async with rig(tmp_path, fault, keys, host=Platform(3)) as made:
+        assert await made.inject(), made.stamps.problem
+        assert "respawned: llm-0-again stands in place of llm-0" in made.stamps.evidence
+
+        def back() -> bool:
+            made.watch.look()
+            return made.stamps.t_ready is not None
+
+        await until(back)
+        assert made.stamps.replica == "llm-0"
+        assert made.watch.members()["victim"] == ("llm-0", "llm-0-again")
+        seen = made.watch.observations[-1]
+        assert (seen.healthy["victim"], seen.healthy["pool"], seen.restarts["pool"]) == (1, 3, restarts)
+        await made.injector.finish()
+        await made.roll_back()
+        assert made.injector.all_verified, made.injector.summaries()
+        acts = [verb for verb, _ in made.host.acts]
+        assert acts == ([Verb.NODE_DRAIN, Verb.UNCORDON] if fault == "node.drain" else [])
+
+
+async def test_a_fleet_without_nodes_has_none_to_drain(tmp_path: Path) -> None:
+    host = FakeHost(3)
+    for member in host.members:
+        member.node = ""
+    async with rig(tmp_path, "node.drain", host=host) as made:
+        with pytest.raises(Refused, match="llm-0 is on no node"):
+            await made.inject()
+        assert host.acts == []
+
+
+async def test_all_replicas_on_a_node_count_as_taken_with_it(tmp_path: Path) -> None:
+    host = FakeHost(3)
+    for member in host.members[:2]:
+        member.node = "shared"
+    async with rig(tmp_path, "node.drain", host=host) as made:
+        assert await made.inject(), made.stamps.problem
+        assert made.stamps.replicas == ("llm-0", "llm-1")
 
 
 async def test_a_daemon_refuses_to_kill_itself(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import random
 import signal
 from pathlib import Path
 
+import yaml
+
 from tests.kube_emulator.defaults import timestamp
 from tests.kube_emulator.emulator import Emulator
 from tests.kube_emulator.pods import owner_reference
@@ -83,6 +85,13 @@ def change_one(cluster: Emulator, chance: random.Random, *, namespace: str = "de
     cluster.registry.set_status("Pod", namespace, name, change)
 
 
+def apply(cluster: Emulator, manifest: str) -> None:
+    """Create the objects of a YAML file of several documents, in `default` where they name no namespace."""
+    for document in yaml.safe_load_all(manifest):
+        if document:
+            cluster.registry.create(document["kind"], document)
+
+
 async def change_on(cluster: Emulator, per_second: float) -> None:
     """Changes, evenly, for ever."""
     chance, loop = random.Random(1), asyncio.get_running_loop()
@@ -98,8 +107,11 @@ async def serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    async with Emulator(port=options.port, nodes=options.nodes, controller=options.controller) as cluster:
+    made = Emulator(port=options.port, nodes=options.nodes, controller=options.controller, speed=options.speed)
+    async with made as cluster:
         populate(cluster, options.pods, nodes=options.nodes)
+        for path in options.apply:
+            apply(cluster, path.read_text())
         if options.kubeconfig is not None:
             cluster.write_kubeconfig(options.kubeconfig)
         print(f"serving {cluster.url}", flush=True)
@@ -116,6 +128,8 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=50)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--controller", action="store_true", help="deployments make pods, pods live")
+    parser.add_argument("--speed", type=float, default=60.0, help="how much faster than life waits are")
+    parser.add_argument("--apply", type=Path, action="append", default=[], help="manifests to create at the start")
     parser.add_argument("--kubeconfig", type=Path, help="write one here")
     asyncio.run(serve(parser.parse_args()))
 

@@ -4,7 +4,7 @@ from backend.drills.faults.deeds import inject, require_outside
 from backend.drills.faults.orders import order_id, order_of, takes, undo_kind, undo_of
 from backend.drills.faults.proofs import verify
 from backend.drills.faults.undoing import SLOW_KINDS, UndoAttempt, take_away, wait_ready
-from backend.drills.faults.victims import Proof, Setting, Victim
+from backend.drills.faults.victims import Proof, Setting, Victim, has_ended, mark_of
 
 __all__ = [
     "SLOW_KINDS",
@@ -12,7 +12,9 @@ __all__ = [
     "Setting",
     "UndoAttempt",
     "Victim",
+    "has_ended",
     "inject",
+    "mark_of",
     "order_id",
     "order_of",
     "require_outside",

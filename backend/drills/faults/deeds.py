@@ -100,10 +100,14 @@ async def _scale(setting: Setting) -> None:
     _act(setting, Verb.SCALE, {"replicas": setting.injection.replicas})
 
 
-def _act(setting: Setting, verb: Verb, args: dict[str, int]) -> None:
+async def _drain_node(setting: Setting) -> None:
+    _act(setting, Verb.NODE_DRAIN, {}, target=setting.victims[0].node)
+
+
+def _act(setting: Setting, verb: Verb, args: dict[str, int], *, target: str = "") -> None:
     async def act() -> str:
         began = setting.clock.mono()
-        row: ActionRow = await setting.host.act(setting.run_id, verb, setting.spec.name, dict(args))
+        row: ActionRow = await setting.host.act(setting.run_id, verb, target or setting.spec.name, dict(args))
         return f"{verb}: {row.result or 'done'} after {setting.clock.mono() - began:.1f} s"
 
     setting.spawn(asyncio.create_task(act(), name=f"{verb} {setting.injection.id}"))
@@ -119,4 +123,5 @@ DEEDS: Mapping[FaultName, Callable[[Setting], Awaitable[None]]] = {
     "daemon.kill": _kill_daemon,
     "workload.restart": _restart,
     "workload.scale": _scale,
+    "node.drain": _drain_node,
 }

@@ -20,6 +20,7 @@ _UNDO_KINDS: Mapping[FaultName, UndoKind] = {
     "daemon.kill": "await-daemon",
     "workload.restart": "nothing",
     "workload.scale": "rescale",
+    "node.drain": "uncordon",
 }
 _CUTTING = frozenset[FaultName]({"net.reset", "net.blackhole", "net.partition", "http.error", "http.garbage"})
 """Proxied faults that leave a replica useless when they touch every request."""
@@ -104,6 +105,7 @@ def undo_of(
         run_id=victim.run_id,
         workload=victim.workload,
         replica=victim.replica,
+        node=victim.node if injection.fault == "node.drain" else "",
         pid=victim.pid,
         mark=victim.mark,
         written_ts=written_ts,

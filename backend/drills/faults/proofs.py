@@ -17,7 +17,7 @@ from backend.drills import processes
 from backend.drills.catalogue import FAULTS
 from backend.drills.faults import poison
 from backend.drills.faults.orders import order_id
-from backend.drills.faults.victims import Proof, Setting, Victim
+from backend.drills.faults.victims import Proof, Setting, Victim, has_ended, replica_of
 from backend.drills.faults.waiting import until
 from backend.drills.ports import DaemonKiller
 from backend.drills.scenario import VerifyName
@@ -52,13 +52,15 @@ def _proof(step: VerifyName, at: float | None, setting: Setting, good: str, bad:
 
 
 def _replica(setting: Setting, victim: Victim) -> ReplicaStatus | None:
-    return next((r for r in setting.host.replicas(victim.workload) if r.name == victim.replica), None)
+    return replica_of(setting.host, victim)
 
 
 async def _pid_gone(setting: Setting, victim: Victim) -> Proof:
-    timeout = SLOW_TIMEOUT_S if setting.injection.fault in ("memory.exhaust", "process.exit") else VERIFY_TIMEOUT_S
-    at = await until(setting.clock, timeout, 0.001, lambda: processes.is_gone(victim.pid, victim.mark))
-    good, bad = f"process {victim.pid} has ended", f"process {victim.pid} still runs"
+    slow = setting.injection.fault in ("memory.exhaust", "process.exit", "node.drain")
+    timeout = SLOW_TIMEOUT_S if slow else VERIFY_TIMEOUT_S
+    at = await until(setting.clock, timeout, 0.001, lambda: has_ended(setting.host, victim))
+    what = f"process {victim.pid}" if victim.mark else victim.replica
+    good, bad = f"{what} has ended", f"{what} still runs"
     return _proof("pid_gone", at, setting, good, bad)
 
 
@@ -71,8 +73,10 @@ async def _port_closed(setting: Setting, victim: Victim) -> Proof:
                 _, writer = await asyncio.open_connection(victim.host, victim.port)
         except ConnectionRefusedError:
             return Proof("port_closed", True, setting.clock.mono(), f"{where} refuses connections")
-        except (ConnectionError, TimeoutError):
-            pass
+        except (OSError, TimeoutError) as error:
+            if not victim.mark:  # an address that nobody has any more need not refuse
+                said = str(error) or "no answer"
+                return Proof("port_closed", True, setting.clock.mono(), f"{where} takes no connection: {said}")
         else:
             writer.close()
         await asyncio.sleep(0.005)
@@ -80,13 +84,21 @@ async def _port_closed(setting: Setting, victim: Victim) -> Proof:
 
 
 async def _respawned(setting: Setting, victim: Victim) -> Proof:
+    heir = ""
+
     def replaced() -> bool:
+        nonlocal heir
         replica = _replica(setting, victim)
-        return replica is not None and replica.pid is not None and replica.pid != victim.pid
+        if replica is not None:
+            return replica.pid is not None and replica.pid != victim.pid
+        others = setting.host.replicas(victim.workload)
+        heir = next((r.name for r in others if r.name not in setting.before and r.pid is not None), "")
+        return bool(heir)
 
     at = await until(setting.clock, SLOW_TIMEOUT_S, 0.01, replaced)
     name = victim.replica
-    return _proof("respawned", at, setting, f"{name} has a new process", f"{name} got no new process")
+    good = f"{heir} stands in place of {name}" if heir else f"{name} has a new process"
+    return _proof("respawned", at, setting, good, f"{name} got no new process")
 
 
 async def _proc_state_t(setting: Setting, victim: Victim) -> Proof:
@@ -101,7 +113,7 @@ async def _thread_stopped(setting: Setting, victim: Victim) -> Proof:
 
     def frozen() -> bool:
         stopped, known = processes.stopped_threads(victim.pid)
-        return 0 < stopped < known and not processes.is_gone(victim.pid, victim.mark)
+        return 0 < stopped < known and not has_ended(setting.host, victim)
 
     at = await until(setting.clock, VERIFY_TIMEOUT_S, 0.002, frozen)
     stopped, known = processes.stopped_threads(victim.pid)
@@ -142,7 +154,7 @@ async def _exit_recorded(setting: Setting, victim: Victim) -> Proof:
     def recorded() -> bool:
         replica = _replica(setting, victim)
         last = None if replica is None else replica.last_exit
-        if last is None or last.pid not in (victim.pid, None) or not processes.is_gone(victim.pid, victim.mark):
+        if last is None or last.pid not in (victim.pid, None) or not has_ended(setting.host, victim):
             return False
         return last.code == wanted if wanted is not None else last.signal == 9 or last.reason == "OOMKilled"
 
@@ -157,7 +169,7 @@ async def _exit_recorded(setting: Setting, victim: Victim) -> Proof:
 async def _not_ready(setting: Setting, victim: Victim) -> Proof:
     """Its process has ended and it stays not Ready for at least the delay that was asked for."""
     clock = setting.clock
-    gone = await until(clock, VERIFY_TIMEOUT_S, 0.001, lambda: processes.is_gone(victim.pid, victim.mark))
+    gone = await until(clock, VERIFY_TIMEOUT_S, 0.001, lambda: has_ended(setting.host, victim))
     if gone is None:
         return Proof("not_ready", False, clock.mono(), f"process {victim.pid} still runs")
 
@@ -178,7 +190,7 @@ async def _crash_loop(setting: Setting, victim: Victim) -> Proof:
 
     def looping() -> bool:
         replica = _replica(setting, victim)
-        if replica is None or not processes.is_gone(victim.pid, victim.mark):
+        if replica is None or not has_ended(setting.host, victim):
             return False
         last = replica.last_exit
         again = last is not None and last.pid != victim.pid and last.code == setting.injection.code

@@ -21,7 +21,7 @@ HEAL_TIMEOUT_S = 0.4
 GATEWAY_TIMEOUT_S = 5.0
 SLOW_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 60.0
-SLOW_KINDS = frozenset[UndoKind]({"rescale", "await-edge", "await-daemon", "unsplice"})
+SLOW_KINDS = frozenset[UndoKind]({"rescale", "await-edge", "await-daemon", "unsplice", "uncordon"})
 """Undos that take their time and hold no fault in place; an abort issues them and does not wait."""
 
 
@@ -111,6 +111,12 @@ async def _unsplice(host: DrillHost, undo: Undo, clock: Clock) -> UndoAttempt:
     return UndoAttempt(True, True, "no fault proxy is left")
 
 
+async def _uncordon(host: DrillHost, undo: Undo, clock: Clock) -> UndoAttempt:
+    async with asyncio.timeout(SLOW_TIMEOUT_S):
+        row = await host.act(undo.run_id, Verb.UNCORDON, undo.node, {})
+    return UndoAttempt(True, True, row.result or f"{undo.node} takes replicas again")
+
+
 async def _nothing(host: DrillHost, undo: Undo, clock: Clock) -> UndoAttempt:
     return UndoAttempt(True, True, "nothing was held back")
 
@@ -125,6 +131,7 @@ WAYS: Mapping[UndoKind, Callable[[DrillHost, Undo, Clock], Awaitable[UndoAttempt
     "await-daemon": _await_daemon,
     "await-ready": _nothing,
     "unsplice": _unsplice,
+    "uncordon": _uncordon,
     "nothing": _nothing,
 }
 
@@ -134,7 +141,9 @@ async def wait_ready(host: DrillHost, undo: Undo, clock: Clock) -> bool:
     for faults that have no one victim. A replica scaled away counts too."""
 
     def ready() -> bool:
-        found = [r for r in host.replicas(undo.workload) if undo.replica in ("", r.name)]
+        replicas = host.replicas(undo.workload)
+        # Where a platform has made another in its place, all of them are looked at.
+        found = [r for r in replicas if undo.replica in ("", r.name)] or replicas
         return all(replica.phase == Phase.READY for replica in found)
 
     return await until(clock, READY_TIMEOUT_S, 0.02, ready) is not None
