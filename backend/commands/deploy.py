@@ -114,3 +114,57 @@ def _tell_missing(tree: Tree, folder: Path) -> None:
         narrate(f"No lock yet: copy the project's {LOCK} to {folder}.")
     for role in ROLES:
         narrate(f"docker build --file {folder}/{role}.Dockerfile --tag trinity-{role} {folder}")
+
+
+@deploy.command()
+@click.argument("kind", type=click.Choice(["compose", "helm"]))
+@_values
+@click.option("--context", default="", help="helm: a context of the kubeconfig (default: the current one).")
+@click.option("--namespace", help="helm: where the release is (default: the context's).")
+@click.option("--release", default="trinity", show_default=True, help="helm: its name.")
+@click.option("--manifest", type=click.Path(path_type=Path), help="helm: rendered documents, instead of calling helm.")
+@_json
+def diff(
+    kind: str,
+    values_file: Path | None,
+    context: str,
+    namespace: str | None,
+    release: str,
+    manifest: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare what the values render with what runs: a compose project's containers, or a release in its cluster.
+
+    Exit code 1 where they differ.
+    """
+    from backend.deploy.values import read_values
+
+    values = read_values(values_file)
+    if kind == "compose":
+        if context or namespace or manifest:
+            raise click.UsageError("--context, --namespace and --manifest are for `diff helm`.")
+        from backend.deploy.compare import compare_project
+        from backend.deploy.compose import project
+        from backend.deploy.running_compose import read_project
+
+        found = compare_project(project(values), read_project(values.compose.project))
+    else:
+        from backend.deploy.compare import compare_documents
+        from backend.deploy.manifest import read_manifest, render_manifest
+        from backend.deploy.running_cluster import current_namespace, read_objects
+
+        place = namespace or current_namespace(context)
+        documents = read_manifest(manifest) if manifest else render_manifest(values, release=release, namespace=place)
+        seen = read_objects(documents, context=context, namespace=place)
+        for name in seen.unreadable:
+            narrate(f"Not compared, this account may not read it: {name}.")
+        readable = [d for d in documents if (d["kind"], d["metadata"]["name"]) in seen.objects]
+        found = compare_documents(readable, seen.objects)
+    if as_json:
+        print_json(found)
+    elif found:
+        print_table(("WHAT", "FIELD", "FILES", "RUNS"), [(d.subject, d.field, d.wanted, d.running) for d in found])
+    else:
+        narrate("What runs is what the values say.")
+    if found:
+        raise SystemExit(exit_codes.FAILED)

@@ -3,13 +3,12 @@
 # BASE is any Linux with Python 3.11 to 3.13 and pip as `python3`; what it has already is not installed again.
 ARG BASE=python:3.12-slim
 FROM ${BASE} AS build
-WORKDIR /build
-COPY pick.py requirements.lock packages/daemon.txt ./
-COPY dist/ dist/
-RUN python3 pick.py daemon.txt requirements.lock > daemon.lock \
- && python3 -m venv --system-site-packages /opt/trinity \
- && /opt/trinity/bin/python3 -m pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r daemon.lock \
- && /opt/trinity/bin/python3 -m pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps dist/*.whl
+COPY pick.py requirements.lock packages/daemon.txt dist/*.whl /build/
+RUN cd /build && python3 pick.py daemon.txt requirements.lock > role.lock \
+ && python3 -m venv --without-pip --system-site-packages /opt/trinity \
+ && pip="python3 -m pip --python /opt/trinity/bin/python3 --disable-pip-version-check" \
+ && $pip install --quiet --no-cache-dir --no-deps --require-hashes -r role.lock \
+ && $pip install --quiet --no-cache-dir --no-deps ./*.whl
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="trinity-daemon" org.opencontainers.image.licenses="Apache-2.0"
@@ -18,7 +17,6 @@ ENV PATH=/opt/trinity/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 H
 RUN mkdir -p /var/lib/trinity /run/trinity /etc/trinity && chown 10001:10001 /var/lib/trinity /run/trinity
 VOLUME /var/lib/trinity
 USER 10001:10001
-WORKDIR /tmp
 EXPOSE 8081 9090
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 \
   CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8081/health/live', timeout=2)"]

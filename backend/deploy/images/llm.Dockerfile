@@ -3,13 +3,12 @@
 # BASE is any Linux with Python 3.11 to 3.13 and pip as `python3`; what it has already is not installed again.
 ARG BASE=python:3.12-slim
 FROM ${BASE} AS build
-WORKDIR /build
-COPY pick.py requirements.lock packages/llm.txt ./
-COPY dist/ dist/
-RUN python3 pick.py llm.txt requirements.lock > llm.lock \
- && python3 -m venv --system-site-packages /opt/trinity \
- && /opt/trinity/bin/python3 -m pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r llm.lock \
- && /opt/trinity/bin/python3 -m pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps dist/*.whl
+COPY pick.py requirements.lock packages/llm.txt dist/*.whl /build/
+RUN cd /build && python3 pick.py llm.txt requirements.lock > role.lock \
+ && python3 -m venv --without-pip --system-site-packages /opt/trinity \
+ && pip="python3 -m pip --python /opt/trinity/bin/python3 --disable-pip-version-check" \
+ && $pip install --quiet --no-cache-dir --no-deps --require-hashes -r role.lock \
+ && $pip install --quiet --no-cache-dir --no-deps ./*.whl
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="trinity-llm" org.opencontainers.image.licenses="Apache-2.0"
@@ -18,7 +17,6 @@ ENV PATH=/opt/trinity/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 H
 RUN mkdir -p /models && chown 10001:10001 /models
 VOLUME /models
 USER 10001:10001
-WORKDIR /tmp
 EXPOSE 8080 8081
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 \
   CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8081/health/live', timeout=2)"]

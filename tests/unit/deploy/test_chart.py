@@ -13,8 +13,11 @@ import yaml
 from backend.config.edge_file import read_edge_file
 from backend.config.fleet_file import parse_fleet_file
 from backend.deploy import chart
+from backend.deploy.compare import compare_documents
 from backend.deploy.compose import edge_file
+from backend.deploy.manifest import render_manifest
 from backend.deploy.places import HELM
+from backend.deploy.running_cluster import path_of
 from backend.deploy.values import Values, read_values
 from backend.edge import standalone
 from backend.edge.discovery import Ports
@@ -240,6 +243,27 @@ def test_a_chart_with_values_filled_in_renders_as_with_the_file(helm: str, templ
     ]
     same = [d for d in filled if d["kind"] not in ("Deployment", "StatefulSet")]
     assert same == [d for d in expected if d["kind"] not in ("Deployment", "StatefulSet")]
+
+
+def test_a_comparison_renders_with_the_helm_on_path(
+    helm: str, template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(Path(helm).parent))
+    documents = render_manifest(read_values(HELM / "values-staging.yaml"), release="trinity", namespace="ai")
+    expected = template("values-staging.yaml")
+    assert [(d["kind"], d["metadata"]["name"]) for d in documents] == [
+        (d["kind"], d["metadata"]["name"]) for d in expected
+    ]
+    assert compare_documents(documents, {(d["kind"], d["metadata"]["name"]): d for d in documents}) == []
+    names = {path_of(d, "ai") for d in documents}
+    assert "/apis/apps/v1/namespaces/ai/deployments/trinity-edge" in names and len(names) == len(documents)
+
+
+def test_every_kind_of_the_chart_can_be_compared(template: Template) -> None:
+    paths = [path_of(document, "ai") for document in template("values-production.yaml")]
+    assert len(set(paths)) == len(paths)
+    assert "/apis/rbac.authorization.k8s.io/v1/clusterroles/ai-trinity-daemon-nodes" in paths
 
 
 def test_defaults_are_shipped_as_they_are_written() -> None:
