@@ -68,11 +68,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 def build_snapshot(seq: int, known: Known) -> Snapshot:
     """Everything a screen needs, from what is known."""
-    servers = {server.replica: server for server in reversed(known.edge.servers)}
-    former = {view.status.name: view for view in known.former}
-    replicas = tuple(
-        _replica(status, known, servers.get(status.name), former.get(status.name)) for status in known.replicas
-    )
+    replicas = _replicas(known)
     by_workload: dict[str, list[ReplicaView]] = {}
     for view in replicas:
         by_workload.setdefault(view.status.workload, []).append(view)
@@ -106,6 +102,18 @@ def build_snapshot(seq: int, known: Known) -> Snapshot:
         nodes=tuple(known.nodes),
         forwards=tuple(known.forwards),
         ports=tuple(known.ports),
+    )
+
+
+def _replicas(known: Known) -> tuple[ReplicaView, ...]:
+    if not known.has_edge and not known.readings and len(known.former) == len(known.replicas):
+        # Of thousands of replicas on a platform nearly all are as they were, and where they were.
+        pairs = zip(known.former, known.replicas, strict=True)
+        return tuple([old if old.status is status else ReplicaView(status=status) for old, status in pairs])
+    servers = {server.replica: server for server in reversed(known.edge.servers)}
+    former = {view.status.name: view for view in known.former}
+    return tuple(
+        _replica(status, known, servers.get(status.name), former.get(status.name)) for status in known.replicas
     )
 
 

@@ -156,6 +156,8 @@ class Reconciler:
         draining |= core.leaving.keys() | core.busy
         for wanted in core.wanted.workloads.values():
             draining |= set(wanted.drained)
+        if not draining:
+            return tuple(core.fleet.observe())
         return tuple(
             msgspec.structs.replace(status, phase=Phase.DRAINING)
             if status.phase == Phase.READY and status.name in draining

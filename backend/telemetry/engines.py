@@ -82,6 +82,8 @@ class EngineReading(msgspec.Struct, frozen=True, kw_only=True):
 
 def targets_of(replicas: Iterable[ReplicaStatus], engines: Mapping[str, EngineKind]) -> list[ScrapeTarget]:
     """Who is to be asked: running replicas of workloads with a known engine (`engines`: workload -> kind)."""
+    if all(engine == "none" for engine in engines.values()):
+        return []
     return [
         ScrapeTarget(
             replica=replica.name,

@@ -38,6 +38,8 @@ _FORBIDDEN_PAUSE_S: Final = 300.0
 _LONG_LIVED_S: Final = 5.0
 """A watch that lasted so long was a good one: the next failure is a first one."""
 _GARBAGE_LIMIT: Final = 3
+_BUSY_S, _GATHER_S = 0.2, 0.1
+"""Where a change follows another sooner than the first, the next are waited for so long."""
 
 
 class Reflector(Generic[T]):
@@ -162,12 +164,19 @@ class Reflector(Generic[T]):
         async with self._access.stream(path, query, label=label) as response:
             self._well()
             lines, began = LineSplitter(), self._clock.mono()
+            came = began - _BUSY_S
             while True:
                 async with asyncio.timeout(_SILENCE_S):
                     chunk = await response.content.readany()
                 if not chunk:
                     break
                 self._read(lines.feed(chunk))
+                now = self._clock.mono()
+                if now - came < _BUSY_S:
+                    # Of many changes, those of an instant are read together: each reading costs, and so does each look
+                    # at what has changed.
+                    await asyncio.sleep(_GATHER_S)
+                came = now
         if self._clock.mono() - began >= _LONG_LIVED_S:
             self._failures = 0
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import Counter
 
 from backend.contract.fleet import ReplicaStatus
@@ -14,6 +14,8 @@ class Roster:
     def __init__(self) -> None:
         self._by_name: dict[str, ReplicaStatus] = {}
         self._order: list[tuple[float, str]] = []
+        self._listed: list[ReplicaStatus] = []
+        """In the same order."""
         self._all: tuple[ReplicaStatus, ...] | None = ()
         self.on_node: Counter[str] = Counter()
         """How many are on each node."""
@@ -24,8 +26,7 @@ class Roster:
     def all(self) -> tuple[ReplicaStatus, ...]:
         """The same tuple until something changes."""
         if self._all is None:
-            by_name = self._by_name
-            self._all = tuple([by_name[name] for _, name in self._order])
+            self._all = tuple(self._listed)
         return self._all
 
     def put(self, status: ReplicaStatus) -> ReplicaStatus | None:
@@ -35,8 +36,13 @@ class Roster:
             self.drop(status.name)  # another one of the same name, as a StatefulSet makes them
             self.put(status)
             return old
+        key = (status.created_ts, status.name)
+        at = bisect_left(self._order, key)
         if old is None:
-            insort(self._order, (status.created_ts, status.name))
+            self._order.insert(at, key)
+            self._listed.insert(at, status)
+        else:
+            self._listed[at] = status
         if old is None or old.node != status.node:
             if old is not None:
                 self._leave(old.node)
@@ -49,7 +55,8 @@ class Roster:
         """Returns what it was."""
         old = self._by_name.pop(name, None)
         if old is not None:
-            del self._order[bisect_left(self._order, (old.created_ts, name))]
+            at = bisect_left(self._order, (old.created_ts, name))
+            del self._order[at], self._listed[at]
             self._leave(old.node)
             self._all = None
         return old

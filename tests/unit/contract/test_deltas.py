@@ -40,6 +40,18 @@ def test_a_delta_put_on_its_base_is_the_new_snapshot(base: Snapshot, new: Snapsh
         assert before is None or before != view or before is view, "what did not change is the same object"
 
 
+@given(snapshots(), st.lists(st.integers(0, 2), min_size=8, max_size=8))
+def test_of_the_same_replicas_only_those_that_differ_are_told(base: Snapshot, restarts: list[int]) -> None:
+    views = [replica(v.status.name, restarts=n) for v, n in zip(base.replicas, restarts, strict=False)]
+    new = keep_unchanged(base, msgspec.structs.replace(base, seq=10, replicas=tuple(views)))
+    delta = make_delta(base, new)
+    assert delta is not None
+    pairs = list(zip(base.replicas, new.replicas, strict=True))
+    assert [view.status.name for view in delta.changed] == [view.status.name for old, view in pairs if old != view]
+    assert all(old is view for old, view in pairs if old == view)
+    assert apply_delta(base, over_the_wire(delta)) == new
+
+
 @given(snapshots(), snapshots())
 def test_keep_unchanged_changes_nothing_but_identity(base: Snapshot, new: Snapshot) -> None:
     kept = keep_unchanged(base, new)
