@@ -66,7 +66,7 @@ from backend.telemetry.series import Levels
 _log = get_logger(__name__)
 _SNAPSHOT_AGE_S = 0.1
 """Consoles that ask within it share one."""
-_SNAPSHOT_SHARE = 0.02
+_SNAPSHOT_SHARE = 0.01
 """Of a core, that snapshots of a fleet that never stands still may take."""
 _PREVIEW_WINDOW_S = 300.0
 _RETENTION_PERIOD_S = 3600.0
@@ -402,7 +402,7 @@ class Parts:
             memory_percent=memory_percent,
             queued=sum(w.queued for w in edge.workloads),
             in_flight=sum(w.in_flight for w in edge.workloads),
-            ready=sum(1 for r in self.fleet.observe() if r.phase == Phase.READY),
+            ready=[r.phase for r in self.fleet.observe()].count(Phase.READY),
             wanted=sum(self.reconciler.wanted.of(s.name).replicas for s in self.specs),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -26,6 +27,7 @@ from backend.version import VERSION
 
 _NAMED = 4
 """Causes and workloads that a sentence names; the others are counted."""
+_PHASE = attrgetter("status.phase")
 _STARTING_S = 60.0
 """How long a fleet that was never Ready counts as starting rather than down."""
 
@@ -143,7 +145,7 @@ def _workload(spec: WorkloadSpec, known: Known, ours: Sequence[ReplicaView]) -> 
     totals = next((w for w in known.edge.workloads if w.workload == spec.name), None)
     wanted = known.wanted.of(spec.name)
     # Where the platform leads requests, Ready is all there is to know.
-    ready = sum(is_serving(r) if spec.routes else r.status.phase == Phase.READY for r in ours)
+    ready = sum(map(is_serving, ours)) if spec.routes else list(map(_PHASE, ours)).count(Phase.READY)
     return WorkloadView(
         name=spec.name,
         wanted=wanted.replicas,

@@ -22,7 +22,7 @@ from backend.fleet.kube.access import Access
 from backend.fleet.kube.answers import ApiError
 from backend.fleet.kube.pods import Usage
 from backend.fleet.kube.quantities import quantity
-from backend.fleet.kube.shapes import NodeUsage, Page, PodUsage
+from backend.fleet.kube.shapes import NodeUsage, Page, PodUsage, Quantities
 
 _ROOT: Final = "/apis/metrics.k8s.io/v1beta1"
 _PERIOD_S: Final = 15.0
@@ -93,12 +93,12 @@ class UsagePoller:
             return "broken", b""
 
 
-def _usage(parts: Iterable[Mapping[str, str | int | float] | None]) -> Usage:
+def _usage(parts: Iterable[Quantities | None]) -> Usage:
     cpu, memory = 0.0, 0.0
     for part in parts:
-        if part:
-            cpu += quantity(part.get("cpu")) or 0.0
-            memory += quantity(part.get("memory")) or 0.0
+        if part is not None:
+            cpu += quantity(part.cpu) or 0.0
+            memory += quantity(part.memory) or 0.0
     return Usage(cpu * 100.0, int(memory))
 
 

@@ -398,19 +398,27 @@ class Budget(Shape, frozen=True):
 # -- measurements
 
 
-class ContainerUsage(Shape, frozen=True):
+class Name(Shape, frozen=True):
     name: str = ""
-    usage: dict[str, str | int | float] | None = None
+
+
+class Quantities(Shape, frozen=True):
+    cpu: str | int | float | None = None
+    memory: str | int | float | None = None
+
+
+class ContainerUsage(Shape, frozen=True):
+    usage: Quantities | None = None
 
 
 class PodUsage(Shape, frozen=True):
-    metadata: Metadata = Metadata()
+    metadata: Name = Name()
     containers: tuple[ContainerUsage, ...] | None = None
 
 
 class NodeUsage(Shape, frozen=True):
-    metadata: Metadata = Metadata()
-    usage: dict[str, str | int | float] | None = None
+    metadata: Name = Name()
+    usage: Quantities | None = None
 
 
 # -- lists and streams
