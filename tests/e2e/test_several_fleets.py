@@ -165,6 +165,17 @@ def test_a_platform_that_does_not_answer_is_said_and_stops_nothing(both: LightFl
     both.trinity("fleets", "forget", "far")
 
 
+def test_down_ends_all_of_them_with_a_daemon_and_without(both: LightFleet) -> None:
+    both.trinity("fleets", "add", "--file", "second.yaml")
+    both.trinity("down")
+    both.assert_nothing_runs()
+    both.trinity("up", "--no-wait")
+    wait_for(lambda: infos(both)[NAME].replicas == 1, 20.0, "the second is back")
+    both.kill_daemon()
+    both.trinity("down")
+    both.assert_nothing_runs()
+
+
 def test_a_daemon_can_have_nothing_but_the_fleet_of_an_address() -> None:
     with LightFleet(DOCKER_HOST="unix:///nowhere/docker.sock") as fleet:
         done = fleet.trinity("--fleet", "docker", "up", check=False)
@@ -177,14 +188,3 @@ def test_a_daemon_can_have_nothing_but_the_fleet_of_an_address() -> None:
         assert fleet.snapshot().fleet == "docker"
         fleet.trinity("down")
         fleet.assert_nothing_runs()
-
-
-def test_down_ends_all_of_them_with_a_daemon_and_without(both: LightFleet) -> None:
-    both.trinity("fleets", "add", "--file", "second.yaml")
-    both.trinity("down")
-    both.assert_nothing_runs()
-    both.trinity("up", "--no-wait")
-    wait_for(lambda: infos(both)[NAME].replicas == 1, 20.0, "the second is back")
-    both.kill_daemon()
-    both.trinity("down")
-    both.assert_nothing_runs()
