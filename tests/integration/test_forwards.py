@@ -154,6 +154,20 @@ async def test_the_next_ready_replica_takes_over_and_it_is_counted(tmp_path: Pat
         assert told == [("forward.broken", Severity.WARNING), ("forward.mended", Severity.INFO)]
 
 
+async def test_what_goes_through_is_cut_when_the_forward_ends(tmp_path: Path) -> None:
+    async with room(tmp_path / "f.json") as (platform, forwards, _):
+        await platform.run("web", "web-0")
+        view = await forwards.add(order())
+        reader, writer = await asyncio.open_connection("127.0.0.1", view.local_port)
+        await reader.readline()
+        async with asyncio.timeout(5):
+            await forwards.remove(view.id)
+            with pytest.raises(ConnectionError):
+                await reader.read()
+        writer.close()
+        await until(lambda: not platform.open)
+
+
 async def test_a_port_where_nobody_listens_is_broken_with_the_cause(tmp_path: Path) -> None:
     async with room(tmp_path / "f.json") as (platform, forwards, _):
         await platform.run("web", "web-0")
