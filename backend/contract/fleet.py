@@ -216,9 +216,9 @@ class Spliceable(Protocol):
 
 @runtime_checkable
 class Faultable(Protocol):
-    """Drivers whose replicas have a holder of faults (the local driver: their shims)."""
+    """Drivers whose replicas have a holder of faults (a shim, or a program that a container's driver starts)."""
 
-    def holder(self, replica: str) -> Holder:
+    async def holder(self, replica: str) -> Holder:
         """Where faults of process and machine are held. Raises TrinityError where it has no process now."""
         ...
 

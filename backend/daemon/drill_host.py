@@ -20,8 +20,8 @@ from backend.contract.faults import FaultOrder, FaultReport, Holder, HolderReque
 from backend.contract.fleet import Faultable, Holdable, ReplicaStatus, WorkloadSpec
 from backend.contract.rows import ActionRow, EventRow, RequestRow, Row, Scalar
 from backend.contract.words import ActionOutcome, Vantage, Verb
-from backend.daemon.holders import ask_holder
 from backend.drills.catalogue import HeldBy
+from backend.shim.holders import ask_holder
 from backend.version import VERSION
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class DaemonHost:
 
     async def holder(self, replica: str, kind: HeldBy) -> Holder:
         if kind == "shim":
-            return self._faultable().holder(replica)
+            return await self._faultable().holder(replica)
         return await self._parts.splices.splice(replica)
 
     async def fault(self, run_id: str, replica: str, kind: HeldBy, order: FaultOrder) -> FaultReport:

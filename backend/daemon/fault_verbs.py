@@ -17,10 +17,10 @@ from backend.contract.errors import Refused, TrinityError, UsageError
 from backend.contract.faults import FaultOrder, FaultReport, HolderAnswer, HolderRequest, StartFault
 from backend.contract.fleet import Faultable, Fleet, Holdable, Killable
 from backend.contract.words import Risk, Verb
-from backend.daemon.holders import ask_holder
 from backend.daemon.splices import Splices
 from backend.edge.absent import AbsentEdge
 from backend.edge.haproxy import HaproxyEdge
+from backend.shim.holders import ask_holder
 
 
 class FaultVerbs:

@@ -25,10 +25,10 @@ from backend.contract.fleet import ExitRecord, Fleet, ReplicaStatus, Spliceable,
 from backend.contract.ledger import RowSink
 from backend.contract.shim import ShimSpec
 from backend.contract.words import Phase, Severity, SlotState
-from backend.daemon.holders import ask_holder
 from backend.drills import processes
 from backend.drills.proxy.spec import ProxyPorts, ProxySpec
 from backend.shim.client import ShimClient
+from backend.shim.holders import ask_holder
 from backend.shim.leftovers import remove_files
 from backend.shim.record import ShimRecord
 from backend.shim.stop_all import recorded_shims

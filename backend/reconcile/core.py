@@ -22,7 +22,7 @@ from backend.contract.platform import PlatformOwned
 from backend.contract.rows import Scalar
 from backend.contract.words import Phase, Severity, SlotState
 from backend.reconcile.leases import Leases
-from backend.reconcile.plan import Situation, edge_ports, in_service
+from backend.reconcile.plan import Situation, edge_host, edge_ports, in_service
 from backend.reconcile.wanted import WantedState, WantedStore, WorkloadWanted
 
 DRAIN_POLL_S: Final = 0.05
@@ -234,7 +234,7 @@ class Core:
             await self.edge.fill(
                 workload,
                 replica,
-                host=status.host,
+                host=edge_host(status),
                 port=port,
                 check_port=check_port,
                 maxconn=self.spec(workload).slots,

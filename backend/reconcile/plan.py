@@ -135,6 +135,11 @@ def in_service(spec: WorkloadSpec, status: ReplicaStatus, slot: SlotAssignment |
     return status.phase == Phase.READY and slot is not None and slot.state == SlotState.READY and leads_to(slot, status)
 
 
+def edge_host(status: ReplicaStatus) -> str:
+    """Where the edge is to reach it: a fault proxy is on this machine, whatever it stands in front of."""
+    return status.host if status.via_port is None else "127.0.0.1"
+
+
 def edge_ports(status: ReplicaStatus) -> tuple[int | None, int | None]:
     """The main and the check port at which the edge is to reach it: those of a fault proxy while one is spliced."""
     if status.via_port is None:
@@ -144,8 +149,8 @@ def edge_ports(status: ReplicaStatus) -> tuple[int | None, int | None]:
 
 
 def leads_to(slot: SlotAssignment, status: ReplicaStatus) -> bool:
-    """Whether a slot holds the ports at which the replica is to be reached."""
-    return (slot.port, slot.check_port) == edge_ports(status)
+    """Whether a slot holds the address at which the replica is to be reached."""
+    return (slot.host, slot.port, slot.check_port) == (edge_host(status), *edge_ports(status))
 
 
 def plan(situation: Situation) -> tuple[Step, ...]:

@@ -68,13 +68,13 @@ async def test_it_is_what_the_contract_asks_for(rig: Rig) -> None:
     await rig.fleet.unsplice("nobody")
     assert await rig.fleet.heal("nobody", "f") is None
     with pytest.raises(UsageError):
-        rig.fleet.holder("nobody")
+        await rig.fleet.holder("nobody")
 
 
 async def test_the_holder_is_the_shim_by_pid_mark_and_socket(rig: Rig) -> None:
     await rig.fleet.create(workload(rig.base), "w-1")
     status = await rig.phase(Phase.READY)
-    holder = rig.fleet.holder("w-1")
+    holder = await rig.fleet.holder("w-1")
     assert (holder.kind, holder.pid) == ("shim", status.shim_pid)
     assert holder.mark == start_mark(holder.pid)
     assert Path(holder.socket_path).is_socket()
@@ -82,7 +82,7 @@ async def test_the_holder_is_the_shim_by_pid_mark_and_socket(rig: Rig) -> None:
     await rig.fleet.kill("w-1")
     await rig.phase(Phase.FAILED)
     with pytest.raises(TrinityError, match="no process"):
-        rig.fleet.holder("w-1")
+        await rig.fleet.holder("w-1")
     assert await rig.fleet.heal("w-1", "f") is None
     assert await rig.fleet.faults("w-1") == ()
 

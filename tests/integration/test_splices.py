@@ -19,11 +19,11 @@ from backend.contract.errors import TrinityError
 from backend.contract.faults import FaultOrder, HolderRequest
 from backend.contract.fleet import ReplicaStatus
 from backend.contract.words import Phase
-from backend.daemon.holders import ask_holder
 from backend.daemon.splices import Splices
 from backend.reconcile.controller import Reconciler
 from backend.reconcile.leases import Leases
 from backend.reconcile.wanted import WantedStore
+from backend.shim.holders import ask_holder
 from tests.fakes.fleet import FakeFleet
 from tests.integration.edge_bench import Bench, Engine, bench, client, until, workload
 

@@ -7,6 +7,7 @@ fleet shows the effect, that counts.
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from backend.contract.errors import TrinityError
@@ -74,7 +75,8 @@ async def _port_closed(setting: Setting, victim: Victim) -> Proof:
         except ConnectionRefusedError:
             return Proof("port_closed", True, setting.clock.mono(), f"{where} refuses connections")
         except (OSError, TimeoutError) as error:
-            if not victim.mark:  # an address that nobody has any more need not refuse
+            nobody = isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH)
+            if nobody or not victim.mark:  # an address that nobody has any more need not refuse
                 said = str(error) or "no answer"
                 return Proof("port_closed", True, setting.clock.mono(), f"{where} takes no connection: {said}")
         else:

@@ -11,6 +11,7 @@ from backend.config.fleet_file import DockerFile
 from backend.config.paths import StatePaths
 from backend.contract.clock import Clock
 from backend.contract.errors import Refused
+from backend.contract.faults import FaultOrder, FaultReport, Holder, StartFault
 from backend.contract.fleet import ReplicaListener, ReplicaStatus, WorkloadSpec
 from backend.contract.ledger import RowSink
 from backend.contract.platform import (
@@ -173,6 +174,26 @@ class DockerFleet:
         await self._own.unsplice(replica)
         self._platform.unsplice(replica)
 
+    async def holder(self, replica: str) -> Holder:
+        """Of a container of ours. Raises Refused for others: none of their faults is held by us."""
+        return await self._kept(replica).holder(replica)
+
+    async def fault(self, replica: str, order: FaultOrder) -> FaultReport:
+        return await self._kept(replica).fault(replica, order)
+
+    async def heal(self, replica: str, fault_id: str) -> FaultReport | None:
+        """Null where it is not known."""
+        return await self._own.heal(replica, fault_id)
+
+    async def faults(self, replica: str) -> Sequence[FaultReport]:
+        return await self._own.faults(replica) if self._own.knows(replica) else ()
+
+    async def set_start_fault(self, replica: str, fault: StartFault | None) -> None:
+        await self._kept(replica).set_start_fault(replica, fault)
+
+    async def exit(self, replica: str, code: int) -> None:
+        await self._kept(replica).exit(replica, code)
+
     async def set_maintenance(self, workload: str, *, on: bool) -> None:
         """For workloads of ours: no probes acting, no restarts. The platform's have neither from us."""
         await self._own.set_maintenance(workload, on=on)
@@ -201,6 +222,12 @@ class DockerFleet:
 
     async def drain_node(self, node: str, progress: Progress, *, deadline_s: float = 600.0) -> str:
         return await self._platform.drain_node(node, progress, deadline_s=deadline_s)
+
+    def _kept(self, replica: str) -> OwnContainers:
+        """Raises Refused for what Docker keeps."""
+        if not self._own.knows(replica) and self._platform.knows(replica):
+            raise Refused(f"{replica} is kept by Docker and holds no faults.", "Choose a fault of the proxy.")
+        return self._own
 
     def _of(self, replica: str) -> OwnContainers | PlatformFleet:
         return self._own if self._own.knows(replica) else self._platform

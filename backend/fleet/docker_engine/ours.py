@@ -14,6 +14,7 @@ from typing import Final
 from backend.config.paths import StatePaths
 from backend.contract.clock import Clock
 from backend.contract.errors import Refused, TrinityError
+from backend.contract.faults import FaultOrder, FaultReport, Holder, StartFault
 from backend.contract.fleet import ReplicaStatus, WorkloadSpec
 from backend.contract.ledger import RowSink
 from backend.contract.platform import Trouble
@@ -22,6 +23,7 @@ from backend.fleet.docker_engine.errors import EngineTrouble, NotThere
 from backend.fleet.docker_engine.facts import ContainerFacts
 from backend.fleet.docker_engine.labels import OUR_STATE
 from backend.fleet.docker_engine.own_engine import OwnEngine
+from backend.fleet.docker_engine.own_faults import OwnFaults
 from backend.fleet.docker_engine.own_process import own_exit
 from backend.fleet.docker_engine.own_records import OwnRecord, read_record, write_record
 from backend.fleet.docker_engine.own_shape import is_ours, seed_of
@@ -35,11 +37,14 @@ _ADOPT_ANSWER_S: Final = 1.0
 """How long adoption waits for a replica's first readiness answer."""
 _MEASURED_AT_ONCE: Final = 16
 """Containers whose statistics are read in one sampling interval; of more, some each time."""
+_AFTERMATH_S: Final = 5.0
+"""How long after a fault was healed a probe may still fail because of it."""
 _SAME_END_S: Final = 1e-3
 
 
 class OwnContainers(SupervisedFleet[ContainerStarter]):
-    """A Fleet that is also Killable, Restartable, Holdable, Maintainable, Spliceable and Pausable.
+    """A Fleet that is also Killable, Restartable, Holdable, Maintainable, Spliceable, Pausable
+    and (for the fault `stop`) Faultable.
 
     `client` is somebody else's to close. Call `adopt` once before anything else; end with `close` (containers go on)
     or `stop_all` (they are removed). While the engine is away replicas that ended stay Pending, and start thereafter.
@@ -58,6 +63,7 @@ class OwnContainers(SupervisedFleet[ContainerStarter]):
         super().__init__(sink, clock, name, rng=rng)
         self._engine = OwnEngine(client, paths, clock, self._engine_back)
         self._paths = paths
+        self._faults = OwnFaults(self._engine)
         self._adopted = False
         self._late: asyncio.Task[None] | None = None
         self._counters: dict[str, tuple[str, Counters]] = {}
@@ -68,6 +74,7 @@ class OwnContainers(SupervisedFleet[ContainerStarter]):
 
     async def adopt(self) -> Sequence[ReplicaStatus]:
         """Take over what a former daemon left; where the engine is away, as soon as it is back."""
+        await self._faults.end_leftovers()
         try:
             found = await self._found()
         except EngineTrouble:
@@ -81,12 +88,14 @@ class OwnContainers(SupervisedFleet[ContainerStarter]):
     async def close(self) -> None:
         """Detach: containers go on."""
         await self._stop_waiting()
+        await self._faults.close()
         await self._detach_all()
 
     async def stop_all(self, *, reason: str = "shutdown") -> None:
         """Remove every container of ours. Raises Unreachable where the engine is away: they are removed by whom asks
         when it is back."""
         try:
+            await self._faults.end_all()
             await self._remove_all(reason)
             for facts, _ in await self._found():
                 await self._engine.remove(facts.id)
@@ -134,6 +143,42 @@ class OwnContainers(SupervisedFleet[ContainerStarter]):
             return
         await self._engine.call(lambda api: api.unpause(present.facts.id))
         self.was_paused(replica, paused=False)
+
+    # -- faults
+
+    async def holder(self, replica: str) -> Holder:
+        """Of its present start. Raises TrinityError while it has no process, UsageError for an unknown one."""
+        return await self._faults.holder(replica, self._get(replica).starter.present)
+
+    async def fault(self, replica: str, order: FaultOrder) -> FaultReport:
+        """Only `stop`: everything else is the engine's or the proxy's. Raises TrinityError."""
+        marks = self._get(replica).starter.marks
+        report = await self._faults.fault(replica, self._get(replica).starter.present, order)
+        if not report.ended_by:
+            marks.hold(order.id, order.ttl_s + _AFTERMATH_S)
+        return report
+
+    async def heal(self, replica: str, fault_id: str) -> FaultReport | None:
+        """Take it away; null where there is none (any more)."""
+        report = await self._faults.heal(replica, fault_id)
+        found = self._replicas.get(replica)
+        if found is not None and found.starter.marks.holds(fault_id):
+            found.starter.marks.hold(fault_id, _AFTERMATH_S)
+        return report
+
+    async def faults(self, replica: str) -> Sequence[FaultReport]:
+        """What its present holder says."""
+        self._get(replica)
+        return await self._faults.faults(replica)
+
+    async def set_start_fault(self, replica: str, fault: StartFault | None) -> None:
+        """Raises Refused for a fault: a container's start is its image's."""
+        if fault is not None:
+            raise Refused(f"The starts of {replica}, a container, cannot be spoiled.", "Use process.kill.")
+
+    async def exit(self, replica: str, code: int) -> None:
+        """Raises Refused: a fault switch is a file of this machine."""
+        raise Refused(f"{replica}, a container, has no fault switch.", "Use process.kill.")
 
     def was_paused(self, replica: str, *, paused: bool) -> None:
         """Somebody paused its container, or let it go on."""
@@ -198,7 +243,7 @@ class OwnContainers(SupervisedFleet[ContainerStarter]):
     # -- what is measured
 
     def _starter(self, seed: ReplicaSeed) -> ContainerStarter:
-        return ContainerStarter(seed.name, self._engine)
+        return ContainerStarter(seed.name, self._engine, self._faults)
 
     async def _measure(self) -> Mapping[str, Usage]:
         if self._engine.trouble is not None:

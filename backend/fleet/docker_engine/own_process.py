@@ -40,6 +40,7 @@ class ContainerIncarnation:
         self.started_ts = facts.started_ts or engine.clock.now()
         self.paused = facts.paused
         self._engine, self._log = engine, log
+        self.host = self._own_address()
         self._pid_was = self.pid
         self._ended: asyncio.Future[tuple[ExitRecord, float | None]] = asyncio.get_running_loop().create_future()
         self._end = asyncio.create_task(self._until_end(), name=f"end of {facts.name}")
@@ -160,6 +161,14 @@ class ContainerIncarnation:
                 ts=clock.now(), mono_s=clock.mono(), reason="Unknown", pid=self._pid_was, last_lines=lines
             )
         return own_exit(facts, pid=self._pid_was, now_ts=clock.now(), mono_s=clock.mono(), lines=lines)
+
+    def _own_address(self) -> str | None:
+        """A container's own address, where its engine's network is this machine's: straight there, a dead program
+        refuses connections, while the engine's proxy goes on taking them for a moment."""
+        pid, addresses = self.facts.pid, self.facts.addresses
+        if pid is None or not addresses or self._engine.client.info.rootless or not runs_here(pid, self.facts.id):
+            return None
+        return next(iter(addresses.values()))
 
     def _watch_pid(self) -> None:
         """The kernel's word comes some tenths of a second before the engine's."""

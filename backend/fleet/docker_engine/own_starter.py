@@ -15,6 +15,7 @@ from backend.fleet.docker_engine.errors import EngineTrouble, NotThere
 from backend.fleet.docker_engine.facts import ContainerFacts
 from backend.fleet.docker_engine.images import pull
 from backend.fleet.docker_engine.own_engine import OwnEngine
+from backend.fleet.docker_engine.own_faults import OwnFaults
 from backend.fleet.docker_engine.own_logs import OwnLog
 from backend.fleet.docker_engine.own_process import ContainerIncarnation
 from backend.fleet.docker_engine.own_records import OwnRecord, write_record
@@ -28,8 +29,8 @@ _NO_IMAGE: Final = "no such image"
 class ContainerStarter:
     """One replica's."""
 
-    def __init__(self, name: str, engine: OwnEngine) -> None:
-        self._name, self._engine = name, engine
+    def __init__(self, name: str, engine: OwnEngine, faults: OwnFaults) -> None:
+        self._name, self._engine, self._faults = name, engine, faults
         self._digest = engine.paths.digest
         self.marks = DrillMarks(engine.clock)
         self._busy = ""
@@ -65,7 +66,9 @@ class ContainerStarter:
         return self._now(facts, log)
 
     async def before_end(self) -> None:
-        """A paused program could not say that it is idle."""
+        """A program that is stopped or paused could not say that it is idle."""
+        with contextlib.suppress(TrinityError):
+            await self._faults.end(self._name)
         present = self.present
         if present is not None and present.paused:
             present.paused = False
@@ -73,7 +76,8 @@ class ContainerStarter:
                 await self._engine.call(lambda api: api.unpause(present.facts.id))
 
     async def forget(self, seed: ReplicaSeed) -> None:
-        """Container and record are gone on return. Raises TrinityError."""
+        """Container, record and holder are gone on return. Raises TrinityError."""
+        await self._faults.end(seed.name)
         await self._engine.remove(container_name(self._digest, seed.name))
         self._engine.paths.container_record(seed.name).unlink(missing_ok=True)
 

@@ -58,7 +58,7 @@ class LocalFleet(SupervisedFleet[ShimStarter]):
         self._paths, self._fault_switches = paths, fault_switches
         self._meter = UsageMeter()
 
-    def holder(self, replica: str) -> Holder:
+    async def holder(self, replica: str) -> Holder:
         """Its present shim. Raises TrinityError while it has no process, UsageError for an unknown one."""
         return self._get(replica).starter.marks.holder()
 

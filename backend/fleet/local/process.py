@@ -36,6 +36,11 @@ class ShimIncarnation:
         self._stuck: asyncio.TimerHandle | None = None
 
     @property
+    def host(self) -> str | None:
+        """A process listens at its workload's host."""
+        return None
+
+    @property
     def keeper_pid(self) -> int | None:
         return self.client.record.shim_pid
 

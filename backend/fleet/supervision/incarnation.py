@@ -36,6 +36,11 @@ class Incarnation(Protocol):
     def started_ts(self) -> float: ...
 
     @property
+    def host(self) -> str | None:
+        """An address of its own, at which it listens on its ports; null: they are at its workload's host."""
+        ...
+
+    @property
     def keeper_pid(self) -> int | None:
         """Of the process of ours that holds it (a shim), where there is one."""
         ...

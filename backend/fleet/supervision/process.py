@@ -10,7 +10,7 @@ from collections.abc import Callable
 from backend.contract.clock import Clock
 from backend.contract.fleet import ExitRecord
 from backend.fleet.supervision.incarnation import Incarnation
-from backend.fleet.supervision.marks import Splice
+from backend.fleet.supervision.marks import PROXY_HOST, Splice
 from backend.fleet.supervision.seed import ReplicaSeed, program_env
 from backend.probes.ask import ProbeTarget
 from backend.probes.lifecycle import Verdict
@@ -41,6 +41,11 @@ class ReplicaProcess:
     @property
     def pid(self) -> int | None:
         return self.incarnation.pid
+
+    @property
+    def host(self) -> str:
+        """Where it listens."""
+        return self.incarnation.host or self._seed.workload.host
 
     @property
     def started_ts(self) -> float:
@@ -87,17 +92,18 @@ class ReplicaProcess:
 
     def _target(self) -> ProbeTarget:
         seed, splice = self._seed, self._splice
-        port, health_port = seed.port, seed.health_port
+        host, port, health_port = self.host, seed.port, seed.health_port
         if splice is not None:
+            host = PROXY_HOST
             shared = health_port == port
             port = splice.port
             health_port = splice.health_port or (port if shared else health_port)
         return ProbeTarget(
-            host=seed.workload.host,
+            host=host,
             port=port,
             health_port=health_port,
             env=program_env(seed),
-            published=bool(seed.workload.image),
+            published=bool(seed.workload.image) and self.incarnation.host is None,
         )
 
     def _died(self) -> None:

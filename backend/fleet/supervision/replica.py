@@ -97,7 +97,7 @@ class Replica(Generic[S_co]):
             started_ts=process.started_ts if process else None,
             pid=self.pid,
             shim_pid=process.incarnation.keeper_pid if process else None,
-            host=spec.host,
+            host=process.host if process else spec.host,
             port=seed.port,
             health_port=seed.health_port,
             via_port=splice.port if splice else None,
@@ -336,7 +336,7 @@ class Replica(Generic[S_co]):
         spec = self.seed.workload
         begun = self._clock.mono()
         await self.starter.before_end()
-        idle = asyncio.create_task(wait_until_idle(spec.engine, spec.host, self.seed.port, spec.stop_grace_s))
+        idle = asyncio.create_task(wait_until_idle(spec.engine, process.host, self.seed.port, spec.stop_grace_s))
         while not idle.done() and self._exit is None:
             self._wake.clear()
             wake = asyncio.create_task(self._wake.wait())
