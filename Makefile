@@ -8,14 +8,17 @@ ARGS ?=
 SECTIONS ?=
 MINUTES ?= 30
 
-.PHONY: run test coverage env lint types contracts format bench snapshots soak certify logs logs-json logs-errors lock clean help
+.PHONY: run test test-docker coverage env lint types contracts format bench snapshots soak certify logs logs-json logs-errors lock clean help
 
 run: $(STAMP) ## start the local fleet and open the console on it
 	@$(BIN)/trinity $(ARGS)
 
 test: $(STAMP) ## run all tests: first what may share the machine, then what needs it alone
-	$(BIN)/pytest -n 2 --dist loadfile -m "not alone" $(ARGS) || test $$? -eq 5
-	$(BIN)/pytest -m alone $(ARGS) || test $$? -eq 5
+	$(BIN)/pytest -n 2 --dist loadfile -m "not alone and not docker and not live_kubernetes" $(ARGS) || test $$? -eq 5
+	$(BIN)/pytest -m "alone and not docker and not live_kubernetes" $(ARGS) || test $$? -eq 5
+
+test-docker: $(STAMP) ## the tests that need dockerd: they start one of their own (as root; docker.io, iproute2, busybox-static)
+	$(BIN)/pytest -m docker tests/docker $(ARGS)
 
 coverage: $(STAMP) ## what the tests that need no terminal run of console/state and console/render: all of it, or it fails
 	@$(BIN)/python -m coverage run -m pytest -q -rN -p tests.without_terminal tests/unit/console $(ARGS)

@@ -369,4 +369,14 @@ def _message(body: bytes) -> str:
         return body.decode("utf-8", "replace")[:400]
 
 
-__all__ = ["CALL_S", "EngineClient", "EngineInfo", "EngineTrouble", "Hijacked"]
+async def lines_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A stream's lines as they get whole; empty ones are left out."""
+    rest = b""
+    async for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            if line.strip():
+                yield line
+
+
+__all__ = ["CALL_S", "EngineClient", "EngineInfo", "EngineTrouble", "Hijacked", "lines_of"]

@@ -27,6 +27,7 @@ from backend.contract.platform import (
 from backend.fleet.docker_engine.client import EngineClient
 from backend.fleet.docker_engine.ours import OwnContainers
 from backend.fleet.docker_engine.platform_fleet import PlatformFleet
+from backend.fleet.docker_engine.watch import Watch
 
 
 class DockerFleet:
@@ -57,6 +58,11 @@ class DockerFleet:
     def client(self) -> EngineClient:
         """The connection that both halves use."""
         return self._client
+
+    @property
+    def watch(self) -> Watch:
+        """How it keeps itself up to date."""
+        return self._platform.watch
 
     # -- life
 

@@ -115,8 +115,8 @@ class PlatformFleet:
         return self._name
 
     @property
-    def client(self) -> EngineClient:
-        return self._client
+    def watch(self) -> Watch:
+        return self._watch
 
     async def adopt(self) -> Sequence[ReplicaStatus]:
         """Begin to watch; waits a little for the first list. Never raises for an engine that cannot be used."""
@@ -368,17 +368,17 @@ class PlatformFleet:
         seen = self._swarm.get(replica)
         if container is None and seen is None:
             raise self._unknown(replica)
-        if seen is not None:
-            container = self._tasks.by_id(seen.task.container) if seen.task.container else None
-            for published in seen.task.ports:
-                if published.port == port and published.host_port is not None:
-                    return Reach(seen.status.host, published.host_port)
+        if seen is not None and seen.task.container:
+            container = self._tasks.by_id(seen.task.container)
         if container is not None:
             if not container.facts.running:
                 raise Unreachable(f"{replica} does not run.", "Restart it first.")
             found = reach_of(container.facts, port, engine=place.engine, direct=place.direct)
             if found is not None:
                 return found
+        for published in () if seen is None else (*seen.task.ports, *seen.service.ports):
+            if published.port == port and published.host_port is not None:
+                return Reach(seen.status.host if seen is not None else place.engine, published.host_port)
         raise Unreachable(
             f"Port {port} of {replica} is not published, and its own address cannot be reached from here.",
             f"Publish it on the engine's machine (`-p 127.0.0.1::{port}`), or run the daemon there.",

@@ -17,8 +17,8 @@ from backend.contract.platform import NodeStatus, PlatformWorkload
 from backend.contract.words import Phase
 from backend.fleet.docker_engine.facts import exit_record
 from backend.fleet.docker_engine.labels import selects
-from backend.fleet.docker_engine.phases import CRASHES, STEADY_S, Beyond, readiness
-from backend.fleet.docker_engine.roster import Place, Roster
+from backend.fleet.docker_engine.phases import CRASHES, STEADY_S, Beyond, reach_of, readiness
+from backend.fleet.docker_engine.roster import Container, Place, Roster
 from backend.fleet.docker_engine.swarm_facts import (
     AHEAD,
     NodeFacts,
@@ -168,7 +168,7 @@ class SwarmView:
             phase, reason = Phase.NOT_READY, "paused"
         rates = (held.beyond if held is not None else Beyond()).rates
         node = self._nodes.get(task.node)
-        host, port = self._reach(service, task, node)
+        host, port = self._reach(service, task, node, held)
         started = held.facts.started_ts if held is not None else task.changed_ts
         return ReplicaStatus(
             name=name,
@@ -196,8 +196,14 @@ class SwarmView:
             containers_ready=1 if phase == Phase.READY else 0,
         )
 
-    def _reach(self, service: ServiceFacts, task: TaskFacts, node: NodeFacts | None) -> tuple[str, int | None]:
+    def _reach(
+        self, service: ServiceFacts, task: TaskFacts, node: NodeFacts | None, held: Container | None
+    ) -> tuple[str, int | None]:
         wanted = self.ports.get(service.name)
+        if held is not None:  # it knows which of its published ports is for which family of addresses
+            found = reach_of(held.facts, wanted, engine=self.place.engine, direct=False)
+            if found is not None:
+                return found.host, found.port
         for published in (*task.ports, *service.ports):
             if published.host_port is None or published.protocol != "tcp":
                 continue

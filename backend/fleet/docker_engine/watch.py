@@ -21,7 +21,7 @@ from backend.contract.ledger import RowSink
 from backend.contract.platform import Trouble
 from backend.contract.rows import EventRow
 from backend.contract.words import Severity
-from backend.fleet.docker_engine.client import EngineClient
+from backend.fleet.docker_engine.client import EngineClient, lines_of
 from backend.fleet.docker_engine.errors import EngineTrouble, NotThere
 from backend.fleet.docker_engine.facts import container_facts
 from backend.fleet.docker_engine.happenings import ACTIONS, Happening, container_row, parse_happening
@@ -133,7 +133,7 @@ class Watch:
         if self._last_ns is not None:
             params["since"] = f"{self._last_ns // 1_000_000_000}.{self._last_ns % 1_000_000_000:09d}"
         async with self._client.stream("/events", params) as response:
-            yield _lines(response.aiter_raw())
+            yield lines_of(response.aiter_raw())
 
     async def _follow(self, lines: AsyncIterator[bytes]) -> None:
         async for line in lines:
@@ -355,12 +355,3 @@ async def _any_of(*work: Coroutine[Any, Any, None]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    rest = b""
-    async for piece in pieces:
-        *whole, rest = (rest + piece).split(b"\n")
-        for line in whole:
-            if line.strip():
-                yield line
