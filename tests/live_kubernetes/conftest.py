@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ _REAL_PATIENCE_S = 180.0
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The real cluster is only touched when asked for by its marker's name; then it must be there."""
     live = [item for item in items if item.get_closest_marker(_MARK)]
-    if _MARK not in str(config.option.markexpr):
+    if _MARK not in re.sub(rf"not\s+{_MARK}", "", str(config.option.markexpr)):
         config.hook.pytest_deselected(items=live)
         items[:] = [item for item in items if item not in live]
         return
