@@ -88,7 +88,7 @@ async def test_fifty_containers_are_seen_and_measured(engine: Engine, busybox: s
         )
         sampled = {(row.replica, row.metric) for row in rig.rows.rows if isinstance(row, SampleRow)}
         assert {(f"f-{n}", metric) for n in range(50) for metric in ("cpu_percent", "memory_bytes")} <= sampled
-        assert rig.fleet.watch.lists == 1, "one list at the start, then events only"
+        assert rig.fleet.platform.watch.lists == 1, "one list at the start, then events only"
 
 
 async def test_busy_and_idle_are_told_apart(engine: Engine, busybox: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Final
 
 import msgspec
@@ -11,6 +12,8 @@ from backend.fleet.docker_engine.reading import dig, fields, flag, instant, item
 
 _HEALTH_KEPT: Final = 5
 _SIGNAL_BASE: Final = 128
+STOP_SIGNAL: Final = 15
+"""Of containers that name none."""
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -66,6 +69,8 @@ class ContainerFacts(msgspec.Struct, frozen=True, kw_only=True):
     restart_policy: str = ""
     tty: bool = False
     stop_grace_s: float | None = None
+    stop_signal: int = STOP_SIGNAL
+    """What the engine sends first when it is asked to stop it."""
     command: tuple[str, ...] = ()
     log_driver: str = ""
 
@@ -109,6 +114,7 @@ def container_facts(inspect: object) -> ContainerFacts | None:
         restart_policy=_policy(text(inspect, "HostConfig", "RestartPolicy", "Name")),
         tty=flag(inspect, "Config", "Tty"),
         stop_grace_s=float(grace) if grace is not None and grace >= 0 else None,
+        stop_signal=signal_number(text(inspect, "Config", "StopSignal")),
         command=(*words(inspect, "Config", "Entrypoint"), *words(inspect, "Config", "Cmd")),
         log_driver=text(inspect, "HostConfig", "LogConfig", "Type"),
     )
@@ -124,19 +130,19 @@ def exit_record(
     lines: tuple[str, ...] = (),
 ) -> ExitRecord:
     """How a container's program ended. Docker says 128 + signal where a signal ended it; `stopped`: somebody's wish."""
-    signal = code - _SIGNAL_BASE if code is not None and _SIGNAL_BASE < code <= _SIGNAL_BASE + 64 else None
+    number = code - _SIGNAL_BASE if code is not None and _SIGNAL_BASE < code <= _SIGNAL_BASE + 64 else None
     if oom:
         reason = "OOMKilled"
     elif stopped:
         reason = "Stopped"
     elif code == 0:
         reason = "Completed"
-    elif signal is not None:
+    elif number is not None:
         reason = "Killed"
     else:
         reason = "Unknown" if code is None else "Error"
     return ExitRecord(
-        ts=ts, code=None if signal is not None else code, signal=signal, reason=reason, pid=pid, last_lines=lines
+        ts=ts, code=None if number is not None else code, signal=number, reason=reason, pid=pid, last_lines=lines
     )
 
 
@@ -161,6 +167,14 @@ def _health_log(entries: list[object]) -> tuple[HealthAnswer, ...]:
             )
         )
     return tuple(answers)
+
+
+def signal_number(name: str) -> int:
+    """`SIGQUIT`, `QUIT` or `3` as 3; the default where it is none."""
+    if name.isascii() and name.isdigit():
+        return int(name[:3])
+    plain = name.upper().removeprefix("SIG")
+    return next((held.value for held in signal.Signals if held.name == f"SIG{plain}"), STOP_SIGNAL)
 
 
 def port_of(key: str) -> tuple[int, str] | None:

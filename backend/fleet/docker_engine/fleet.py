@@ -27,7 +27,6 @@ from backend.contract.platform import (
 from backend.fleet.docker_engine.client import EngineClient
 from backend.fleet.docker_engine.ours import OwnContainers
 from backend.fleet.docker_engine.platform_fleet import PlatformFleet
-from backend.fleet.docker_engine.watch import Watch
 
 
 class DockerFleet:
@@ -60,9 +59,9 @@ class DockerFleet:
         return self._client
 
     @property
-    def watch(self) -> Watch:
-        """How it keeps itself up to date."""
-        return self._platform.watch
+    def platform(self) -> PlatformFleet:
+        """The half that the engine keeps."""
+        return self._platform
 
     # -- life
 

@@ -116,7 +116,13 @@ class PlatformFleet:
 
     @property
     def watch(self) -> Watch:
+        """How it keeps itself up to date."""
         return self._watch
+
+    @property
+    def deeds(self) -> Deeds:
+        """What it does to containers."""
+        return self._deeds
 
     async def adopt(self) -> Sequence[ReplicaStatus]:
         """Begin to watch; waits a little for the first list. Never raises for an engine that cannot be used."""

@@ -13,13 +13,12 @@ import msgspec
 from backend.contract.clock import Clock
 from backend.contract.fleet import ExitRecord, ReplicaStatus
 from backend.contract.words import Phase
-from backend.fleet.docker_engine.facts import ContainerFacts, exit_record
+from backend.fleet.docker_engine.facts import STOP_SIGNAL, ContainerFacts, exit_record
 from backend.fleet.docker_engine.happenings import Happening
 from backend.fleet.docker_engine.labels import Member
 from backend.fleet.docker_engine.phases import STEADY_S, Beyond, Reach, reach_of, replica_status
 from backend.fleet.docker_engine.usage import Counters, Rates, rates
 
-_STOP_SIGNAL: Final = 15
 _EARLY_KEPT: Final = 256
 _WISH_HOLDS_S: Final = 60.0
 """A signal sent longer ago than this has not ended the container."""
@@ -143,7 +142,7 @@ class Roster:
         before = self._early.setdefault(happening.id, [])
         before.append(happening)
         oom = any(held.action == "oom" for held in before)
-        return oom, any(held.action == "kill" and held.signal == _STOP_SIGNAL for held in before)
+        return oom, any(held.action == "kill" and held.signal == STOP_SIGNAL for held in before)
 
     def lines(self, identifier: str, lines: tuple[str, ...]) -> None:
         """The last lines of a container that ended."""
@@ -191,7 +190,7 @@ class Roster:
 
     def _died(self, known: Container, happening: Happening, ts: float) -> tuple[bool, bool]:
         recent = known.killed_at is not None and ts - known.killed_at < _WISH_HOLDS_S
-        wished = recent and known.killed_by == _STOP_SIGNAL
+        wished = (recent and known.killed_by == known.facts.stop_signal) or bool(known.beyond.leaving)
         code = happening.exit_code
         oom = known.oom and code != 0
         record: ExitRecord = exit_record(ts, code, oom=oom, stopped=wished, pid=known.facts.pid)
@@ -232,7 +231,7 @@ def at_rest(container: Container) -> bool:
     if container.facts.status != "exited" or container.facts.restarting or container.facts.error:
         return False
     last = status.last_exit
-    return last is not None and (last.reason in ("Completed", "Stopped") or last.signal == _STOP_SIGNAL)
+    return last is not None and (last.reason in ("Completed", "Stopped") or last.signal == STOP_SIGNAL)
 
 
 def _told_apart(before: ReplicaStatus, now: ReplicaStatus) -> bool:
