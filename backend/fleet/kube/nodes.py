@@ -51,8 +51,8 @@ class DrainPlan(msgspec.Struct, frozen=True):
     """(why, pod): `bare`, `emptyDir`."""
 
 
-def plan_drain(pods: Sequence[Object], namespace: str = "") -> DrainPlan:
-    """What a drain would do with a node's pods; with `namespace`, those of others are left where they are."""
+def plan_drain(pods: Sequence[Object]) -> DrainPlan:
+    """What a drain would do with a node's pods."""
     moved, left, held = [], [], []
     for pod in pods:
         ref = Ref("Pod", text(pod, "metadata", "namespace"), name_of(pod))
@@ -62,8 +62,7 @@ def plan_drain(pods: Sequence[Object], namespace: str = "") -> DrainPlan:
         annotations = mapping(pod, "metadata", "annotations")
         if part(pod, "metadata", "deletionTimestamp") is not None:
             continue
-        elsewhere = bool(namespace) and ref.namespace != namespace
-        if elsewhere or MIRROR in annotations or (owner is not None and owner.get("kind") in ("DaemonSet", "Node")):
+        if MIRROR in annotations or (owner is not None and owner.get("kind") in ("DaemonSet", "Node")):
             left.append(full)
         elif ended or annotations.get(SAFE) == "true":
             moved.append(ref)
@@ -110,7 +109,7 @@ class NodeVerbs:
         query = [("fieldSelector", f"spec.nodeName={node}")]
         path = collection_path("Pod", namespace)
         await self._access.get_json(path_of(Ref("Node", "", node)))
-        plan = plan_drain(await read_list(self._access, path, query), namespace)
+        plan = plan_drain(await read_list(self._access, path, query))
         refused = refusal_of(node, plan)
         if refused is not None:
             raise refused
@@ -121,7 +120,7 @@ class NodeVerbs:
         drain = _Drain(self._access, node, progress, self._retry_s)
         try:
             async with asyncio.timeout(deadline_s):
-                await drain.run(path, query, namespace)
+                await drain.run(path, query)
         except TimeoutError:
             waiting = drain.waiting_for() or "pods are still leaving"
             raise TrinityError(
@@ -152,7 +151,7 @@ class _Drain:
         leaving = sorted(name for uid, name in self._seen.items() if name not in self._refusals and uid in self._asked)
         return "; ".join([*said, *(f"{name} is still leaving" for name in leaving)][:5])
 
-    async def run(self, path: str, query: Sequence[tuple[str, str]], namespace: str) -> None:
+    async def run(self, path: str, query: Sequence[tuple[str, str]]) -> None:
         """Until none is left that a drain moves."""
         sets = sets_of(self._access, path, query)
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -163,7 +162,7 @@ class _Drain:
                 await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
                 if failed.done():
                     failed.result()
-                if self._look(step.result(), namespace, failed):
+                if self._look(step.result(), failed):
                     return
                 step = asyncio.ensure_future(anext(sets))
         finally:
@@ -174,10 +173,10 @@ class _Drain:
             await asyncio.gather(*tasks, return_exceptions=True)
             await sets.aclose()
 
-    def _look(self, held: Mapping[str, Object], namespace: str, failed: asyncio.Future[None]) -> bool:
+    def _look(self, held: Mapping[str, Object], failed: asyncio.Future[None]) -> bool:
         """Ask each new pod to leave; whether all that were asked are gone."""
         present = list(held.values())
-        plan = plan_drain(present, namespace)
+        plan = plan_drain(present)
         left = set(plan.left) | {pod for _, pod in plan.held}
         now = {uid_of(pod): f"{text(pod, 'metadata', 'namespace')}/{name_of(pod)}" for pod in present}
         for uid, name in self._seen.items():

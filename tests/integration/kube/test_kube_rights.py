@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from backend.contract.errors import Refused, TrinityError, Unreachable, UsageErr
 from tests.integration.kube.rig import until, watching
 from tests.integration.kube.test_kube_verbs import quick, ready
 from tests.kube_emulator import Emulator
-from tests.kube_emulator.access import Rule, reader
+from tests.kube_emulator.access import Account, Rule, reader
 from tests.kube_emulator.kubeconfig import Login, write_exec_plugin, write_kubeconfig
 from tests.kube_emulator.scenes import node, running_pod, workload
 
@@ -64,22 +66,25 @@ async def test_a_read_only_account_sees_each_verb_grey_before_it_is_tried(tmp_pa
 async def test_new_rights_are_noticed_at_the_next_refusal(tmp_path: Path) -> None:
     async with quick() as cluster:
         cluster.add("Deployment", workload("web", replicas=1), namespace="default")
-        cluster.account("ci", "ci-token", reader())
+        cluster.account("ci", "ci-token", reader(but=("jobs",)))
         config = cluster.write_kubeconfig(tmp_path / "ci", token="ci-token")
         async with watching(cluster, tmp_path, kubeconfig=str(config)) as rig:
             await ready(rig, "web", 1)
             await until(lambda: "evict" in rig.fleet.limits(), "rights are known")
+            await until(lambda: rig.fleet.jobs.state == "forbidden", "jobs are not seen")
             evicts = Rule(verbs=("create",), resources=("pods/eviction",), groups=("",))
             cluster.account("ci", "ci-token", (*reader(), evicts))
             reviews = cluster.counts.of("create", "selfsubjectrulesreviews.authorization.k8s.io")
+            last = rig.fleet._rights._asking
             with pytest.raises(Refused):
                 await rig.fleet.scale("web", 2)
-            assert "evict" in rig.fleet.limits(), "the last review is too young to ask again"
+            assert rig.fleet._rights._asking is last, "the last review is too young to ask again"
             rig.fleet._rights._not_before_mono = 0.0
             with pytest.raises(Refused):
                 await rig.fleet.scale("web", 2)
             await until(lambda: "evict" not in rig.fleet.limits(), "asked again")
             assert cluster.counts.of("create", "selfsubjectrulesreviews.authorization.k8s.io") == reviews + 1
+            await until(lambda: rig.fleet.jobs.state == "watching", "what was forbidden is looked at again")
 
 
 async def test_a_token_that_expires_during_work_is_renewed_once_where_a_plugin_can(tmp_path: Path) -> None:
@@ -157,3 +162,26 @@ async def test_a_description_says_what_it_may_not_show(tmp_path: Path) -> None:
             await rig.sees("web-1")
             sections = dict((await rig.fleet.describe("web-1")).sections)
             assert sections["Not Shown"][0].startswith("events: ")
+
+
+async def test_an_incomplete_review_is_completed_rule_by_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clusters whose authorizers are not all RBAC (kubeadm's, most hosted ones) give no complete review to anybody."""
+    async with quick() as cluster:
+        whole = cluster.access.review
+
+        def torn(account: Account, body: Mapping[str, Any], kind: str) -> dict[str, Any]:
+            answer = whole(account, body, kind)
+            if kind == "SelfSubjectRulesReview":
+                answer["status"] |= {"incomplete": True, "evaluationError": "node authorizer does not support it"}
+                answer["status"]["resourceRules"] = []
+            return answer
+
+        monkeypatch.setattr(cluster.access, "review", torn)
+        cluster.add("Deployment", workload("web", replicas=1), namespace="default")
+        evicts = Rule(verbs=("create",), resources=("pods/eviction",), groups=("",))
+        cluster.account("ci", "ci-token", (*reader(), evicts))
+        config = cluster.write_kubeconfig(tmp_path / "ci", token="ci-token")
+        async with watching(cluster, tmp_path, kubeconfig=str(config)) as rig:
+            await ready(rig, "web", 1)
+            await until(lambda: "scale" in rig.fleet.limits(), "rights are known")
+            assert set(GREY) - set(rig.fleet.limits()) == {"evict"}

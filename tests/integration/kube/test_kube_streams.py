@@ -100,6 +100,15 @@ async def test_a_stream_that_is_cut_is_told_from_one_that_ended(tmp_path: Path) 
         with pytest.raises(Unreachable):
             await asyncio.wait_for(code, 5.0)
         await stream.close()
+        silent = await asyncio.start_server(lambda reader, writer: reader.read(), "127.0.0.1", 0)
+        cluster.streams.ports["default", "web-1", 8080] = silent.sockets[0].getsockname()[:2]
+        connection = await rig.fleet.dial("web-1", 8080)
+        reading = asyncio.create_task(connection.read())
+        await until(cluster.streams.drop, "it is open")
+        with pytest.raises(Unreachable):
+            await asyncio.wait_for(reading, 5.0)
+        await connection.close()
+        silent.close()
 
 
 async def test_a_connection_to_a_port_carries_bytes_both_ways(tmp_path: Path) -> None:

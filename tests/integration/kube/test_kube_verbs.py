@@ -184,7 +184,10 @@ async def test_a_kill_leaves_no_grace_and_the_controller_makes_another(tmp_path:
         cluster.add("StatefulSet", workload("db", replicas=1), namespace="default")
         [name] = await ready(rig, "db", 1)
         pid = rig.replica(name).pid
+        uid = cluster.registry.stored("Pod", "default", name).uid
         assert await rig.fleet.kill(name) == pid
+        left = cluster.registry.store.get("pods", "default", name)
+        assert left is None or left.uid != uid, "without any grace it is gone at once"
         [seen] = [seen for seen in cluster.counts.log if seen.verb == "delete"]
         await until(lambda: rig.names == [name] and rig.replica(name).pid not in (None, pid), "another of that name")
         assert seen.resource == "pods"

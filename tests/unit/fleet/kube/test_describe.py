@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.fleet.kube.describe import age, describe_node, describe_pod, describe_workload, event_lines
@@ -205,6 +205,7 @@ _json: st.SearchStrategy[Any] = st.recursive(
 _objects = st.dictionaries(_keys, _json, max_size=6)
 
 
+@settings(max_examples=40)
 @given(_objects, st.lists(_objects, max_size=3))
 def test_objects_of_any_shape_are_described(obj: dict[str, Any], others: list[dict[str, Any]]) -> None:
     for sections in (
@@ -226,6 +227,7 @@ def test_objects_of_any_shape_are_described(obj: dict[str, Any], others: list[di
     yaml.safe_load(as_yaml(obj))
 
 
+@settings(max_examples=40)
 @given(_json, st.text(min_size=1, max_size=12).filter(lambda text: text.strip() and text not in MASK))
 def test_a_secret_of_any_shape_around_it_is_masked(around: Any, secret: str) -> None:
     secret = f"S3CR3T{secret}T3RC3S"
