@@ -334,9 +334,9 @@ class Parts:
         return self.reconciler.specs
 
     def snapshot(self) -> Snapshot:
-        """The fleet now; at most 100 ms old."""
+        """The fleet now; at most 100 ms old, or older where it costs so much that it is made less often."""
         now = self.clock.mono()
-        if self._snapshot is None or now - self._snapshot_mono > _SNAPSHOT_AGE_S:
+        if self._snapshot is None or now - self._snapshot_mono > max(_SNAPSHOT_AGE_S, self._pace_s()):
             self._seq += 1
             began = time.thread_time()
             fresh = build_snapshot(self._seq, self._known())

@@ -332,7 +332,7 @@ class Observing:
 
     def _pods_changed(self, changes: Sequence[Change[shapes.Pod]]) -> None:
         renamed: set[str] = set()
-        first = not self.pods.synced.is_set()
+        first, moves = not self.pods.synced.is_set(), self._roster.moves
         for old, new in changes:
             if new is None:
                 if old is not None:
@@ -340,7 +340,8 @@ class Observing:
                 continue
             renamed.update(self._adopt_owner(new))
             self._put(self._make(new), tell_it=not first)
-        self._nodes = None
+        if self._roster.moves != moves:
+            self._nodes = None
         if self.pods.objects:
             self._no_namespace = None
         else:

@@ -19,6 +19,8 @@ class Roster:
         self._all: tuple[ReplicaStatus, ...] | None = ()
         self.on_node: Counter[str] = Counter()
         """How many are on each node."""
+        self.moves = 0
+        """Rises with each change of that."""
 
     def get(self, name: str) -> ReplicaStatus | None:
         return self._by_name.get(name)
@@ -47,6 +49,7 @@ class Roster:
             if old is not None:
                 self._leave(old.node)
             self.on_node[status.node] += 1
+            self.moves += 1
         self._by_name[status.name] = status
         self._all = None
         return old
@@ -66,5 +69,6 @@ class Roster:
 
     def _leave(self, node: str) -> None:
         self.on_node[node] -= 1
+        self.moves += 1
         if self.on_node[node] <= 0:
             del self.on_node[node]
