@@ -43,7 +43,8 @@ def cause_words(status: ReplicaStatus) -> str:
     if last is not None:
         told = last.code is not None and f"exit code {last.code}" in status.reason
         parts += [] if told else [f"last exit {exit_words(last)}"]
-        parts += [f'"{last.last_lines[-1].strip()}"'] if last.last_lines else []
+        said = last.last_lines[-1].strip() if last.last_lines else ""
+        parts += [f'"{said}"'] if said and said not in status.reason else []
     return " · ".join(part for part in parts if part)
 
 

@@ -62,7 +62,9 @@ def _fleet_parts(state: FleetState, snapshot: Snapshot, now: float) -> list[Line
     dropped = snapshot.dropped_rows + state.missed_events
     errors = point.errors_per_s
     if not snapshot.has_edge:
-        return [badge, head, *_platform_parts(snapshot), alarms, _lost(dropped), *_machine_parts(snapshot)]
+        counts, more = _platform_parts(snapshot)
+        why: Line = ((snapshot.health_reason, "warn"),) if snapshot.health_reason else EMPTY
+        return [badge, head, *counts, alarms, _lost(dropped), *more, *_machine_parts(snapshot), why]
     return [
         badge,
         head,
@@ -93,21 +95,23 @@ def _machine_parts(snapshot: Snapshot) -> list[Line]:
     ]
 
 
-def _platform_parts(snapshot: Snapshot) -> list[Line]:
-    """What there is to count where no requests are seen."""
+def _platform_parts(snapshot: Snapshot) -> tuple[list[Line], list[Line]]:
+    """What there is to count where no requests are seen: what matters, and the rest."""
     point, nodes = snapshot.point, snapshot.nodes
     style = "text" if point.ready >= point.wanted else "warn b"
     up = sum(node.ready for node in nodes)
     forwards = len(snapshot.forwards)
     word = driver_word(snapshot.driver)
-    return [
+    counts: list[Line] = [
         ((f"{point.ready}/{point.wanted}", style), (" ready", "muted")),
         ((f"{up}/{len(nodes)}", "text" if up == len(nodes) else "warn b"), (" nodes", "muted")) if nodes else EMPTY,
-        ((snapshot.health_reason, "warn"),) if snapshot.health_reason else EMPTY,
+    ]
+    more: list[Line] = [
         ((units.plural(forwards, "forward"), "accent"),) if forwards else EMPTY,
         ((units.plural(len(snapshot.workloads), "workload"), "muted"),),
         ((word, "muted"),) if not snapshot.fleet.startswith(word) else EMPTY,
     ]
+    return counts, more
 
 
 def _load_words(snapshot: Snapshot) -> Line:

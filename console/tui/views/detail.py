@@ -90,7 +90,7 @@ class DetailView(View):
             return source_lines(told, width)
         if self.thing and not self.raw and told is not None:
             return description_lines(told, width)
-        if self.thing and not self._untold:
+        if self.thing and told is None and not self._untold:
             return [(("asking the platform …", "faint"),)]
         if self.row is not None:
             return raw_lines(msgspec.to_builtins(self.row), width) if self.raw else row_lines(self.row, width)

@@ -87,6 +87,10 @@ def cells(columns, item) -> dict[str, str]:  # type: ignore[no-untyped-def]
             'CrashLoopBackOff · last exit OOMKilled 137 · "Killed"',
         ),
         (
+            {"phase": Phase.CRASH_LOOP, "reason": "exit code 137: Killed", "last_exit": KILLED},
+            "exit code 137: Killed",
+        ),
+        (
             {"phase": Phase.CRASH_LOOP, "reason": "restarting: exit code 137", "last_exit": KILLED},
             'restarting: exit code 137 · "Killed"',
         ),
