@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.contract.control import ReplicaView, WorkloadView
+from backend.contract.control import Frame, ReplicaView, WorkloadView
 from backend.contract.fleet import ExitRecord, ProbeStatus, ReplicaStatus
 from backend.contract.platform import Description, ForwardView, NodeStatus, PortView, Trouble
 from backend.contract.words import Phase, Verb
@@ -488,8 +488,6 @@ def test_the_command_line_dims_what_cannot_be_done() -> None:
 
 
 def test_trouble_is_said_once_when_it_comes_and_when_it_goes() -> None:
-    from backend.contract.control import Frame
-
     announcer = Announcer()
     calm = snapshot(driver="kubernetes", has_edge=False)
     said = announcer.take(Frame(seq=1, snapshot=calm))
