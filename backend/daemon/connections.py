@@ -32,7 +32,8 @@ class Connections:
         self.exec = ExecDesk(fleet, paths, clock, perform)
 
     async def open(self) -> None:
-        """Forwards of the former daemon listen again."""
+        """Forwards of the former daemon listen again; sockets of its sessions, which ended with it, go."""
+        self.exec.tidy()
         await self.forwards.open()
 
     async def close(self) -> None:

@@ -52,6 +52,11 @@ class ExecDesk:
         self._sessions: dict[str, _Session] = {}
         self._tasks: set[asyncio.Task[ActionRow]] = set()
 
+    def tidy(self) -> None:
+        """Take away the sockets that a daemon which was killed left behind."""
+        for path in self._paths.run_dir.glob(self._paths.exec_socket("*").name):
+            path.unlink(missing_ok=True)
+
     async def open(self, order: ExecOrder) -> ExecTicket:
         """Start the program; returns once it runs and its socket waits for one connection. Raises UsageError for an
         unknown replica or program, Refused where it may not be done, TrinityError where it failed."""

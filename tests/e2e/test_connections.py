@@ -174,12 +174,17 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.controller, text.encode())
 
-    def until(self, words: str, timeout_s: float = 15.0) -> None:
+    def until(self, words: str, timeout_s: float = 15.0, *, nudge: str = "", times: int = 1) -> None:
+        """Until these words are there so many times; `nudge` is typed now and then meanwhile."""
         end = time.monotonic() + timeout_s
-        while words not in self.text:
-            if not select.select([self.controller], [], [], max(0.0, end - time.monotonic()))[0]:
+        self.type(nudge)
+        while self.text.count(words) < times:
+            if select.select([self.controller], [], [], 0.5)[0]:
+                self.text += os.read(self.controller, 65536).decode(errors="replace")
+            elif time.monotonic() > end:
                 raise AssertionError(f"never {words!r} in {self.text!r}")
-            self.text += os.read(self.controller, 65536).decode(errors="replace")
+            else:
+                self.type(nudge)
 
     def is_as_before(self) -> bool:
         return termios.tcgetattr(self._terminal) == self.before
@@ -202,10 +207,9 @@ def test_a_shell_on_a_terminal_has_its_size_its_keys_and_gives_the_terminal_back
         terminal.until("set-2")
         terminal.resize(20, 70)
         os.kill(terminal.process.pid, signal.SIGWINCH)
-        terminal.type("\n")
-        terminal.until("20 70")
-        terminal.type("echo asleep-$((1+1)); sleep 60\n")
-        terminal.until("asleep-2")
+        terminal.until("20 70", nudge="\n")
+        terminal.type("cat\n")
+        terminal.until("tac", nudge="tac\n", times=4)  # echoed, and said again by the program that reads now
         terminal.type("\x03")
         terminal.until("^C")
         terminal.type("echo back-$((2+3)); exit 9\n")
@@ -238,12 +242,12 @@ def test_a_session_ends_with_the_daemon_and_its_user_is_told(web: LightFleet) ->
 
     def sleeps() -> list[psutil.Process]:
         daemon = psutil.Process(web.daemon_pid())
-        return [child for child in daemon.children() if child.name() == "sleep"]
+        return [child for child in daemon.children() if child.name() == "sleep"]  # by now it has become that
 
     wait_for(sleeps, 15.0, "the program")
     (sleep,) = sleeps()
     pid = web.daemon_pid()
-    web.trinity("down", "--daemon-only")
+    web.kill_daemon()
     _, err = process.communicate(timeout=20)
     assert process.returncode == 69
     assert "The session broke off" in err

@@ -21,7 +21,7 @@ from typing import Final
 
 from backend.contract.errors import Unreachable, UsageError
 from backend.contract.platform import ExecStream
-from backend.fleet.local import on_terminal
+from backend.fleet.local import beside
 
 _PIECE: Final = 65536
 _HANG_UP_S: Final = 1.0
@@ -35,8 +35,10 @@ async def start(
     """Run it. Raises UsageError for a program that is not there."""
     if not argv or shutil.which(argv[0], path=env.get("PATH")) is None:
         raise UsageError(f"There is no program {argv[0] if argv else ''}.", "Name one that is on the replica's PATH.")
+    starter = (sys.executable, "-I", "-S", str(Path(beside.__file__)), str(os.getpid()))
     if not tty:
         process = await asyncio.create_subprocess_exec(
+            *starter,
             *argv,
             env=env,
             cwd=cwd,
@@ -50,7 +52,8 @@ async def start(
     try:
         _set_size(controller, columns, rows)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(Path(on_terminal.__file__)), *argv),
+            *starter,
+            *argv,
             env={"TERM": "xterm-256color", **env},
             cwd=cwd,
             stdin=terminal,
