@@ -96,6 +96,9 @@ class ProxyTarget(msgspec.Struct, frozen=True, kw_only=True):
     """Start mark of the process (`backend.drills.processes`), so that `poison` never kills a stranger."""
 
 
+PROXY_HOST: Final = "127.0.0.1"
+"""Where a fault proxy listens, whatever it stands in front of."""
+
 HolderOperation = Literal["fault", "heal", "faults", "target"]
 
 

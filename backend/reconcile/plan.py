@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from backend.contract.edge import SlotAssignment
+from backend.contract.faults import PROXY_HOST
 from backend.contract.fleet import ReplicaStatus, WorkloadSpec
 from backend.contract.words import Phase, SlotState
 from backend.reconcile.wanted import WantedState
@@ -137,7 +138,7 @@ def in_service(spec: WorkloadSpec, status: ReplicaStatus, slot: SlotAssignment |
 
 def edge_host(status: ReplicaStatus) -> str:
     """Where the edge is to reach it: a fault proxy is on this machine, whatever it stands in front of."""
-    return status.host if status.via_port is None else "127.0.0.1"
+    return status.host if status.via_port is None else PROXY_HOST
 
 
 def edge_ports(status: ReplicaStatus) -> tuple[int | None, int | None]:

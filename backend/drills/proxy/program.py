@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from backend.contract.faults import FaultOrder, ProxyTarget
+from backend.contract.faults import PROXY_HOST, FaultOrder, ProxyTarget
 from backend.drills import processes
 from backend.drills.proxy.control import Control
 from backend.drills.proxy.ends import End
@@ -38,8 +38,8 @@ class FaultProxy:
         self.health_paths = frozenset(path.encode() for path in spec.health_paths)
         self._spec, self._target = spec, spec.target
         self._relays: set[Relay] = set()
-        self._main = Gate(spec.target.host, lambda: self._take(health=False))
-        self._health = Gate(spec.target.host, lambda: self._take(health=True)) if spec.target.health_port else None
+        self._main = Gate(PROXY_HOST, lambda: self._take(health=False))
+        self._health = Gate(PROXY_HOST, lambda: self._take(health=True)) if spec.target.health_port else None
         self._control = Control(spec.control_path, self.registry, self._retarget)
         self._pidfd: int | None = None
         self._look = asyncio.Event()

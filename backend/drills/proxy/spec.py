@@ -21,7 +21,7 @@ class ProxySpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProxyPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it listens, on the target's host."""
+    """Where it listens, on PROXY_HOST."""
 
     pid: int
     port: int

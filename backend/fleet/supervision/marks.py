@@ -11,8 +11,6 @@ import msgspec
 
 from backend.contract.clock import Clock
 
-PROXY_HOST: Final = "127.0.0.1"
-"""Where a fault proxy listens."""
 _OWN_SIGNAL_S: Final = 10.0
 """How long after our own signal an exit is put down to it."""
 

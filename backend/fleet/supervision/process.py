@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from backend.contract.clock import Clock
+from backend.contract.faults import PROXY_HOST
 from backend.contract.fleet import ExitRecord
 from backend.fleet.supervision.incarnation import Incarnation
-from backend.fleet.supervision.marks import PROXY_HOST, Splice
+from backend.fleet.supervision.marks import Splice
 from backend.fleet.supervision.seed import ReplicaSeed, program_env
 from backend.probes.ask import ProbeTarget
 from backend.probes.lifecycle import Verdict
