@@ -403,10 +403,12 @@ def _target(status: ReplicaStatus) -> ProxyTarget | None:
     """What a proxy in front of it stands for; null while it has no process."""
     if status.pid is None or status.port is None:
         return None
+    own_health = status.health_port if status.health_port != status.port else None
+    if status.node:  # on another machine, or as good as: its pid is none of ours
+        return ProxyTarget(host=status.host, port=status.port, health_port=own_health)
     mark = processes.start_mark(status.pid)
     if mark is None:
         return None
-    own_health = status.health_port if status.health_port != status.port else None
     return ProxyTarget(host=status.host, port=status.port, health_port=own_health, pid=status.pid, mark=mark)
 
 

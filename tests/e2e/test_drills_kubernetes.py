@@ -19,6 +19,8 @@ KILL = "fault: process.kill, target: victim, signal: KILL, respawn: held, verify
 ROLL = "fault: workload.restart, target: pool, verify: [action_done]"
 SHRINK = "fault: workload.scale, target: pool, replicas: 1, verify: [action_done]"
 DRAIN = "fault: node.drain, target: victim, verify: [pid_gone, respawned]"
+SLOW = "fault: net.latency, target: victim, latency: 100ms, verify: [requests_affected]"
+CUT = "fault: net.cut, target: victim, after: 64B, share: 0.5, verify: [requests_affected]"
 NONE_FAILED = '["failed(embed) == 0"]'
 
 
@@ -35,11 +37,11 @@ def cluster(on_processes: dict[str, Any]) -> Iterator[LightCluster]:
         yield fleet
 
 
-def run(fleet: LightFleet, inject: str, name: str, **keys: str) -> dict[str, Any]:
+def run(fleet: LightFleet, inject: str, name: str, *, expect: str = NONE_FAILED, **keys: str) -> dict[str, Any]:
     """Run a drill; its report."""
     fleet.until_ready(2, "toy")
     file = fleet.root / f"{name}.yaml"
-    file.write_text(scenario(inject, name=name, expect=NONE_FAILED, **keys))
+    file.write_text(scenario(inject, name=name, expect=expect, **keys))
     out = fleet.root / f"{name}-report"
     done = fleet.trinity("drill", "run", str(file), "--out", str(out), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -91,3 +93,15 @@ def test_draining_a_node_costs_no_request_and_the_node_is_open_again(cluster: Li
     nodes = cluster.cluster("/api/v1/nodes")["items"]
     assert not any(node["spec"].get("unschedulable") for node in nodes), "it was uncordoned"
     assert nodes_of(cluster) - {before[gone.pop()]}, "somebody serves elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("name", "inject", "expect"), [("slow", SLOW, NONE_FAILED), ("cut", CUT, '["failed(embed) >= 1"]')]
+)
+def test_a_fault_proxy_stands_in_front_of_a_pod_and_leaves(
+    cluster: LightCluster, name: str, inject: str, expect: str
+) -> None:
+    report = run(cluster, inject, name, expect=expect)
+    assert report["outcome"] == "pass"
+    assert "touched" in " ".join(report["faults"][0]["stamps"]["evidence"])
+    assert all(view.status.via_port is None for view in cluster.snapshot().replicas), "straight again"

@@ -30,8 +30,8 @@ from backend.fleet.kube.verbs import WorkloadVerbs
 
 
 class Acting(Observing):
-    """PlatformOwned, Reversible, Restartable, Killable, Evictable, HasNodes, Loggable, Executable, Forwardable,
-    Describable and Limited: the verbs of each."""
+    """PlatformOwned, Reversible, Restartable, Killable, Evictable, Spliceable, HasNodes, Loggable, Executable,
+    Forwardable, Describable and Limited: the verbs of each."""
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
@@ -99,6 +99,16 @@ class Acting(Observing):
     async def evict(self, replica: str) -> None:
         async with self._worded(f"evict {replica}"):
             await self._pod_verbs.evict(replica)
+
+    async def splice(self, replica: str, *, port: int, health_port: int | None) -> None:
+        """Our edge reaches the pod through a fault proxy of ours; the kubelet's probes go on straight to it."""
+        self.pod(replica)
+        self._via[replica] = (port, health_port)
+        self._renew([replica])
+
+    async def unsplice(self, replica: str) -> None:
+        if self._via.pop(replica, None) is not None:
+            self._renew([replica])
 
     # -- nodes
 

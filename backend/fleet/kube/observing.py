@@ -71,6 +71,8 @@ class Observing:
         self._roster, self._workloads = Roster(), Workloads()
         self._owners: dict[str, Owner] = {}
         self._usage: Mapping[str, Usage] = {}
+        self._via: dict[str, tuple[int, int | None]] = {}
+        """Pod -> the ports of the fault proxy spliced in front of it."""
         self._node_usage: Mapping[str, Usage] = {}
         self._warnings = Warnings(self.recorder, clock, self._subject)
         selector = settings.selector or ""
@@ -361,6 +363,7 @@ class Observing:
         name = pod.metadata.name
         self._warnings.forget(pod.metadata.uid)
         owner = self._owners.pop(name, None)
+        self._via.pop(name, None)
         old = self._roster.drop(name)
         if old is not None:
             tell(self.recorder, old, None)
@@ -371,7 +374,7 @@ class Observing:
         name = pod.metadata.name
         owner = self._owners[name]
         workload = self._workloads.name_of(owner)
-        return replica_of(
+        made = replica_of(
             pod,
             fleet=self._name,
             workload=workload,
@@ -381,6 +384,8 @@ class Observing:
             failing=self._warnings.failing(pod.metadata.uid),
             now=self.clock.now(),
         )
+        via = self._via.get(name)
+        return made if via is None else msgspec.structs.replace(made, via_port=via[0], via_health_port=via[1])
 
     def _put(self, new: ReplicaStatus, *, tell_it: bool = True) -> None:
         old = self._roster.get(new.name)
@@ -463,15 +468,8 @@ def _labels(found: shapes.WorkloadObject) -> Mapping[str, str]:
 
 def _differs(old: ReplicaStatus, new: ReplicaStatus) -> bool:
     """Whether who reacts to changes has to hear of it."""
-    return (old.phase, old.pid, old.containers_ready, old.host, old.port, old.reason, old.workload) != (
-        new.phase,
-        new.pid,
-        new.containers_ready,
-        new.host,
-        new.port,
-        new.reason,
-        new.workload,
-    )
+    heeded = ("phase", "pid", "containers_ready", "host", "port", "via_port", "reason", "workload")
+    return any(getattr(old, name) != getattr(new, name) for name in heeded)
 
 
 def _same(old: ReplicaStatus, found: Usage | None) -> bool:
