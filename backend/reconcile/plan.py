@@ -149,11 +149,6 @@ def edge_ports(status: ReplicaStatus) -> tuple[int | None, int | None]:
     return status.via_port, status.via_health_port or (status.via_port if shared else status.health_port)
 
 
-def edge_host(status: ReplicaStatus) -> str:
-    """Where those ports are: fault proxies listen on this machine."""
-    return status.host if status.via_port is None else "127.0.0.1"
-
-
 def leads_to(slot: SlotAssignment, status: ReplicaStatus) -> bool:
     """Whether a slot holds the address at which the replica is to be reached."""
     return (slot.host, slot.port, slot.check_port) == (edge_host(status), *edge_ports(status))
