@@ -33,6 +33,8 @@ T = TypeVar("T")
 CALL_S: Final = 20.0
 """An engine that does not answer a call for this long does not answer."""
 _WORKERS: Final = 16
+_ANY_VERSION: Final = "1.41"
+"""Of the API; the first with all that is asked for here."""
 _CONNECT_S: Final = 5.0
 _MAX_ERROR_BYTES: Final = 64 * 1024
 
@@ -309,16 +311,23 @@ def _connect(endpoint: Endpoint, timeout_s: float) -> docker.APIClient:
     """The SDK's client, its API version agreed with the engine. Blocks."""
     import docker  # here: the SDK takes 100 ms to import, and most daemons never see an engine
 
-    api = docker.APIClient(
-        base_url=endpoint.host,
-        tls=_sdk_tls(endpoint) or False,
-        version="auto",
-        timeout=int(timeout_s),
-        max_pool_size=_WORKERS,
-    )
-    # Over a unix socket no proxy and no .netrc is meant; looking for them costs more than the call.
-    api.trust_env = not endpoint.host.startswith("unix://")
-    return api
+    def client(version: str) -> docker.APIClient:
+        made = docker.APIClient(
+            base_url=endpoint.host,
+            tls=_sdk_tls(endpoint) or False,
+            version=version,
+            timeout=int(timeout_s),
+            max_pool_size=_WORKERS,
+        )
+        # The environment's CA bundle would take the context's place; proxies and .netrc are not meant for engines.
+        made.trust_env = False
+        return made
+
+    first = client(_ANY_VERSION)  # not `auto`: that asks before the environment is left out
+    try:
+        return client(text(first.version(api_version=False), "ApiVersion") or _ANY_VERSION)
+    finally:
+        first.close()
 
 
 def _sdk_tls(endpoint: Endpoint) -> docker.tls.TLSConfig | None:

@@ -24,7 +24,7 @@ from backend.fleet.docker_engine.swarm_facts import ServiceFacts, TaskFacts
 
 MASK: Final = "(masked)"
 _SECRET: Final = re.compile(
-    r"pass(word|wd|phrase)?|secret|token|api_?key|access_?key|private_?key|credential|auth|dsn|cookie|session|salt|cert",
+    r"pass(word|wd|phrase)?|secret|token|(api|access|private)[_-]?key|credential|auth|dsn|cookie|session|salt|cert",
     re.IGNORECASE,
 )
 _IN_URL: Final = re.compile(r"(?<=://)([^/@:\s]*):([^/@\s]+)(?=@)")
