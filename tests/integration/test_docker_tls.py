@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
+import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,30 @@ async def listening(context: ssl.SSLContext | None, answer: bytes = b"") -> Asyn
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+
+
+@contextmanager
+def blocking(context: ssl.SSLContext) -> Iterator[int]:
+    """A server that tells a client why it is refused, as engines do; asyncio's breaks off without a word."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                context.wrap_socket(connection, server_side=True).close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5.0)
 
 
 def served(authority: Authority, pair: Pair) -> ssl.SSLContext:
@@ -73,10 +100,12 @@ async def test_each_fault_of_tls_has_its_own_sentence(tmp_path: Path) -> None:
         assert "our CA did not sign" in (await trouble(port, mine)).message
     async with listening(served(ours, ours.server(hosts=("DNS:engine.example",)))) as port:
         assert "for another name" in (await trouble(port, mine)).message
-    async with listening(served(ours, ours.server())) as port:
+    with blocking(served(ours, ours.server())) as port:
         found = await trouble(port, strange)
         assert found.trouble == "unauthorized", found.message
         assert "does not accept our client certificate" in found.message
+    async with listening(served(ours, ours.server())) as port:
+        assert "breaks off before" in (await trouble(port, strange)).message
     async with listening(None, b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         assert "speaks no TLS" in (await trouble(port, mine)).message
     head = f"HTTP/1.0 400 Bad Request\r\nContent-Length: {len(_REFUSAL)}\r\n\r\n".encode()

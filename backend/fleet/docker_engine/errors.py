@@ -180,6 +180,12 @@ def _explain_tls(text: str, endpoint: Endpoint) -> EngineTrouble:
             f"{where} speaks no TLS, and is spoken to with it.",
             "Unset DOCKER_TLS_VERIFY (or take the certificates out of the context), or name its TLS port.",
         )
+    if "eof occurred" in lower or "connection reset" in lower:
+        return EngineTrouble(
+            "unreachable",
+            f"{where} breaks off before a secure connection stands.",
+            "See its log: it may want another client certificate, or something else listens there.",
+        )
     return EngineTrouble(
         "misconfigured",
         f"The certificates for the Docker engine at {endpoint.host} cannot be used: {text[:160]}.",
