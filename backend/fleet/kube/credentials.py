@@ -24,6 +24,9 @@ _PLUGIN_S: Final = 60.0
 """A plugin that asks somebody to log in may take its time; nobody sees it here, so it is not waited for longer."""
 
 
+_TOLD_TO_PLUGINS: Final = ("server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url")
+
+
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """What goes with a request. Tokens have no `Bearer` before them."""
 
@@ -53,12 +56,14 @@ class _ExecCredential(msgspec.Struct, frozen=True):
     status: _ExecStatus | None = None
 
 
-async def read_credentials(user: Mapping[str, Any], user_name: str) -> Credentials:
+async def read_credentials(
+    user: Mapping[str, Any], user_name: str, cluster: Mapping[str, Any] | None = None
+) -> Credentials:
     """What the user's entry of a kubeconfig gives now: its plugin is run, its files are read again.
 
     Raises NotAccepted where a plugin gives none, FileError or Misconfigured where what is written cannot be used."""
     if isinstance(plugin := user.get("exec"), dict):
-        return await _from_plugin(plugin, user_name)
+        return await _from_plugin(plugin, user_name, cluster or {})
     certificate = _material(user, "client-certificate")
     key = _material(user, "client-key")
     token = ""
@@ -69,11 +74,16 @@ async def read_credentials(user: Mapping[str, Any], user_name: str) -> Credentia
     return Credentials(token=token, certificate=certificate, key=key, expires_ts=expires)
 
 
-async def _from_plugin(plugin: Mapping[str, Any], user_name: str) -> Credentials:
+async def _from_plugin(plugin: Mapping[str, Any], user_name: str, cluster: Mapping[str, Any]) -> Credentials:
     command = str(plugin.get("command") or "")
     argv = [command, *(str(arg) for arg in plugin.get("args") or [])]
     version = str(plugin.get("apiVersion") or "client.authentication.k8s.io/v1")
-    wish = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": False}}
+    spec: dict[str, Any] = {"interactive": False}
+    if plugin.get("provideClusterInfo"):
+        spec["cluster"] = {name: cluster[name] for name in _TOLD_TO_PLUGINS if name in cluster}
+        if authority := read_authority(cluster):
+            spec["cluster"]["certificate-authority-data"] = base64.b64encode(authority.encode()).decode()
+    wish = {"apiVersion": version, "kind": "ExecCredential", "spec": spec}
     named = {str(e.get("name")): str(e.get("value") or "") for e in plugin.get("env") or [] if isinstance(e, dict)}
     env = {**os.environ, **named, "KUBERNETES_EXEC_INFO": msgspec.json.encode(wish).decode()}
     by_hand = f"Run it by hand: `{' '.join(argv)[:120]}`."

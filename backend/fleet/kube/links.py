@@ -49,7 +49,7 @@ async def open_link(choice: kubeconfig.Choice, generation: int, former: Link | N
     else:
         cluster, user = choice.cluster, choice.user
         loader = await _apply(config, choice, made, former)
-    found = await credentials.read_credentials(user, choice.user_name)
+    found = await credentials.read_credentials(user, choice.user_name, cluster)
     if found.token:
         made.api_key["BearerToken"] = f"Bearer {found.token}"
     if choice.server.startswith("https"):
