@@ -1,4 +1,4 @@
-"""Whatever a server sends as lines of a watch: the reflector keeps objects or says what is wrong, and never falls over."""
+"""Whatever a server sends as lines of a watch: the reflector keeps objects or says what is wrong, always."""
 
 from __future__ import annotations
 

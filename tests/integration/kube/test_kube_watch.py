@@ -62,12 +62,17 @@ async def test_a_watch_that_ends_or_breaks_is_resumed_without_another_list(tmp_p
         async with watching(cluster, tmp_path) as rig:
             await rig.all_watching()
             lists, before = rig.lists(), cluster.counts.of("watch", "pods")
+            rig.set_ready("web-0000", False)
+            await until(lambda: rig.replica("web-0000").phase == Phase.NOT_READY, "a change before")
+            version = int(rig.fleet.pods.objects["web-0000"].metadata.resource_version)
             cluster.watches.drop(ending)
             cluster.add("Pod", running_pod("meanwhile"))
             rig.delete("Pod", "web-0001")
             await rig.sees("meanwhile", "web-0000", "web-0002")
             await until(lambda: cluster.counts.of("watch", "pods") > before, "watched again")
             assert rig.lists() == lists
+            again = [seen for seen in cluster.counts.log if (seen.verb, seen.resource) == ("watch", "pods")][-1]
+            assert int(again.query["resourceVersion"]) >= version, "what was seen is not sent again"
             assert rig.fleet.trouble() is None, "so short a break is no trouble to show"
 
 
