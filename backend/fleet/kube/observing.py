@@ -354,6 +354,7 @@ class Observing:
         name, owner = pod.metadata.name, self._workloads.owner_of(pod)
         former = self._owners.get(name)
         if former == owner:
+            self._workloads.renew_bare(owner, pod)
             return ()
         self._owners[name] = owner
         lost = self._workloads.put_pod(former, pod, -1) if former is not None else ()

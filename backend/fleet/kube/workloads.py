@@ -137,6 +137,13 @@ class Workloads:
             self._samples[owner] = pod
         return self._changed(owner) if owner not in self._objects or owner.name not in self._kinds else ()
 
+    def renew_bare(self, owner: Owner, pod: Pod) -> None:
+        """A pod that nothing keeps has changed: one that has completed is not wanted any more."""
+        former = self._samples.get(owner)
+        if owner.kind == "Pod" and former is not None and former.status.phase != pod.status.phase:
+            self._samples[owner] = pod
+            self._stale(owner)
+
     def put_replica_set(self, name: str, found: WorkloadObject | None) -> None:
         """The ReplicaSets behind Deployments: whose pods are of which revision."""
         former = self._replica_sets.pop(name, None)
@@ -198,7 +205,8 @@ class Workloads:
         if found is None:
             sample = self._samples.get(owner)
             spec = sample.spec if sample is not None else None
-            replicas = self._pods[owner]
+            over = owner.kind == "Pod" and sample is not None and sample.status.phase == "Succeeded"
+            replicas = 0 if over else self._pods[owner]
             revision, rollout = "", ""
         else:
             spec = found.spec.template.spec

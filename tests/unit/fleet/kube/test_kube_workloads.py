@@ -167,6 +167,14 @@ def test_owners_of_which_only_pods_are_seen_count_those() -> None:
     assert known.views() == ()
 
 
+def test_a_bare_pod_that_has_completed_is_not_wanted_any_more() -> None:
+    known, owner = Workloads(), Owner("Pod", "once")
+    known.put_pod(owner, pod("once"), 1)
+    assert known.views()[0].spec.replicas == 1
+    known.renew_bare(owner, msgspec.convert({"metadata": {"name": "once"}, "status": {"phase": "Succeeded"}}, Pod))
+    assert known.views()[0].spec.replicas == 0
+
+
 def test_a_declaration_is_laid_over_what_is_seen() -> None:
     known = Workloads()
     known.put(Owner("StatefulSet", "llm"), made({"replicas": 2}))
