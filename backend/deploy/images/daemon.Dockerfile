@@ -11,7 +11,6 @@ RUN cd /build && python3 pick.py daemon.txt requirements.lock > role.lock \
  && $pip install --quiet --no-cache-dir --no-deps ./*.whl
 
 FROM ${BASE}
-LABEL org.opencontainers.image.title="trinity-daemon" org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/trinity /opt/trinity
 ENV PATH=/opt/trinity/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp TRINITY_STATE=/var/lib/trinity XDG_RUNTIME_DIR=/run/trinity MONITORING_HOST=0.0.0.0
 RUN mkdir -p /var/lib/trinity /run/trinity /etc/trinity && chown 10001:10001 /var/lib/trinity /run/trinity

@@ -11,7 +11,6 @@ RUN cd /build && python3 pick.py embedding.txt requirements.lock > role.lock \
  && $pip install --quiet --no-cache-dir --no-deps ./*.whl
 
 FROM ${BASE}
-LABEL org.opencontainers.image.title="trinity-embedding" org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/trinity /opt/trinity
 ENV PATH=/opt/trinity/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp HOST=0.0.0.0 PORT=8080 HEALTH_PORT=8081
 USER 10001:10001

@@ -12,6 +12,7 @@ import yaml
 
 from backend.config.edge_file import read_edge_file
 from backend.config.fleet_file import parse_fleet_file
+from backend.config.resolve import resolve
 from backend.deploy import chart
 from backend.deploy.compare import compare_documents
 from backend.deploy.compose import edge_file
@@ -187,6 +188,9 @@ def test_the_daemon_reads_its_file_and_watches_this_release_only(template: Templ
     file = parse_fleet_file(text, "trinity.yaml")
     assert file.driver == "kubernetes" and file.kubernetes.namespace == "ai"
     assert file.kubernetes.selector == "app.kubernetes.io/instance=trinity"
+    declared = resolve(file).workloads
+    known = {f"deployment/{d['metadata']['name']}" for d in of_kind(template("values.yaml"), "Deployment")}
+    assert {spec.of for spec in declared} <= known and not any(spec.routes for spec in declared)
 
 
 def test_the_daemon_may_only_look_unless_it_is_told_to_act(template: Template) -> None:

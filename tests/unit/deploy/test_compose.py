@@ -15,6 +15,7 @@ from jsonschema import Draft7Validator
 
 from backend.config.edge_file import read_edge_file
 from backend.config.fleet_file import parse_fleet_file
+from backend.config.resolve import resolve
 from backend.deploy import compose, tunnels
 from backend.deploy.places import HELM
 from backend.deploy.values import Values, parse_values, read_values
@@ -90,6 +91,8 @@ def test_our_programs_read_the_files_beside_it(case: str, tmp_path: Path) -> Non
     standalone.check(find_haproxy(), cfg, tmp_path)
     file = parse_fleet_file((tmp_path / "daemon" / "trinity.yaml").read_text(), "trinity.yaml")
     assert (file.driver, file.docker.project) == ("docker", "trinity")
+    declared = resolve(file).workloads
+    assert {spec.of for spec in declared} <= set(services) and not any(spec.routes for spec in declared)
 
 
 def test_nothing_is_published_beyond_this_machine_unless_asked() -> None:

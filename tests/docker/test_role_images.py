@@ -1,0 +1,184 @@
+"""The shipped Dockerfiles build without a registry, and what they build runs: confined, healthy, ended cleanly."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.deploy import roles
+from backend.deploy.places import write
+from tests.docker.base_image import make_base
+from tests.docker.engine import Engine
+
+ROOT = Path(__file__).parents[2]
+LABEL = "trinity.role-images"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `trinity deploy render images` writes, with the project's wheel."""
+    made = tmp_path_factory.mktemp("images")
+    named = ROOT / ".tools" / "uv-path"
+    uv = shutil.which("uv") or named.read_text().strip()
+    done = subprocess.run([uv, "build", "--wheel", "--quiet", "--out-dir", str(made)], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    write(made / "context", roles.render(next(made.glob("*.whl")), ROOT / roles.LOCK))
+    return made / "context"
+
+
+@pytest.fixture(scope="module")
+def build(engine: Engine, folder: Path) -> Iterator[Callable[[str], str]]:
+    """Builds the image of a role with the engine's own builder; returns its reference."""
+    built: dict[str, str] = {}
+
+    def image(role: str) -> str:
+        if role in built:
+            return built[role]
+        reference = f"trinity-{role}:under-test"
+        environment = {**os.environ, "DOCKER_HOST": engine.host, "DOCKER_BUILDKIT": "0"}
+        words = ["--build-arg", f"BASE={make_base(engine.api, role)}", "--network", "none", "--force-rm"]
+        argv = [
+            "docker",
+            "build",
+            "--file",
+            str(folder / f"{role}.Dockerfile"),
+            "--tag",
+            reference,
+            *words,
+            str(folder),
+        ]
+        done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=300)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        built[role] = reference
+        return reference
+
+    yield image
+    for reference in built.values():
+        engine.api.remove_image(reference, force=True)
+
+
+@contextlib.contextmanager
+def running(engine: Engine, reference: str, mounted: Path, **options: Any) -> Iterator[Any]:
+    """A container as the compose file and the chart confine it."""
+    container = engine.sdk.containers.run(
+        reference,
+        detach=True,
+        read_only=True,
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        tmpfs={"/tmp": "", "/run/trinity": "uid=10001,gid=10001,mode=0700"},
+        volumes={str(mounted): {"bind": "/etc/trinity", "mode": "ro"}},
+        labels=[LABEL],
+        **options,
+    )
+    try:
+        yield container
+    finally:
+        container.remove(force=True, v=True)
+
+
+def healthy(container: Any, timeout_s: float = 40.0) -> None:
+    """Wait for the image's own health check."""
+    deadline = time.monotonic() + timeout_s
+    while (health := _health(container)) != "healthy":
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{health}: {container.logs().decode()[-2000:]}")
+        time.sleep(0.1)
+
+
+def _health(container: Any) -> str:
+    container.reload()
+    return str(container.attrs["State"].get("Health", {}).get("Status"))
+
+
+def said_in(container: Any, *argv: str) -> str:
+    code, output = container.exec_run(list(argv))
+    assert code == 0, output
+    return output.decode().strip()
+
+
+@pytest.mark.timeout(300)
+def test_the_edge_s_image_finds_replicas_by_docker_s_dns(
+    engine: Engine, build: Callable[[str], str], tmp_path: Path
+) -> None:
+    reference = build("edge")
+    tmp_path.chmod(0o755)
+    (tmp_path / "edge.yaml").write_text(
+        "trinity: 1\nopen: true\nworkloads:\n"
+        "  llm: {dns: llm, port: 8000, check: /, routes: [/], slots: 2, max_replicas: 4}\n"
+    )
+    page = "import http.server as h; h.ThreadingHTTPServer(('', 8000), h.SimpleHTTPRequestHandler).serve_forever()"
+    network = engine.sdk.networks.create("trinity-role-images", labels={LABEL: "1"})
+    replicas: list[Any] = []
+    try:
+        for _ in range(2):
+            made = engine.api.create_container(
+                reference,
+                entrypoint=["python3", "-c", page],
+                labels=[LABEL],
+                networking_config=engine.api.create_networking_config(
+                    {network.name: engine.api.create_endpoint_config(aliases=["llm"])}
+                ),
+            )
+            engine.api.start(made)
+            replicas.append(engine.sdk.containers.get(made["Id"]))
+        with running(engine, reference, tmp_path, network=network.name) as edge:
+            healthy(edge)
+            assert said_in(edge, "id", "-u") == "10001"
+            ask = (
+                "import urllib.request as u, json, time\n"
+                "seen, end = set(), time.monotonic() + 10\n"
+                "while len(seen) < 2 and time.monotonic() < end:\n"
+                "    try: seen.add(u.urlopen('http://127.0.0.1:8080/').headers['X-Trinity-Replica'])\n"
+                "    except OSError: time.sleep(0.1)\n"
+                "print(json.dumps(sorted(seen)))"
+            )
+            found = set(json.loads(said_in(edge, "python3", "-c", ask)))
+            for replica in replicas:
+                replica.reload()
+            addresses = {r.attrs["NetworkSettings"]["Networks"][network.name]["IPAddress"] for r in replicas}
+            assert found == addresses
+            assert b'"k":"end"' in edge.logs(), "the access log is the container's output"
+            began = time.monotonic()
+            edge.stop(timeout=20)
+            assert edge.wait()["StatusCode"] == 0 and time.monotonic() - began < 10, "SIGUSR1 ends it, not SIGKILL"
+    finally:
+        for replica in replicas:
+            replica.remove(force=True)
+        network.remove()
+
+
+@pytest.mark.timeout(300)
+def test_the_daemon_s_image_serves_health_and_metrics_without_a_platform(
+    engine: Engine, build: Callable[[str], str], tmp_path: Path
+) -> None:
+    reference = build("daemon")
+    tmp_path.chmod(0o755)
+    (tmp_path / "trinity.yaml").write_text("trinity: 1\nfleet: shop\ndriver: docker\ndocker: {project: shop}\n")
+    with running(engine, reference, tmp_path) as daemon:
+        healthy(daemon)
+        assert said_in(daemon, "id", "-u") == "10001"
+        metrics = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9090/metrics').read().decode())"
+        assert 'fleet="shop"' in said_in(daemon, "python3", "-c", metrics)
+        assert "0.1" in said_in(daemon, "trinity", "version")
+        daemon.stop(timeout=20)
+        assert daemon.wait()["StatusCode"] == 0
+
+
+def test_an_image_is_little_more_than_its_base(engine: Engine, build: Callable[[str], str]) -> None:
+    reference = build("edge")
+    facts = engine.api.inspect_image(reference)
+    base = engine.api.inspect_image("trinity-test-base-edge:1")
+    assert facts["Size"] - base["Size"] < 30 * 2**20, "the wheel and an environment without pip"
+    config = facts["Config"]
+    assert config["User"] == "10001:10001" and config["StopSignal"] == "SIGUSR1"
+    assert set(config["ExposedPorts"]) == {"8080/tcp", "8081/tcp", "9090/tcp", "8404/tcp"}
