@@ -174,7 +174,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.controller, text.encode())
 
-    def until(self, words: str, timeout_s: float = 15.0, *, nudge: str = "", times: int = 1) -> None:
+    def until(self, words: str, timeout_s: float = 30.0, *, nudge: str = "", times: int = 1) -> None:
         """Until these words are there so many times; `nudge` is typed now and then meanwhile."""
         end = time.monotonic() + timeout_s
         self.type(nudge)
@@ -214,7 +214,7 @@ def test_a_shell_on_a_terminal_has_its_size_its_keys_and_gives_the_terminal_back
         terminal.until("^C")
         terminal.type("echo back-$((2+3)); exit 9\n")
         terminal.until("back-5")
-        assert terminal.process.wait(10) == 9
+        assert terminal.process.wait(20) == 9
         assert terminal.is_as_before()
     finally:
         terminal.close()
