@@ -369,7 +369,9 @@ def _values(command: Command, rest: str, names: Names) -> list[Value]:
     words = rest.split()
     for argument in command.arguments:
         if argument.kind in WHOLE:
-            value, words = " ".join(words) if argument.kind in NAMED else rest.strip(), []
+            taken = len(rest.split()) - len(words)
+            text = (rest.split(maxsplit=taken)[taken:] or [""])[0].strip()  # its blanks stay as they are
+            value, words = " ".join(words) if argument.kind in NAMED else text, []
             if not value and not argument.optional:
                 raise _missing(command, argument)
             values.append(_value(command, argument, value, names) if value else None)

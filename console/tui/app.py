@@ -190,7 +190,10 @@ class TrinityApp(App[int]):
 
     def _begin(self) -> None:
         """After the first paint: attach to the fleet."""
+        typing = self.focused
         self.views[self.view_name].activate()
+        if isinstance(typing, Input):  # a line that was opened ahead of the first data keeps the keys
+            self.screen.set_focus(typing)
         if self.replay:
             self.part("travel").open()
         else:

@@ -226,7 +226,7 @@ class CommandInput(Input):
 
     def on_blur(self) -> None:
         """A click elsewhere leaves the line."""
-        if self.screen.is_current:
+        if self.screen.is_current and not self.has_focus:
             self.mode.close()
 
     def _put(self, text: str) -> None:

@@ -48,6 +48,8 @@ def read(line: str) -> Parsed:
         ("restart llm-0 llm-1", "restart", (("llm-0", "llm-1"),)),
         ("scale llm 3", "scale", ("llm", 3)),
         ("  drill run   replica-kill ", "drill run", ("replica-kill",)),
+        ("exec llm-0 sh -c 'a  b'", "exec", ("llm-0", "sh -c 'a  b'")),
+        ("exec llm-0", "exec", ("llm-0", None)),
         ("filter phase:NotReady  cpu>80", "filter", ("phase:NotReady  cpu>80",)),
         ("filter", "filter", (None,)),
         ("sort cpu desc", "sort", ("cpu", "desc")),
