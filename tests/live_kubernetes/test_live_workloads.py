@@ -38,8 +38,11 @@ async def test_a_rollout_replaces_every_pod_and_a_rollback_returns(cluster: Clus
         ended = await fleet.rollout(name, told.append)
         assert "success" in ended or "complete" in ended
         assert told[0] == f"{kind.lower()}.apps/{name} restarted"
+        await cluster.until(
+            lambda: pids.isdisjoint({status.pid for status in fleet.observe() if status.workload == name}),
+            "none of the former is left",
+        )
         await cluster.ready(fleet, name, 2)
-        assert pids.isdisjoint({status.pid for status in fleet.observe() if status.workload == name})
 
         made = template(name, cluster.image, IDLE, VERSION="two")
         await cluster.change(kind, name, {"spec": {"template": {"spec": made["spec"]}}})

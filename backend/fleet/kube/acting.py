@@ -10,9 +10,12 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+
 from backend.contract.errors import TrinityError, UsageError
 from backend.contract.fleet import ReplicaStatus
 from backend.contract.platform import Description, Progress
+from backend.contract.words import Phase
 from backend.fleet.kube import exec as execs
 from backend.fleet.kube import forward
 from backend.fleet.kube.answers import ApiError
@@ -22,6 +25,7 @@ from backend.fleet.kube.nodes import NodeVerbs
 from backend.fleet.kube.objects import Ref
 from backend.fleet.kube.observing import Observing
 from backend.fleet.kube.pod_verbs import PodVerbs
+from backend.fleet.kube.reach import Reach
 from backend.fleet.kube.reflector import Change
 from backend.fleet.kube.refusals import worded
 from backend.fleet.kube.rights import Rights
@@ -41,6 +45,7 @@ class Acting(Observing):
         self._describing = Describing(self.access, self, self.clock)
         self._rights = Rights(self.access, self.clock, self.kinds, self.retry_forbidden)
         self._logs = PodLogs(self.access, self.clock, self.paths.logs_dir, self.pods.objects.get, self._newest)
+        self._reach = Reach(self.settings.reach, self.dial, lambda replica: self._renew([replica]))
         self._listened: set[tuple[str, int]] = set()
         """(pod's uid, port) where somebody listened."""
 
@@ -161,6 +166,7 @@ class Acting(Observing):
         return seen
 
     async def close(self) -> None:
+        await self._reach.close()
         await self._logs.close()
         await self._rights.close()
         await super().close()
@@ -172,6 +178,17 @@ class Acting(Observing):
             seen = present or former
             if seen is not None:
                 self._logs.changed(seen.metadata.name)
+                if present is None:
+                    self._reach.forget(seen.metadata.name)
+
+    def _make(self, pod: Pod) -> ReplicaStatus:
+        """Where requests go to it, our edge connects to where it is reached from here."""
+        status = super()._make(pod)
+        if status.port is None or not self._workloads.routed(self._owners[status.name]):
+            return status
+        # What is not Ready (any more) keeps its way, for what is still under way there, but none is looked for.
+        host, port = self._reach.place(status.name, status.host, status.port, look=status.phase is Phase.READY)
+        return msgspec.structs.replace(status, host=host, port=port)
 
     # -- parts
 

@@ -246,7 +246,7 @@ class _Follower:
                         await self._rest_of_former(log, container)
                     self._note(log, pod, status)
                 try:
-                    async for batch in self._lines(log.mark(container), container, follow=True):
+                    async for batch in self._lines(log.mark(container), container, life=status.container_id):
                         log.write(container, batch)
                 except ApiError as error:
                     if error.status in (403, 404):
@@ -281,10 +281,24 @@ class _Follower:
             return known is not None and known.container_id == start
         return status.state is not None and status.state.running is None
 
+    async def _still(self, container: str, start: str) -> bool:
+        """Whether the container's present life is that one. A stream that was opened before this was asked is its."""
+        try:
+            pod = _DECODER.decode(await self._access.request("GET", path_of(self._ref())))
+        except ApiError as error:
+            if error.status == 403:  # it may be watched, but not read: what is seen must do
+                return True
+            raise
+        except msgspec.DecodeError:
+            return True
+        return any(status.name == container and status.container_id == start for status in statuses_of(pod))
+
     async def _lines(
-        self, mark: Mark, container: str, *, follow: bool = False, previous: bool = False
+        self, mark: Mark, container: str, *, life: str = "", previous: bool = False
     ) -> AsyncGenerator[list[Line], None]:
-        """Lines after the mark, in batches as they come. Raises what the API raises."""
+        """Lines after the mark, in batches as they come; with `life` (a container's id) those that are still to come,
+        and none where another life began meanwhile. Raises what the API raises."""
+        follow = bool(life)
         query: list[tuple[str, object]] = [("container", container), ("timestamps", True)]
         if follow:
             query.append(("follow", True))
@@ -298,6 +312,8 @@ class _Follower:
         catch_up = CatchUp(msgspec.structs.replace(mark))
         label = "follow logs" if follow else "read logs"
         async with self._access.stream(path_of(self._ref(), "log"), query, label=label, accept="*/*") as response:
+            if life and not await self._still(container, life):
+                return
             rest, total = b"", 0
             while True:
                 try:

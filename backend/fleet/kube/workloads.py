@@ -108,6 +108,11 @@ class Workloads:
         said = declared_for(self.name_of(owner), owner.kind, self._declared)
         return said.port or None if said is not None else None
 
+    def routed(self, owner: Owner) -> bool:
+        """Whether our edge sends requests to its pods."""
+        said = declared_for(self.name_of(owner), owner.kind, self._declared) if self._declared else None
+        return said is not None and bool(said.routes)
+
     # -- changes: each returns the names whose owners are called otherwise now
 
     def declare(self, specs: Sequence[WorkloadSpec]) -> bool:

@@ -102,6 +102,7 @@ async def test_a_rollout_replaces_every_pod_and_tells_how_it_gets_on(tmp_path: P
         pids = {status.pid for status in rig.fleet.observe()}
         told: list[str] = []
         ended = await rig.fleet.rollout("web", told.append)
+        await until(lambda: pids.isdisjoint({s.pid for s in rig.fleet.observe()}), "none of the former is left")
         await ready(rig, "web", count)
         assert told[0] == f"{kind.lower()}.apps/web restarted"
         assert any("aiting" in words for words in told[1:])
@@ -166,8 +167,11 @@ async def test_a_rollback_returns_to_the_former_template(tmp_path: Path) -> None
             ended = await rig.fleet.rollback(name, told.append)
             assert told[0] == f"{name}.apps/{name} rolled back to revision 1"
             assert ended.startswith(told[0])
+            await until(
+                lambda n=name: {s.image for s in rig.fleet.observe() if s.workload == n} == {"example/app:1"},  # type: ignore[misc]
+                f"{kind} runs the former image",
+            )
             await ready(rig, name, count)
-            assert {s.image for s in rig.fleet.observe() if s.workload == name} == {"example/app:1"}
 
 
 async def test_a_restart_is_another_pod_and_is_over_when_the_old_one_is_gone(tmp_path: Path) -> None:
