@@ -37,11 +37,11 @@ def cluster(on_processes: dict[str, Any]) -> Iterator[LightCluster]:
         yield fleet
 
 
-def run(fleet: LightFleet, inject: str, name: str, *, expect: str = NONE_FAILED, **keys: str) -> dict[str, Any]:
+def run(fleet: LightFleet, inject: str, name: str, *, expect: str = NONE_FAILED, hold: str = "1s") -> dict[str, Any]:
     """Run a drill; its report."""
     fleet.until_ready(2, "toy")
     file = fleet.root / f"{name}.yaml"
-    file.write_text(scenario(inject, name=name, expect=expect, **keys))
+    file.write_text(scenario(inject, name=name, expect=expect, hold=hold))
     out = fleet.root / f"{name}-report"
     done = fleet.trinity("drill", "run", str(file), "--out", str(out), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -72,7 +72,7 @@ def test_a_kill_passes_on_both_drivers_and_its_reports_are_alike(
 
 def test_a_rolling_restart_costs_no_request(cluster: LightCluster) -> None:
     before = {pod["metadata"]["name"] for pod in cluster.pods()}
-    assert run(cluster, ROLL, "roll", hold="4s")["outcome"] == "pass"
+    assert run(cluster, ROLL, "roll", hold="3s")["outcome"] == "pass"
     wait_for(lambda: not before & {pod["metadata"]["name"] for pod in cluster.pods()}, 20.0, "end of the former pods")
 
 
