@@ -23,6 +23,8 @@ from backend.deploy.values import Values, read_values
 from backend.edge import standalone
 from backend.edge.discovery import Ports
 from backend.edge.settings import find_haproxy
+from backend.fleet.kube import kinds
+from backend.fleet.kube.rights import Need, Review, limits_of, permits, rules_of
 from tests.unit.deploy.helm_program import find_helm, run
 
 VALUES = ("values.yaml", "values-staging.yaml", "values-production.yaml")
@@ -193,15 +195,32 @@ def test_the_daemon_reads_its_file_and_watches_this_release_only(template: Templ
     assert {spec.of for spec in declared} <= known and not any(spec.routes for spec in declared)
 
 
-def test_the_daemon_may_only_look_unless_it_is_told_to_act(template: Template) -> None:
-    def verbs(values: str) -> set[str]:
-        rules = named(template(values), "Role", "trinity-daemon")["rules"]
-        return {verb for rule in rules for verb in rule["verbs"]}
+def review_of(documents: list[Document]) -> Review:
+    """What the API server would answer the daemon's account about its rights in the namespace."""
+    bound = [d for d in of_kind(documents, "Role", "ClusterRole") if "trinity-daemon" in d["metadata"]["name"]]
+    rules = [rule for document in bound for rule in document["rules"]]
+    return rules_of({"status": {"resourceRules": rules, "incomplete": False}})
 
-    assert verbs("values.yaml") == {"get", "list", "watch"}
-    assert verbs("values-staging.yaml") == {"get", "list", "watch", "patch", "update", "delete", "create"}
-    secrets = [r for v in VALUES for r in named(template(v), "Role", "trinity-daemon")["rules"]]
-    assert not any("secrets" in rule["resources"] or "*" in rule["resources"] for rule in secrets)
+
+def test_the_daemon_sees_all_that_its_driver_watches_and_may_only_look(template: Template) -> None:
+    review = review_of(template("values.yaml"))
+    watched = [value for value in vars(kinds).values() if isinstance(value, kinds.Resource) and value.namespaced]
+    assert len(watched) >= 8
+    for resource in watched:
+        for verb in ("list", "watch"):
+            assert permits(review.rules, Need(verb, resource.plural, group=resource.group)), resource.kind
+    assert permits(review.rules, Need("get", "pods", "log"))
+    assert {verb for rule in review.rules for verb in rule.verbs} == {"get", "list", "watch"}
+    assert not any({"secrets", "configmaps", "*"} & rule.resources for rule in review.rules)
+    acting = {"scale", "rollout", "rollback", "restart", "kill", "evict", "exec", "forward", "cordon", "node-drain"}
+    assert acting <= set(limits_of(review, "ai", minor=36)), "every verb is greyed out"
+
+
+def test_with_write_the_daemon_may_do_every_verb_of_its_driver(helm: str, template: Template) -> None:
+    staging = limits_of(review_of(template("values-staging.yaml")), "ai", minor=36)
+    assert set(staging) == {"pause", "unpause", "cordon", "uncordon", "node-drain"}
+    both = template("values-staging.yaml", "--set", "daemon.nodes=true")
+    assert set(limits_of(review_of(both), "ai", minor=36)) == {"pause", "unpause"}
 
 
 def test_no_pod_is_scraped_twice(template: Template) -> None:
