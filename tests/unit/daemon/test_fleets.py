@@ -194,8 +194,8 @@ async def test_all_end_even_where_one_does_not_end_well(world: World) -> None:
 async def test_the_shutdown_of_a_further_fleet_is_its_own(world: World, fleets: Fleets) -> None:
     await fleets.add(ORDER)
     fleets.named(NAME).surface.shutdown()
-    await until(lambda: len(fleets.infos()) == 1)
-    assert world.life[-1] == ("take_down", NAME)
+    await until(lambda: world.life[-1] == ("take_down", NAME))
+    assert len(fleets.infos()) == 1
     assert world.down == 0
     fleets.first.surface.shutdown()
     assert world.down == 1
