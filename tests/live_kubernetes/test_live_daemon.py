@@ -1,0 +1,44 @@
+"""A daemon on a cluster: what it is told to do is done by the platform and journalled."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from tests.e2e.harness import wait_for
+from tests.e2e.light_fleet import LightFleet
+from tests.live_kubernetes.manifests import IDLE, template, workload
+from tests.live_kubernetes.place import Cluster
+
+YAML = """\
+trinity: 1
+fleet: live
+driver: kubernetes
+kubernetes: {{namespace: {namespace}}}
+workloads: {{}}
+"""
+
+
+async def test_a_pod_killed_through_the_daemon_is_replaced_and_journalled(cluster: Cluster, tmp_path: Path) -> None:
+    async with cluster.fleet(tmp_path) as fleet:
+        await cluster.make(
+            "Deployment", workload("looked-after", template("looked-after", cluster.image, IDLE), replicas=2)
+        )
+        before = await cluster.ready(fleet, "looked-after", 2)
+        verbs = await asyncio.to_thread(_killed, cluster, before[0])
+        assert verbs == [("kill", before[0], "ok")]
+        after = await cluster.ready(fleet, "looked-after", 2)
+        assert before[0] not in after
+        assert before[1] in after
+
+
+def _killed(cluster: Cluster, replica: str) -> list[tuple[str, str, str]]:
+    """Kill it by a daemon of its own; (verb, target, outcome) of what its journal tells."""
+    env = {"KUBECONFIG": str(cluster.kubeconfig)} if cluster.kubeconfig else {}
+    with LightFleet(YAML.format(namespace=cluster.namespace), **env) as daemon:
+        daemon.up()
+        daemon.until_ready(2, "looked-after", cluster.patience_s)
+        daemon.trinity("kill", replica, "--yes")
+        wait_for(lambda: replica not in daemon.pids(), cluster.patience_s, "end of the pod")
+        daemon.until_ready(2, "looked-after", cluster.patience_s)
+        return [(str(row.verb), row.target, str(row.outcome)) for row in daemon.actions() if row.outcome != "running"]
