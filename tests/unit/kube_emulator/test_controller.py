@@ -14,7 +14,7 @@ import pytest
 from tests.kube_emulator import ADMIN_TOKEN, Emulator
 from tests.kube_emulator.budgets import ready
 from tests.kube_emulator.scenes import pod_template, workload
-from tests.kube_emulator.store import Object
+from tests.kube_emulator.store import Change, Object
 from tests.unit.kube_emulator.talk import get, until
 
 
@@ -96,8 +96,17 @@ async def test_a_stateful_set_grows_in_order_and_shrinks_from_the_end(living: Em
     living.store.listen(
         lambda c: made.append(f"{c.type[0]} {c.after.key[1]}") if c.table == "pods" and c.type != "MODIFIED" else None
     )
+    below: list[bool] = []
+
+    def look(change: Change) -> None:
+        if change.table == "pods" and change.type == "ADDED":
+            others = [pod for pod in pods(living, "db") if pod["metadata"]["name"] < change.after.key[1]]
+            below.extend(ready(pod) for pod in others)
+
+    living.store.listen(look)
     living.registry.create("StatefulSet", workload("db", replicas=3))
     await until(lambda: rolled_out(living, "StatefulSet", "db"))
+    assert below == [True] * 3, "each waits until those before it are ready"
     set_image(living, "StatefulSet", "db", "example/app:2")
     await until(lambda: rolled_out(living, "StatefulSet", "db"))
     assert made == ["A db-0", "A db-1", "A db-2", "D db-2", "A db-2", "D db-1", "A db-1", "D db-0", "A db-0"]
