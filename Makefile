@@ -17,8 +17,8 @@ test: $(STAMP) ## run all tests: first what may share the machine, then what nee
 	$(BIN)/pytest -n 2 --dist loadfile -m "not alone and not docker and not live_kubernetes" $(ARGS) || test $$? -eq 5
 	$(BIN)/pytest -m "alone and not docker and not live_kubernetes" $(ARGS) || test $$? -eq 5
 
-test-docker: $(STAMP) ## the tests that need dockerd: they start one of their own (as root; docker.io, iproute2, busybox-static)
-	$(BIN)/pytest -m docker tests/docker $(ARGS)
+test-docker: $(STAMP) ## the tests that need dockerd: they start one of their own (as root; docker.io, docker-compose, iproute2, busybox-static)
+	$(BIN)/pytest -m docker tests/docker tests/unit/deploy/test_compose.py $(ARGS)
 
 coverage: $(STAMP) ## what the tests that need no terminal run of console/state and console/render: all of it, or it fails
 	@$(BIN)/python -m coverage run -m pytest -q -rN -p tests.without_terminal tests/unit/console $(ARGS)

@@ -52,6 +52,7 @@ def test_the_schema_would_see_a_wrong_key() -> None:
         jsonschema.validate(project, SCHEMA, Draft7Validator)
 
 
+@pytest.mark.docker
 @pytest.mark.parametrize("case", ["defaults", "production"])
 def test_compose_accepts_it_with_the_tunnel_laid_over(case: str, tmp_path: Path) -> None:
     written(compose.render(CASES[case]), tmp_path)
