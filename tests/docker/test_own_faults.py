@@ -12,7 +12,7 @@ import pytest
 
 from backend.contract.errors import Refused, TrinityError
 from backend.contract.faults import FaultOrder
-from backend.contract.fleet import Faultable, ProbesSpec
+from backend.contract.fleet import Faultable, ProbeSpec, ProbesSpec
 from backend.contract.words import Phase
 from backend.drills.processes import is_stopped, start_mark
 from tests.docker.engine import Engine
@@ -79,7 +79,9 @@ async def test_its_time_limit_holds_without_a_daemon_and_a_new_one_ends_what_is_
 
 
 async def test_a_probe_that_fails_because_of_it_is_no_crash(rig: Rig, image: str) -> None:
-    await rig.fleet.create(workload(image), "w-1")
+    patient = ProbeSpec(path="/pid", period_s=0.1, failure_threshold=200)
+    probe = ProbeSpec(path="/pid", period_s=0.1, timeout_s=0.3, failure_threshold=3)
+    await rig.fleet.create(workload(image, probes=ProbesSpec(startup=patient, liveness=probe)), "w-1")
     before = await rig.phase(Phase.READY)
     await rig.fleet.fault("w-1", order())
     after = await rig.ready_again(before)

@@ -80,11 +80,11 @@ async def until(condition: Callable[[], object], what: str, timeout_s: float = 1
         await asyncio.sleep(0.005)
 
 
-async def get(port: int, path: str) -> str:
+async def get(port: int, path: str, host: str = "127.0.0.1") -> str:
     """The body of a GET, off the loop. Raises OSError."""
 
     def ask() -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=10) as answer:
             body: bytes = answer.read()
             return body.decode()
 

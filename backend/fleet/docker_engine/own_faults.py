@@ -159,7 +159,10 @@ class OwnFaults:
 
     async def _until_it_listens(self, shim: ShimClient, control: Path) -> None:
         deadline = self._engine.clock.mono() + _STAND_S
-        while not control.is_socket():
+        while True:
+            with contextlib.suppress(TrinityError):  # it is bound some time before it listens
+                await ask_holder(str(control), HolderRequest(id=1, op="faults"))
+                return
             if shim.gone or self._engine.clock.mono() > deadline:
                 name = shim.record.spec.name
                 raise TrinityError(f"The holder {name} did not start.", f"See `trinity logs --replica {name}`.")
