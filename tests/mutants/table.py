@@ -84,7 +84,7 @@ def kills_before_adoption(original: Original) -> Broken:
     async def broken(self: Any) -> object:
         from backend.shim.stop_all import recorded_shims
 
-        for record in recorded_shims(self._context.paths.run_dir):
+        for record in recorded_shims(self._paths.run_dir):
             if record.spec.name != "edge":
                 for pid in (record.shim_pid, record.pid):
                     if pid is not None:

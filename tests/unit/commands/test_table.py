@@ -15,8 +15,8 @@ from backend.contract import exit_codes
 from backend.contract.errors import InternalError, Refused, TrinityError, Unreachable, UsageError
 from console import cli
 
-ACTS_NOWHERE = {"completion", "drill schema", "keys", "themes"}
-"""They are about this program, not about a fleet."""
+ACTS_NOWHERE = {"completion", "deploy render", "deploy check", "deploy diff", "drill schema", "keys", "themes"}
+"""They are about this program or about files, not about a fleet of a daemon."""
 NO_OUTPUT_OF_ITS_OWN = {"down", "snapshot", "exec"}
 """They only say that it is done, or what another program says."""
 
