@@ -21,9 +21,14 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def size() -> tuple[int, int]:
-    """Columns and rows."""
-    found = shutil.get_terminal_size()
-    return found.columns, found.lines
+    """Columns and rows of the terminal itself; what $COLUMNS says may be old, and is asked where there is none."""
+    for fd in (0, 1, 2):
+        with contextlib.suppress(OSError):
+            found = os.get_terminal_size(fd)
+            if found.columns and found.lines:
+                return found.columns, found.lines
+    known = shutil.get_terminal_size()
+    return known.columns, known.lines
 
 
 @contextlib.contextmanager

@@ -25,7 +25,8 @@ class FleetAddress(msgspec.Struct, frozen=True, kw_only=True):
         if self.driver == "local":
             return "local"
         scheme = "k8s" if self.driver == "kubernetes" else self.driver
-        place = f"{self.context}/{self.part}" if self.part else self.context
+        # A slash in the context would be taken for the one before the part.
+        place = f"{self.context}/{self.part}" if self.part or "/" in self.context else self.context
         return f"{scheme}:{place}" if place else scheme
 
 

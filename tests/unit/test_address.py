@@ -12,7 +12,7 @@ from backend.contract.errors import UsageError
 WORDS = st.text("abz09-_.", min_size=1, max_size=12)
 
 
-@given(st.sampled_from(["docker", "kubernetes"]), st.lists(WORDS, min_size=1, max_size=3), WORDS)
+@given(st.sampled_from(["docker", "kubernetes"]), st.lists(WORDS, min_size=1, max_size=3), WORDS | st.just(""))
 def test_an_address_survives_being_written(driver: str, context: list[str], part: str) -> None:
     address = FleetAddress(driver=driver, context="/".join(context), part=part)
     assert parse_address(str(address)) == address

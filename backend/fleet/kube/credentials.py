@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import os
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,7 +87,7 @@ async def _from_plugin(plugin: Mapping[str, Any], user_name: str, cluster: Mappi
     wish = {"apiVersion": version, "kind": "ExecCredential", "spec": spec}
     named = {str(e.get("name")): str(e.get("value") or "") for e in plugin.get("env") or [] if isinstance(e, dict)}
     env = {**os.environ, **named, "KUBERNETES_EXEC_INFO": msgspec.json.encode(wish).decode()}
-    by_hand = f"Run it by hand: `{' '.join(argv)[:120]}`."
+    by_hand = f"Run it by hand: `{shlex.join(argv)}`."
     try:
         process = await asyncio.create_subprocess_exec(
             *argv,
