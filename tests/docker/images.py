@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import importlib.util
 import io
 import os
+import py_compile
 import site
 import subprocess
 import sys
@@ -128,6 +130,7 @@ def _digest(files: dict[str, Path]) -> str:
 def _write(file: object, files: dict[str, Path]) -> None:
     with tarfile.open(fileobj=file, mode="w") as tar:  # type: ignore[call-overload]
         folders = {str(parent) for inside in files for parent in Path(inside).parents} - {"."}
+        folders |= {f"{Path(inside).parent}/__pycache__" for inside in files if inside.endswith(".py")}
         for folder in sorted(folders | {"tmp", "etc"}):
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
@@ -146,6 +149,22 @@ def _write(file: object, files: dict[str, Path]) -> None:
             )
             with path.open("rb") as source:
                 tar.addfile(entry, source)
+            if path.suffix == ".py" and (code := _byte_code(path, inside)):
+                compiled = tarfile.TarInfo(importlib.util.cache_from_source(inside))
+                compiled.size, compiled.mode = len(code), 0o644
+                tar.addfile(compiled, io.BytesIO(code))
+
+
+def _byte_code(path: Path, inside: str) -> bytes:
+    """As an installer leaves it: a program that had to compile itself at each start would be late by a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "code"
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        try:
+            py_compile.compile(str(path), str(made), f"/{inside}", doraise=True, invalidation_mode=mode)
+        except py_compile.PyCompileError:  # a file that is wrong on purpose
+            return b""
+        return made.read_bytes()
 
 
 @contextlib.contextmanager
