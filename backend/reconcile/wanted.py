@@ -6,13 +6,13 @@ Owns `wanted.json` and its meaning. Never looks at the fleet, never decides a st
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from backend.config.atomic_file import write_atomically
 from backend.contract.clock import Clock
 from backend.contract.errors import TrinityError
 from backend.contract.events import EventRecorder
@@ -108,7 +108,7 @@ class WantedStore:
         raw = msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n"
         async with self._lock:
             try:
-                await asyncio.to_thread(_write_atomically, self._path, raw)
+                await asyncio.to_thread(write_atomically, self._path, raw)
             except OSError as exc:
                 raise TrinityError(
                     f"The wanted state could not be written to {self._path}: {exc.strerror}.",
@@ -139,21 +139,3 @@ def _check(state: WantedState) -> None:
     for name, wanted in state.workloads.items():
         if wanted.replicas < 0:
             raise ValueError(f"{name} wants {wanted.replicas} replicas")
-
-
-def _write_atomically(path: Path, raw: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        view = memoryview(raw)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    part.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

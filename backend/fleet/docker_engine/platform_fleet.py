@@ -32,7 +32,6 @@ from backend.contract.words import Phase, Verb
 from backend.fleet.docker_engine import describe
 from backend.fleet.docker_engine.client import EngineClient
 from backend.fleet.docker_engine.deeds import Deeds
-from backend.fleet.docker_engine.dial import dial
 from backend.fleet.docker_engine.exec_stream import start_exec
 from backend.fleet.docker_engine.logs import MAX_FOLLOWED, LogKeeper, Target, container_log, task_log
 from backend.fleet.docker_engine.phases import Reach, reach_of
@@ -47,6 +46,7 @@ from backend.fleet.docker_engine.usage import Counters, Rates
 from backend.fleet.docker_engine.watch import Rosters, Watch
 from backend.fleet.docker_engine.workloads import group_workloads
 from backend.fleet.overlay import declared_for, overlay
+from backend.fleet.tcp_stream import connect
 
 _FIRST_LIST_S: Final = 3.0
 """How long `adopt` waits for the first list, or the reason why there is none."""
@@ -277,8 +277,8 @@ class PlatformFleet:
 
     async def dial(self, replica: str, port: int) -> ByteStream:
         """Connect to its port: published, or at its own address. Raises Unreachable where neither can be."""
-        what = f"{replica}, port {port}"
-        return await dial(self._reach(replica, port), what)
+        reach = self._reach(replica, port)
+        return await connect(replica, reach.host, reach.port)
 
     async def want_logs(self, replicas: Sequence[str] | None) -> None:
         """Follow these logs for some minutes (null: the newest replicas)."""
