@@ -57,5 +57,5 @@ async def connect(replica: str, host: str, port: int) -> TcpStream:
         raise Unreachable(f"{where} takes no connection within {_CONNECT_S:g} s.", "See whether it runs.") from None
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        raise Unreachable(f"{where} cannot be connected to: {why}.", "See whether it listens there.") from None
+        raise Unreachable(f"{where} cannot be reached: {why}.", "See whether it listens there.") from None
     return TcpStream(reader, writer, where)
