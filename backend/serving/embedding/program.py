@@ -88,6 +88,7 @@ async def _serve(replica: Replica, settings: EmbeddingSettings, model: Model, li
     from backend.serving.embedding.app import EmbeddingApp
     from backend.serving.embedding.counters import Counters
     from backend.serving.embedding.engine import EmbeddingEngine
+    from backend.serving.embedding.whole_answers import WholeAnswers
 
     class Guest(uvicorn.Server):
         """uvicorn without its signal handlers: how a replica stops is decided here."""
@@ -112,7 +113,7 @@ async def _serve(replica: Replica, settings: EmbeddingSettings, model: Model, li
     guest = Guest(
         uvicorn.Config(
             app,
-            http="h11",
+            http=WholeAnswers,
             ws="none",
             lifespan="off",
             log_config=None,
