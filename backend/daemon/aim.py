@@ -12,7 +12,7 @@ import msgspec
 
 from backend.actions.executor import unknown
 from backend.contract.errors import UsageError
-from backend.contract.fleet import Fleet, ReplicaStatus
+from backend.contract.fleet import Fleet, ReplicaStatus, WorkloadSpec
 from backend.contract.platform import HasPorts, PortView
 from backend.contract.words import Phase
 
@@ -36,9 +36,9 @@ class Aim(msgspec.Struct, frozen=True, kw_only=True):
         return status.name == self.replica if self.replica else status.workload == self.workload
 
 
-def aim_at(fleet: Fleet, target: str, port: int) -> Aim:
-    """Raises UsageError, with the nearest name, for a target that is neither replica, workload nor service, and for a
-    port that must be named."""
+def aim_at(fleet: Fleet, specs: Sequence[WorkloadSpec], target: str, port: int) -> Aim:
+    """A workload of `specs` is a target even while it has no replica. Raises UsageError, with the nearest name, for a
+    target that is neither replica, workload nor service, and for a port that must be named."""
     kind, slash, name = target.partition("/")
     name = name if slash else target
     rows: Sequence[PortView] = fleet.ports() if isinstance(fleet, HasPorts) else ()
@@ -48,15 +48,18 @@ def aim_at(fleet: Fleet, target: str, port: int) -> Aim:
         return Aim(workload=service.workload, port=service.container_port or port)
     for status in replicas:
         if status.name == name:
-            return Aim(workload=status.workload, replica=name, port=port or _main_port(rows, status))
-    for status in replicas:
-        if status.workload == name:
-            return Aim(workload=name, port=port or _main_port(rows, status))
+            known = status.port is not None
+            return Aim(workload=status.workload, replica=name, port=port or _main_port(rows, status.workload, known))
+    own = [status.port is not None for status in replicas if status.workload == name]
+    # Replicas of ours get a port when they come; the platform's have one that is known if it was declared.
+    own = own or [not spec.kind or spec.port > 0 for spec in specs if spec.name == name]
+    if own:
+        return Aim(workload=name, port=port or _main_port(rows, name, own[0]))
     if service is not None:
         return Aim(workload=service.workload, port=service.container_port or port)
-    known = {status.workload for status in replicas} | {status.name for status in replicas}
+    names = {name for status in replicas for name in (status.workload, status.name)} | {spec.name for spec in specs}
     services = {row.source.partition(" ")[2] for row in rows if row.source.startswith("service ")}
-    raise unknown("replica, workload or service", name, sorted(known | services))
+    raise unknown("replica, workload or service", name, sorted(names | services))
 
 
 def _service(rows: Sequence[PortView], name: str, port: int) -> PortView | None:
@@ -68,11 +71,11 @@ def _service(rows: Sequence[PortView], name: str, port: int) -> PortView | None:
     return exact[0] if exact else None
 
 
-def _main_port(rows: Sequence[PortView], status: ReplicaStatus) -> int:
+def _main_port(rows: Sequence[PortView], workload: str, driver_knows: bool) -> int:
     """The one that is meant where none is named; 0 where the driver itself knows it."""
-    ports = sorted({row.container_port for row in rows if row.workload == status.workload and row.container_port})
+    ports = sorted({row.container_port for row in rows if row.workload == workload and row.container_port})
     if len(ports) > 1:
-        raise UsageError(f"{status.workload} has the ports {', '.join(map(str, ports))}.", "Name one: TARGET:PORT.")
-    if not ports and status.port is None:
-        raise UsageError(f"No port of {status.workload} is known.", "Name one: TARGET:PORT.")
+        raise UsageError(f"{workload} has the ports {', '.join(map(str, ports))}.", "Name one: TARGET:PORT.")
+    if not ports and not driver_knows:
+        raise UsageError(f"No port of {workload} is known.", "Name one: TARGET:PORT.")
     return ports[0] if ports else 0

@@ -12,6 +12,7 @@ from backend.config.paths import StatePaths
 from backend.contract.clock import Clock
 from backend.contract.fleet import Fleet
 from backend.daemon.exec_desk import ExecDesk, Perform
+from backend.daemon.forward import Specs
 from backend.daemon.forwards import Forwards, Tell
 
 
@@ -21,6 +22,7 @@ class Connections:
     def __init__(
         self,
         fleet: Fleet,
+        specs: Specs,
         paths: StatePaths,
         clock: Clock,
         *,
@@ -28,7 +30,7 @@ class Connections:
         tell: Tell,
         changed: Callable[[], None],
     ) -> None:
-        self.forwards = Forwards(fleet, paths.forwards_file, tell, changed)
+        self.forwards = Forwards(fleet, specs, paths.forwards_file, tell, changed)
         self.exec = ExecDesk(fleet, paths, clock, perform)
 
     async def open(self) -> None:

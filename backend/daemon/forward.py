@@ -11,14 +11,14 @@ import contextlib
 import ipaddress
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 import psutil
 
 from backend.contract.errors import Refused, TrinityError, Unreachable, UsageError
-from backend.contract.fleet import Fleet, ReplicaStatus
+from backend.contract.fleet import Fleet, ReplicaStatus, WorkloadSpec
 from backend.contract.platform import ByteStream, Forwardable, ForwardView
 from backend.daemon.aim import Aim, aim_at
 from backend.telemetry.http import listen
@@ -32,6 +32,8 @@ _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: a close is a reset."""
 _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 15.0
+Specs = Callable[[], Sequence[WorkloadSpec]]
+"""The fleet's workloads as they are now, those without a replica too."""
 
 
 class ForwardOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +49,8 @@ class ForwardOrder(msgspec.Struct, frozen=True, kw_only=True):
 class Forward:
     """Call `open` once; end with `close`. `told` hears a sentence when it breaks, and when it works again."""
 
-    def __init__(self, order: ForwardOrder, fleet: Fleet, told: Callable[[str, bool], None]) -> None:
-        self.order, self._fleet, self._told = order, fleet, told
+    def __init__(self, order: ForwardOrder, fleet: Fleet, specs: Specs, told: Callable[[str, bool], None]) -> None:
+        self.order, self._fleet, self._specs, self._told = order, fleet, specs, told
         self._server: asyncio.Server | None = None
         self._retry: asyncio.Task[None] | None = None
         self._pumps: set[asyncio.Task[None]] = set()
@@ -147,7 +149,7 @@ class Forward:
     def _aim_now(self) -> Aim:
         """The target as it is understood now; as it was last where none of its replicas is left."""
         try:
-            self._aim = aim_at(self._fleet, self.order.target, self.order.port)
+            self._aim = aim_at(self._fleet, self._specs(), self.order.target, self.order.port)
         except UsageError:
             if self._aim is None:
                 raise

@@ -22,7 +22,7 @@ from backend.contract.fleet import Fleet
 from backend.contract.platform import Forwardable, ForwardView
 from backend.contract.words import Risk, Severity, Verb
 from backend.daemon.aim import aim_at
-from backend.daemon.forward import Forward, ForwardOrder, is_loopback
+from backend.daemon.forward import Forward, ForwardOrder, Specs, is_loopback
 
 MOST: Final = 100
 """Forwards of one fleet at a time."""
@@ -34,8 +34,8 @@ class Forwards:
     """Call `open` once the fleet was adopted; end with `close`, which keeps them for the next daemon. `changed` hears
     of what a screen should show at once."""
 
-    def __init__(self, fleet: Fleet, path: Path, tell: Tell, changed: Callable[[], None]) -> None:
-        self._fleet, self._path, self._tell, self._shown_changed = fleet, path, tell, changed
+    def __init__(self, fleet: Fleet, specs: Specs, path: Path, tell: Tell, changed: Callable[[], None]) -> None:
+        self._fleet, self._specs, self._path, self._tell, self._shown_changed = fleet, specs, path, tell, changed
         self._all: dict[str, Forward] = {}
         self._saving = asyncio.Lock()
         self._ignore: Callable[[], None] | None = None
@@ -63,7 +63,7 @@ class Forwards:
             self._tell(f"forward.{kind}", severity, order.target, words)
             self._shown_changed()
 
-        return Forward(order, self._fleet, told)
+        return Forward(order, self._fleet, self._specs, told)
 
     def _changed(self, status: object) -> None:
         for forward in self._all.values():
@@ -148,7 +148,7 @@ class Forwards:
 
     def _preview(self, state: ActionState, request: ActionRequest) -> Effect:
         order = order_of(request)
-        aim = aim_at(self._fleet, order.target, order.port)
+        aim = aim_at(self._fleet, self._specs(), order.target, order.port)
         at = (
             str(order.local_port)
             if order.local_port

@@ -129,7 +129,13 @@ class Parts:
         )
         self.gateway = Gateway(self.action_state, self.ledger, self.ledger, clock, blocker=self.leases.blocker)
         self.connections = Connections(
-            self.fleet, paths, clock, perform=self.gateway.perform, tell=self.event, changed=self._look_again
+            self.fleet,
+            lambda: self.specs,
+            paths,
+            clock,
+            perform=self.gateway.perform,
+            tell=self.event,
+            changed=self._look_again,
         )
         self.drills = DaemonDrills(self)
         self.ledger.subscribe("events", self.hub.publish)

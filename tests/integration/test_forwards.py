@@ -34,6 +34,7 @@ class Platform(FakeFleet):
         self.ready_after_s = 0.0
         self.servers: dict[str, asyncio.Server] = {}
         self.table: list[PortView] = []
+        self.declared: list[WorkloadSpec] = []
         self.open: set[asyncio.StreamWriter] = set()
 
     async def run(self, workload: str, replica: str) -> None:
@@ -84,7 +85,11 @@ async def room(path: Path) -> AsyncIterator[tuple[Platform, Forwards, list[tuple
     told: list[tuple[str, Severity]] = []
     platform = Platform()
     forwards = Forwards(
-        platform, path, lambda kind, severity, _subject, _words: told.append((kind, severity)), lambda: None
+        platform,
+        lambda: platform.declared,
+        path,
+        lambda kind, severity, _subject, _words: told.append((kind, severity)),
+        lambda: None,
     )
     await forwards.open()
     try:
@@ -226,6 +231,30 @@ async def test_targets_are_replicas_workloads_and_services_with_their_ports(tmp_
         with pytest.raises(UsageError, match="has the ports 8080, 9090"):
             await forwards.add(order("web", 0))
         assert len(forwards.views()) == 5
+
+
+async def test_a_workload_without_replicas_is_forwarded_as_soon_as_one_comes(tmp_path: Path) -> None:
+    async with room(tmp_path / "f.json") as (platform, forwards, told):
+        platform.declared = [
+            WorkloadSpec(name="web", command=()),
+            WorkloadSpec(name="shop", command=(), kind="Deployment"),
+            WorkloadSpec(name="till", command=(), kind="Deployment", port=8080),
+        ]
+        view, _, _ = [await forwards.add(order(*target)) for target in (("web", 0), ("shop", 8080), ("till", 0))]
+        assert (view.state, view.detail) == ("broken", "No replica of web is Ready.")
+        with pytest.raises(UsageError, match="No port of shop is known"):
+            await forwards.add(order("shop", 0))
+        with pytest.raises(UsageError, match="Did you mean shop"):
+            await forwards.add(order("shp", 0))
+        told.clear()
+        await platform.run("web", "web-0")
+        await platform.run("shop", "shop-0")
+        assert [(one.state, one.replica, one.restarts) for one in forwards.views()[:2]] == [
+            ("listening", "web-0", 0),
+            ("listening", "shop-0", 0),
+        ]
+        assert await said(view) == ("web-0", b"")
+        assert told == [("forward.mended", Severity.INFO)] * 2
 
 
 async def test_a_local_port_is_the_targets_own_another_free_one_or_the_one_asked_for(tmp_path: Path) -> None:
