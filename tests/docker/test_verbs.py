@@ -205,7 +205,7 @@ async def test_a_description_tells_everything_but_secrets(engine: Engine, busybo
         described = await rig.fleet.describe("t-1")
         text = "\n".join(line for title, lines in described.sections for line in (title, *lines))
         assert "hunter2" not in text + described.source
-        assert "MODE=fast" in text and "redis://me:(masked)@cache/0" in text
+        assert "MODE=fast" in text and "redis://me:<masked>@cache/0" in text
         assert "phase: NotReady (paused)" in text and "memory limit: 64 MiB" in text
         assert "docker.paused" in text
         with pytest.raises(UsageError, match="nothing called nobody"):

@@ -1,14 +1,13 @@
 """All that is known of a container, a service or a node, as sections of lines, with secrets masked. Pure.
 
-Owns the words and the masking.
+Owns the words, and where in the engine's JSON secrets may stand.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -21,43 +20,9 @@ from backend.fleet.docker_engine.reading import dig, fields, items, text, texts,
 from backend.fleet.docker_engine.roster import Container
 from backend.fleet.docker_engine.swarm import Seen
 from backend.fleet.docker_engine.swarm_facts import ServiceFacts, TaskFacts
-
-MASK: Final = "(masked)"
-_SECRET: Final = re.compile(
-    r"pass(word|wd|phrase)?|secret|token|(api|access|private)[_-]?key|credential|auth|dsn|cookie|session|salt|cert",
-    re.IGNORECASE,
-)
-_IN_URL: Final = re.compile(r"(?<=://)([^/@:\s]*):([^/@\s]+)(?=@)")
-_FLAG: Final = re.compile(r"^(--?[\w.-]*)(=)(.+)$")
+from backend.fleet.masking import MASK, is_secret_name, masked_lines, masked_words
 
 Section = tuple[str, tuple[str, ...]]
-
-
-def masked_env(env: Sequence[str]) -> tuple[str, ...]:
-    """`NAME=value` lines; values of secrets, and passwords inside of addresses, are masked."""
-    found = []
-    for line in env:
-        name, divider, value = line.partition("=")
-        if divider and value and _SECRET.search(name):
-            value = MASK
-        found.append(name + divider + _IN_URL.sub(rf"\1:{MASK}", value))
-    return tuple(found)
-
-
-def masked_argv(argv: Sequence[str]) -> tuple[str, ...]:
-    """A command; values of options that name a secret are masked."""
-    found: list[str] = []
-    hide = False
-    for word in argv:
-        shown = MASK if hide else _IN_URL.sub(rf"\1:{MASK}", word)
-        hide = False
-        option = _FLAG.match(word)
-        if option is not None and _SECRET.search(option[1]):
-            shown = f"{option[1]}={MASK}"
-        elif word.startswith("-") and "=" not in word and _SECRET.search(word):
-            hide = True
-        found.append(shown)
-    return tuple(found)
 
 
 def masked_source(held: object) -> str:
@@ -75,7 +40,7 @@ def describe_container(
         ("Ports", tuple(_port_line(facts, n) for n in range(len(facts.ports))) or ("none",)),
         ("Networks", tuple(f"{name}: {address}" for name, address in facts.addresses.items()) or ("none",)),
         ("Mounts", tuple(_mount_line(mount) for mount in items(inspect, "Mounts")) or ("none",)),
-        ("Environment", masked_env(words(inspect, "Config", "Env")) or ("none",)),
+        ("Environment", tuple(masked_lines(words(inspect, "Config", "Env"))) or ("none",)),
         ("Labels", tuple(f"{key}={value}" for key, value in sorted(facts.labels.items())) or ("none",)),
     ]
     if facts.health:
@@ -133,7 +98,7 @@ def describe_service(
         ("Tasks, newest first", history or ("none",)),
         ("Update", tuple(update) or ("Swarm's defaults",)),
         ("Ports", tuple(f"{p.host_port} -> {p.port}/{p.protocol} on every node" for p in service.ports) or ("none",)),
-        ("Environment", masked_env(words(template, "Env")) or ("none",)),
+        ("Environment", tuple(masked_lines(words(template, "Env"))) or ("none",)),
         ("Labels", tuple(f"{key}={value}" for key, value in sorted(service.labels.items())) or ("none",)),
         ("Events", event_lines(events)),
     ]
@@ -190,7 +155,7 @@ def _container_lines(facts: ContainerFacts, inspect: object) -> tuple[str, ...]:
     return (
         f"id: {facts.id[:12]}",
         f"image: {facts.image} ({facts.image_id.removeprefix('sha256:')[:12]})",
-        f"command: {' '.join(masked_argv(facts.command)) or '(the image has none)'}",
+        f"command: {' '.join(masked_words(facts.command)) or '(the image has none)'}",
         f"user: {text(inspect, 'Config', 'User') or 'root'}",
         f"memory limit: {'none' if limit is None else f'{limit / 2**20:.0f} MiB'}",
         f"cpu limit: {'none' if not cpus else f'{cpus / 1e9:g} cores'}",
@@ -200,7 +165,7 @@ def _container_lines(facts: ContainerFacts, inspect: object) -> tuple[str, ...]:
 
 
 def _health_lines(facts: ContainerFacts, inspect: object) -> tuple[str, ...]:
-    test = " ".join(masked_argv(words(inspect, "Config", "Healthcheck", "Test")))
+    test = " ".join(masked_words(words(inspect, "Config", "Healthcheck", "Test")))
     head = f"{facts.health}, {facts.health_failures} failures in a row; check: {test or 'unknown'}"
     answers = [
         f"{_time(answer.ts) if answer.ts is not None else 'never'}  {'ok' if answer.ok else 'failed'}  {answer.output}"
@@ -247,9 +212,9 @@ def _masked(held: Any) -> Any:
 def _masked_field(key: str, value: Any) -> Any:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         if key == "Env":
-            return list(masked_env(value))
+            return masked_lines(value)
         if key in ("Cmd", "Args", "Entrypoint", "Command", "Test"):
-            return list(masked_argv(value))
-    if isinstance(value, str) and value and key not in ("Id", "ID") and _SECRET.search(key) and "Path" not in key:
+            return masked_words(value)
+    if isinstance(value, str) and value and key not in ("Id", "ID") and is_secret_name(key):
         return MASK
     return _masked(value)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from backend.fleet.kube.describe_containers import container_lines
-from backend.fleet.kube.masking import masked_environment_value
 from backend.fleet.kube.objects import (
     Object,
     controller_of,
@@ -20,6 +19,7 @@ from backend.fleet.kube.objects import (
     when,
 )
 from backend.fleet.kube.revisions import cause_of, revision_of
+from backend.fleet.masking import masked_value
 
 Sections = tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -265,7 +265,7 @@ def _annotations(obj: Object) -> list[str]:
     lines = []
     for key, value in sorted(held.items(), key=str):
         if key not in _HIDDEN:
-            said = masked_environment_value(str(key), str(value))
+            said = masked_value(str(key), str(value))
             lines.append(f"{key}={' '.join(said.split())[:400]}")
     return lines
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from backend.fleet.kube.masking import masked_environment_value, masked_words
 from backend.fleet.kube.objects import Object, mapping, number, objects, part, text, texts, when
 from backend.fleet.kube.rollout_status import exit_words
+from backend.fleet.masking import masked_value, masked_words
 
 _INDENT = "  "
 
@@ -97,7 +97,7 @@ def _variable(one: Object) -> str:
         return f"{name}: <{text(source, 'fieldRef', 'fieldPath')}>"
     if "resourceFieldRef" in source:
         return f"{name}: <{text(source, 'resourceFieldRef', 'resource')}>"
-    return f"{name}: {masked_environment_value(name, text(one, 'value'))}"
+    return f"{name}: {masked_value(name, text(one, 'value'))}"
 
 
 def _sources(spec: Object) -> list[str]:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.fleet.kube.describe import age, describe_node, describe_pod, describe_workload, event_lines
-from backend.fleet.kube.masking import MASK, as_yaml, is_secret_name, masked, masked_words
+from backend.fleet.kube.masking import as_yaml, masked
+from backend.fleet.masking import MASK, is_secret_name, masked_words
 
 NOW = 1_763_700_000.0
 POD: dict[str, Any] = {
