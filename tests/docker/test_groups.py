@@ -72,6 +72,7 @@ async def test_a_compose_project_is_a_fleet_whose_services_scale(engine: Engine,
             assert wanted(rig)["db"] == 1
             described = await rig.fleet.describe("web")
             assert any("2 ready" in line for _, lines in described.sections for line in lines)
+            assert "MODE=fast" in described.source, "no compose file is named: what its containers were made of"
     finally:
         await asyncio.to_thread(network.remove)
 

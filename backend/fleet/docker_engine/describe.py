@@ -27,7 +27,7 @@ Section = tuple[str, tuple[str, ...]]
 
 def masked_source(held: object) -> str:
     """The engine's own JSON, indented, with secrets masked wherever an environment or a command stands."""
-    return msgspec.json.format(msgspec.json.encode(_masked(held)), indent=2).decode()
+    return msgspec.json.format(msgspec.json.encode(masked(held)), indent=2).decode()
 
 
 def describe_container(
@@ -68,15 +68,17 @@ def describe_task(seen: Seen, held: Container | None, events: Sequence[EventRow]
     return Description(name=status.name, kind="task", sections=sections)
 
 
-def describe_group(name: str, kind: str, statuses: Sequence[ReplicaStatus], events: Sequence[EventRow]) -> Description:
-    """A workload of containers."""
+def describe_group(
+    name: str, kind: str, statuses: Sequence[ReplicaStatus], events: Sequence[EventRow], source: str
+) -> Description:
+    """A workload of containers; `source` is shown as it is."""
     ready = sum(1 for status in statuses if status.containers_ready)
     sections: list[Section] = [
         ("Workload", (f"kind: {kind}", f"replicas: {len(statuses)}, {ready} ready")),
         ("Replicas", tuple(_replica_line(status) for status in statuses) or ("none",)),
         ("Events", event_lines(events)),
     ]
-    return Description(name=name, kind=kind, sections=tuple(sections))
+    return Description(name=name, kind=kind, sections=tuple(sections), source=source)
 
 
 def describe_service(
@@ -203,10 +205,11 @@ def _time(ts: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(max(0.0, min(ts, 4e9)))) + " UTC"
 
 
-def _masked(held: Any) -> Any:
+def masked(held: Any) -> Any:
+    """A copy of the engine's JSON for reading."""
     if isinstance(held, dict):
         return {key: _masked_field(str(key), value) for key, value in held.items()}
-    return [_masked(item) for item in held] if isinstance(held, list) else held
+    return [masked(item) for item in held] if isinstance(held, list) else held
 
 
 def _masked_field(key: str, value: Any) -> Any:
@@ -217,4 +220,4 @@ def _masked_field(key: str, value: Any) -> Any:
             return masked_words(value)
     if isinstance(value, str) and value and key not in ("Id", "ID") and is_secret_name(key):
         return MASK
-    return _masked(value)
+    return masked(value)

@@ -31,6 +31,7 @@ from backend.contract.platform import (
 from backend.contract.words import Phase, Verb
 from backend.fleet.docker_engine import describe
 from backend.fleet.docker_engine.client import EngineClient
+from backend.fleet.docker_engine.compose_source import workload_source
 from backend.fleet.docker_engine.deeds import Deeds
 from backend.fleet.docker_engine.exec_stream import start_exec
 from backend.fleet.docker_engine.logs import MAX_FOLLOWED, LogKeeper, Target, container_log, task_log
@@ -215,7 +216,9 @@ class PlatformFleet:
         if group := self._roster.of(name):
             statuses = [container.status for container in group]
             events = self._sink.of({name, *(status.name for status in statuses)})
-            return describe.describe_group(name, group[0].member.kind, statuses, events)
+            newest = max(group, key=lambda container: container.facts.created_ts)
+            source = await asyncio.to_thread(workload_source, newest.facts, newest.inspect)
+            return describe.describe_group(name, group[0].member.kind, statuses, events, source)
         node = next((node for node in self._swarm.nodes() if node.name == name), None)
         facts = self._swarm.node_named(name)
         if node is None or facts is None:
