@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +59,8 @@ class DaemonStart:
         if not report["ok"]:
             self._process.wait(_END_TIMEOUT_S)  # who is told of a failure finds nothing of it left
             raise from_wire(report["kind"], report["message"], report["next_step"])
+        # Who started it may live as long as it does and must not leave it a zombie.
+        threading.Thread(target=self._process.wait, name="end of trinityd", daemon=True).start()
         return not report.get("already", False)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import time
 from contextlib import aclosing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,11 +19,14 @@ from backend.commands.place import Place, common
 from backend.config.fleet_file import FILE_NAME, parse_fleet_file, read_text
 from backend.contract import exit_codes
 from backend.contract.control import ActionRequest, SeriesPoint, Snapshot
-from backend.contract.errors import TrinityError, Unreachable, UsageError
+from backend.contract.errors import InternalError, TrinityError, Unreachable, UsageError
 from backend.contract.words import ActionOutcome, Phase, Verb
 from backend.control_client import ControlClient
 from backend.daemon_start import daemon_answers
 from backend.version import VERSION
+
+if TYPE_CHECKING:
+    import psutil
 
 
 @click.command()
@@ -188,16 +194,27 @@ def _await_daemon_end(pid: int | None, timeout_s: float) -> None:
 
     if pid is None:
         return
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
-        try:
-            process.wait(timeout_s)
-        except psutil.TimeoutExpired:
+        if not _ends_within(process, timeout_s):
             narrate(f"trinityd ({pid}) does not end; killing it.")
             process.send_signal(signal.SIGKILL)
-            process.wait(5.0)
-    except psutil.NoSuchProcess:
-        return
+            if not _ends_within(process, 5.0):
+                raise InternalError(
+                    f"trinityd ({pid}) does not end even when killed.", "See what holds it in the kernel."
+                )
+
+
+def _ends_within(process: psutil.Process, timeout_s: float) -> bool:
+    """Whether it runs no more. It may stay a zombie for as long as whoever started it lives and does not ask for it."""
+    import psutil
+
+    end = time.monotonic() + timeout_s
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 @click.command()

@@ -25,6 +25,30 @@ def test_two_ups_at_once_make_one_fleet() -> None:
         assert len(fleet.pids()) == 2
 
 
+STARTER = """\
+import sys, time
+from pathlib import Path
+from backend.config.paths import StatePaths
+from backend.daemon_start import ensure_daemon
+ensure_daemon(StatePaths(Path(sys.argv[1])))
+print("up", flush=True)
+time.sleep(150)
+"""
+
+
+def test_down_while_the_program_that_started_the_daemon_lives_on() -> None:
+    """As with a console in another terminal, whose child the daemon is."""
+    with LightFleet() as fleet:
+        argv = [sys.executable, "-c", STARTER, str(fleet.state)]
+        with subprocess.Popen(argv, env=fleet.env, cwd=fleet.root, stdout=subprocess.PIPE, text=True) as starter:
+            assert starter.stdout is not None
+            assert starter.stdout.readline() == "up\n"
+            done = fleet.trinity("down")
+            starter.kill()
+        assert "killing" not in done.stderr
+        fleet.assert_nothing_runs()
+
+
 def test_down_after_the_daemon_was_killed_leaves_no_process() -> None:
     with light_fleet() as fleet:
         fleet.kill_daemon()
