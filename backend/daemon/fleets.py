@@ -101,9 +101,13 @@ class Fleets:
         return self.first.surface.series(seconds)
 
     def exposition(self) -> Exposition:
-        """The first one's, and how each of them is where there are several."""
+        """The first one's; where there are several, that of each which is open too, and how all of them are."""
         state = self.first.surface.exposition()
-        return state if len(self._all) < 2 else msgspec.structs.replace(state, fleets=tuple(self.infos()))
+        if len(self._all) < 2:
+            return state
+        open_ones = {name: fleet for name, fleet in self._all.items() if fleet.is_open and fleet is not self.first}
+        others = {name: fleet.surface.exposition() for name, fleet in open_ones.items()}
+        return msgspec.structs.replace(state, fleets=tuple(self.infos()), others=others)
 
     def named(self, name: str) -> OneFleet:
         """Raises UsageError, with the nearest name, where there is none."""

@@ -7,6 +7,9 @@ parser shows it as `trinity_total_requests_total`).
 A gauge that is not known and a quantile without samples are `NaN`, as Prometheus summaries do it: never 0. The
 quantiles of `trinity_ttft_seconds` are exact, over the streaming requests that ended in the last 60 s, while its
 `_sum` and `_count` and the histogram `trinity_request_ttft_seconds` cover the life of the daemon.
+
+A daemon with one fleet exports it without a label that says so. With several, all that is of one fleet has its name as
+`fleet`; what is of the machine and of the daemon itself stands once.
 """
 
 from __future__ import annotations
@@ -43,21 +46,26 @@ class Exposition(msgspec.Struct, frozen=True, kw_only=True):
     machine: MachineReading | None = None
     loop_lag: LoopLag = LoopLag()
     fleets: tuple[FleetInfo, ...] = ()
-    """All of the daemon, where it has more than the one that everything else here is about."""
+    """All of the daemon, where it has more than the one that everything above is about, which is the first of them."""
+    others: dict[str, Exposition] = {}
+    """By name, the further ones that are open."""
 
 
 class _Page:
-    """Lines of an exposition."""
+    """Lines of an exposition. A family that is begun again goes on where it stands: each is declared once."""
 
     def __init__(self) -> None:
+        self._families: dict[str, list[str]] = {}
         self._lines: list[str] = []
+        self.common: _Labels = {}
+        """Of all samples that follow."""
 
     def family(self, name: str, kind: _Kind, text: str) -> None:
-        self._lines.append(f"# HELP {name} {text}")
-        self._lines.append(f"# TYPE {name} {kind}")
+        self._lines = self._families.setdefault(name, [f"# HELP {name} {text}", f"# TYPE {name} {kind}"])
 
     def sample(self, name: str, value: float | None, labels: _Labels | None = None) -> None:
-        inside = ",".join(f'{key}="{_escaped(text)}"' for key, text in (labels or {}).items())
+        held = {**self.common, **(labels or {})}
+        inside = ",".join(f'{key}="{_escaped(text)}"' for key, text in held.items())
         self._lines.append(f"{name}{{{inside}}} {_number(value)}" if inside else f"{name} {_number(value)}")
 
     def single(self, name: str, kind: _Kind, text: str, value: float | None) -> None:
@@ -65,21 +73,31 @@ class _Page:
         self.sample(name, value)
 
     def text(self) -> str:
-        return "\n".join(self._lines) + "\n"
+        return "\n".join(line for family in self._families.values() for line in family) + "\n"
 
 
 def metrics_text(state: Exposition) -> str:
     """The body of `/metrics`."""
     page = _Page()
+    _machine(page, state.machine)
+    _fleet(page, state, name=state.fleets[0].name if state.fleets else "")
+    for name, other in state.others.items():
+        _fleet(page, other, name=name)
+    _daemon(page, state)
+    _fleets(page, state.fleets)
+    return page.text()
+
+
+def _fleet(page: _Page, state: Exposition, *, name: str) -> None:
+    """All that is of one fleet, with its name where it has one."""
+    page.common = {"fleet": name} if name else {}
     _fleet_counters(page, state)
     _fleet_gauges(page, state)
     _ttft(page, state)
     _workloads(page, state)
     _replicas(page, state.snapshot.replicas)
     _autoscaler(page, state.snapshot)
-    _daemon(page, state)
-    _fleets(page, state.fleets)
-    return page.text()
+    page.common = {}
 
 
 def _fleets(page: _Page, fleets: Sequence[FleetInfo]) -> None:
@@ -105,22 +123,23 @@ def _fleet_counters(page: _Page, state: Exposition) -> None:
     page.single(
         "trinity_prompt_tokens_total", "counter", "Prompt tokens the engines computed.", state.tokens_in_total or 0
     )
+    dropped = state.snapshot.dropped_rows
+    page.single("trinity_dropped_rows_total", "counter", "Ledger rows lost since the daemon started.", dropped)
+
+
+def _machine(page: _Page, machine: MachineReading | None) -> None:
+    gauges: tuple[tuple[str, str, str], ...] = (
+        ("cpu_percent", "trinity_cpu_usage_percent", "CPU in use on this machine, 0 to 100."),
+        ("memory_percent", "trinity_memory_usage_percent", "Memory in use, 0 to 100."),
+        ("memory_available_bytes", "trinity_memory_available_bytes", "Memory that can be taken."),
+    )
+    for attribute, name, text in gauges:
+        page.single(name, "gauge", text, None if machine is None else float(getattr(machine, attribute)))
 
 
 def _fleet_gauges(page: _Page, state: Exposition) -> None:
-    snapshot, machine = state.snapshot, state.machine
+    snapshot = state.snapshot
     gauges: tuple[tuple[str, str, float | None], ...] = (
-        (
-            "trinity_cpu_usage_percent",
-            "CPU in use on this machine, 0 to 100.",
-            machine.cpu_percent if machine else None,
-        ),
-        ("trinity_memory_usage_percent", "Memory in use, 0 to 100.", machine.memory_percent if machine else None),
-        (
-            "trinity_memory_available_bytes",
-            "Memory that can be taken.",
-            machine.memory_available_bytes if machine else None,
-        ),
         ("trinity_queue_depth", "Requests waiting at the edge for a slot.", snapshot.point.queued),
         ("trinity_active_requests", "Requests in flight in replicas.", snapshot.point.in_flight),
         ("trinity_instance_count", "Replicas that exist.", len(snapshot.replicas)),
@@ -130,6 +149,7 @@ def _fleet_gauges(page: _Page, state: Exposition) -> None:
         ("trinity_errors_per_second", "Failed requests per second, last 10 s.", state.traffic.errors_per_s),
         ("trinity_retry_share", "Extra attempts per request, last 30 s.", state.traffic.retry_share),
         ("trinity_edge_up", "1 if the edge answers.", float(snapshot.edge_up)),
+        ("trinity_consoles", "Consoles attached.", snapshot.consoles),
     )
     for name, text, value in gauges:
         page.single(name, "gauge", text, value)
@@ -234,10 +254,6 @@ def _daemon(page: _Page, state: Exposition) -> None:
     page.family("trinity_loop_lag_seconds", "summary", "Lateness of the daemon's event loop, last 60 s.")
     for quantile, value in (("0.5", lag.p50_s), ("0.99", lag.p99_s), ("1", lag.max_s)):
         page.sample("trinity_loop_lag_seconds", value, {"quantile": quantile})
-    page.single(
-        "trinity_dropped_rows_total", "counter", "Ledger rows lost since the daemon started.", snapshot.dropped_rows
-    )
-    page.single("trinity_consoles", "gauge", "Consoles attached.", snapshot.consoles)
     page.family("trinity_build_info", "gauge", "Always 1; the version is a label.")
     page.sample("trinity_build_info", 1, {"version": snapshot.version, "fleet": snapshot.fleet})
 

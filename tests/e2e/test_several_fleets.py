@@ -68,6 +68,9 @@ def test_metrics_tell_of_each_fleet(both: LightFleet) -> None:
     text = httpx.get(f"{both.metrics_url}/metrics").text
     assert 'trinity_fleet_replicas{fleet="local",driver="local"} 2' in text
     assert f'trinity_fleet_ok{{fleet="{NAME}",driver="local"}} 1' in text
+    for name, replicas in (("local", 2), (NAME, 1)):
+        assert f'trinity_instance_count{{fleet="{name}"}} {replicas}' in text
+        assert f'trinity_workload_replicas_ready{{fleet="{name}",workload="web"}} {replicas}' in text
 
 
 def test_its_files_and_its_socket_are_its_own(both: LightFleet) -> None:

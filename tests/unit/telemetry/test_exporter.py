@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from backend.contract.control import Snapshot
+from backend.contract.control import FleetInfo, Snapshot
 from backend.contract.words import Phase
 from backend.quantiles import quantile
 from backend.telemetry.exporter import Dashboard, Exposition, dashboard_json, metrics_text, status_json
@@ -58,8 +58,9 @@ def test_every_documented_name_is_there() -> None:
     assert ("trinity_ttft_seconds", (("quantile", "0.99"),)) in read
 
 
-def test_types_are_declared_once_each_and_names_do_not_repeat() -> None:
-    text = metrics_text(exposition([0.1]))
+@pytest.mark.parametrize("several_fleets", [False, True])
+def test_types_are_declared_once_each_and_names_do_not_repeat(several_fleets: bool) -> None:
+    text = metrics_text(several() if several_fleets else exposition([0.1]))
     types = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     helps = [line.split()[2] for line in text.splitlines() if line.startswith("# HELP")]
     assert types == helps
@@ -134,6 +135,37 @@ def test_replicas_workloads_and_autoscaler() -> None:
     assert read["trinity_loop_lag_seconds", (("quantile", "0.99"),)] == 0.01
     assert read["trinity_dropped_rows_total", ()] == 7
     assert read["trinity_edge_up", ()] == 1
+
+
+def several() -> Exposition:
+    infos = (
+        FleetInfo(name="local", driver="local", address="local", health="ok", replicas=2),
+        FleetInfo(name="k8s:x", driver="kubernetes", address="k8s:x", health="down", replicas=1),
+        FleetInfo(name="docker:y", driver="docker", address="docker:y", health="starting"),  # not open
+    )
+    other = Exposition(snapshot=snapshot(replicas=[replica("llm-0"), replica("llm-9")]), tokens_out_total=5.0)
+    return exposition([0.1], fleets=infos, others={"k8s:x": other}, tokens_out_total=1.0)
+
+
+def test_of_several_fleets_each_is_told_apart_and_the_machine_stands_once() -> None:
+    text = metrics_text(several())
+    read = samples(text)
+    for fleet, tokens in (("local", 1), ("k8s:x", 5)):
+        assert read["trinity_total_tokens", (("fleet", fleet),)] == tokens
+        labels = (("fleet", fleet), ("replica", "llm-0"), ("workload", "llm"))
+        assert read["trinity_replica_ready", labels] == 1
+    assert ("trinity_replica_ready", (("fleet", "k8s:x"), ("replica", "llm-9"), ("workload", "llm"))) in read
+    assert read["trinity_fleet_ok", (("driver", "docker"), ("fleet", "docker:y"))] == 0
+    assert not any(("fleet", "docker:y") in labels for name, labels in read if not name.startswith("trinity_fleet_"))
+    alone = {name for name, labels in read if "fleet" not in dict(labels)}
+    machine = {f"trinity_{name}" for name in ("cpu_usage_percent", "memory_usage_percent", "memory_available_bytes")}
+    assert alone == machine | {"trinity_loop_lag_seconds"}
+
+
+def test_one_fleet_needs_no_label_that_says_which() -> None:
+    assert {name for name, labels in samples(metrics_text(exposition([0.1]))) if "fleet" in dict(labels)} == {
+        "trinity_build_info"
+    }
 
 
 def test_labels_are_escaped() -> None:
