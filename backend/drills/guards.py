@@ -45,16 +45,23 @@ def healthy(replicas: Sequence[ReplicaStatus]) -> int:
 
 
 def pick_replica(
-    target: Target, replicas: Sequence[ReplicaStatus], in_flight: Mapping[str, int], rng: random.Random
+    target: Target,
+    replicas: Sequence[ReplicaStatus],
+    in_flight: Mapping[str, int],
+    rng: random.Random,
+    *,
+    seat: str = "",
 ) -> ReplicaStatus:
-    """The one replica a target means now. Raises Refused when it is not there or not Ready."""
+    """The one replica a target means now; of an index, the one named `seat` where it is there. Raises Refused when it
+    is not there or not Ready."""
     ready = [replica for replica in replicas if replica.phase == Phase.READY and replica.pid is not None]
     if not ready:
         raise Refused("No replica of the pool is Ready, so there is none to pick.", "Wait until the fleet is healthy.")
     if target.index is not None:
-        if target.index >= len(replicas):
+        kept = next((replica for replica in replicas if replica.name == seat), None)
+        if kept is None and target.index >= len(replicas):
             raise Refused(f"There is no replica of index {target.index}.", f"The pool has {len(replicas)}.")
-        chosen = replicas[target.index]
+        chosen = kept or replicas[target.index]
         if chosen not in ready:
             raise Refused(f"{chosen.name} is {chosen.phase}, not Ready.", "Wait until the fleet is healthy.")
         return chosen

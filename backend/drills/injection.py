@@ -110,7 +110,8 @@ class Injector:
         target = self._compiled.scenario.targets[injection.target]
         replicas = self._watch.ready_replicas(pool)
         if not target.is_pool:
-            chosen = guards.pick_replica(target, replicas, self._watch.fresh_in_flight, self._rng)
+            seat, busy = self._watch.seat(injection.target), self._watch.fresh_in_flight
+            chosen = guards.pick_replica(target, replicas, busy, self._rng, seat=seat)
             self._watch.choose(injection.target, chosen.name)
             if injection.fault == "node.drain":
                 return [chosen, *(r for r in guards.beside(chosen, replicas) if r.pid is not None)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,9 @@ class Watch:
         self.sizes = {pool: len(host.replicas(workload)) for pool, workload in self._pools.items()}
         self.events: list[EventRow] = []
         self._chosen: dict[str, str] = {}
+        self._seats = dict(self._planned_seats())
+        """Which replica an index meant when the run began: where the platform names another one in place of a dead one,
+        the order of the pool is another afterwards, and the same index would be somebody else."""
         self._heirs = Heirs()
         self._members: dict[str, set[str]] = {}
         self._zero_ts, self._zero_s = clock.now(), clock.mono()
@@ -62,6 +65,17 @@ class Watch:
 
     def close(self) -> None:
         self._unsubscribe()
+
+    def _planned_seats(self) -> Iterator[tuple[str, str]]:
+        for target, spec in self._compiled.scenario.targets.items():
+            if spec.index is not None and spec.source in self._pools:
+                replicas = self._host.replicas(self._pools[spec.source])
+                if spec.index < len(replicas):
+                    yield target, replicas[spec.index].name
+
+    def seat(self, target: str) -> str:
+        """The replica that stands now where a target of an index stood when the run began; empty for others."""
+        return self._heirs.now(self._seats[target]) if target in self._seats else ""
 
     def choose(self, target: str, replica: str) -> None:
         """Remember which replica a target turned out to be."""
@@ -138,7 +152,7 @@ class Watch:
             return self._heirs.now(self._chosen[target])
         spec = self._compiled.scenario.targets[target]
         if spec.index is not None:
-            return str(replicas[spec.index].name) if spec.index < len(replicas) else ""
+            return self.seat(target)
         ready = [r for r in replicas if r.phase == Phase.READY]
         if not ready:
             return ""
