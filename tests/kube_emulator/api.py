@@ -39,7 +39,8 @@ from tests.kube_emulator.views import shown_as, stored_form
 from tests.kube_emulator.watch import Selection, Watches
 
 COUNTS_PATH = "/emulator/counts"
-"""Not of Kubernetes: how often what was asked, for tests that run the emulator as a program of its own. Not counted."""
+"""Not of Kubernetes: how often what was asked and how many streams are open, for tests that run the emulator as a
+program of its own. Not counted."""
 Subresource = Callable[[web.BaseRequest, Asked, Account], Awaitable[web.StreamResponse]]
 
 
@@ -55,6 +56,7 @@ class Api:
     metrics_on: Callable[[], bool]
     subresources: dict[str, Subresource] = field(default_factory=dict)
     """`scale`, `log`, … -> who answers."""
+    streams_open: Callable[[], int] = lambda: 0
     groups: dict[str, Subresource] = field(default_factory=dict)
     """API groups that are no storage (`metrics.k8s.io`) -> who answers."""
     watch_timeout_s: tuple[float, float] = (1800.0, 3600.0)
@@ -65,7 +67,8 @@ class Api:
         seen = None
         try:
             if request.path == COUNTS_PATH:
-                return encoded({" ".join(key): number for key, number in self.counts.by_request.items()})
+                counted = {" ".join(key): number for key, number in self.counts.by_request.items()}
+                return encoded(counted | {"open streams": self.streams_open()})
             what = asked(request.method, request.path, request.query)
             seen = self.counts.note(what, request.path_qs, request.query)
             await self.faults.apply(what, request)

@@ -51,6 +51,7 @@ class Streams:
             "portforward": self.portforward,
             "proxy": self.proxy,
         }
+        self.api.streams_open = lambda: len(self.open_streams)
 
     def drop(self) -> int:
         """Abort every open exec, attach and forward; returns how many."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -20,14 +20,15 @@ from backend.fleet.kube.objects import Ref, objects, path_of, text
 _IN, _OUT, _ERR, _STATUS, _RESIZE = 0, 1, 2, 3, 4
 _EXIT: Final = re.compile(r"exit code (\d+)")
 _LAST_WORDS_S: Final = 1.0
-_NOT_FOUND: Final = ("no such file", "not found", "executable file")
+NOT_FOUND: Final = 127
+_MISSING: Final = ("no such file", "not found", "executable file")
 
 
 class KubeExec:
     """An ExecStream. What a program still writes when nobody reads is kept until then, within bounds of the socket."""
 
-    def __init__(self, channels: Channels, what: str) -> None:
-        self._channels, self._what = channels, what
+    def __init__(self, channels: Channels, what: str, *, tty: bool = False) -> None:
+        self._channels, self._what, self._tty = channels, what, tty
         self._status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._kept: list[bytes] = []
         self._over = False
@@ -100,10 +101,19 @@ class KubeExec:
         if channel in (_OUT, _ERR):
             return data
         if channel == _STATUS and data and not self._status.done():
-            try:
-                self._status.set_result(exit_code_of(data, self._what))
-            except TrinityError as error:
-                self._fail(error)
+            return self._ended(data)
+        return b""
+
+    def _ended(self, status: bytes) -> bytes:
+        """Take its exit code; what is still to be read, where nothing ran that could have said it."""
+        try:
+            code = exit_code_of(status, self._what)
+        except TrinityError as error:
+            self._fail(error)
+            return b""
+        self._status.set_result(code)
+        if code == NOT_FOUND and not ran(status):
+            return f"There is no program {self._what}.".encode() + (b"\r\n" if self._tty else b"\n")
         return b""
 
     def _fail(self, error: TrinityError) -> None:
@@ -115,21 +125,38 @@ class KubeExec:
 def exit_code_of(status: bytes, what: str) -> int:
     """The exit code in the Status object of an ended program; 127 where there is no such program in the container.
     Raises TrinityError for what is no end of a program."""
-    try:
-        said = msgspec.json.decode(status)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        said = {"message": status.decode("utf-8", "replace")}
+    said = _decoded(status)
     if text(said, "status") == "Success":
         return 0
-    for cause in objects(said, "details", "causes"):
-        if cause.get("reason") == "ExitCode" and text(cause, "message").isdecimal():
-            return int(text(cause, "message"))
+    if (code := _own_code(said)) is not None:
+        return code
     message = " ".join(text(said, "message").split())
-    if any(words in message.lower() for words in _NOT_FOUND):
-        return 127
+    if any(words in message.lower() for words in _MISSING):
+        return NOT_FOUND
     if (found := _EXIT.search(message)) is not None:
         return int(found[1])
     raise TrinityError(f"{what} could not be run: {message[:300] or 'the server says not why'}.", "See what it names.")
+
+
+def ran(status: bytes) -> bool:
+    """Whether the Status object is of a program that ran and ended by itself."""
+    said = _decoded(status)
+    return text(said, "status") == "Success" or _own_code(said) is not None
+
+
+def _decoded(status: bytes) -> Any:
+    try:
+        return msgspec.json.decode(status)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {"message": status.decode("utf-8", "replace")}
+
+
+def _own_code(said: Any) -> int | None:
+    """The exit code that a program gave itself."""
+    for cause in objects(said, "details", "causes"):
+        if cause.get("reason") == "ExitCode" and text(cause, "message").isdecimal():
+            return int(text(cause, "message"))
+    return None
 
 
 async def run(
@@ -157,7 +184,7 @@ async def run(
         what=what,
         label="exec pods",
     )
-    stream = KubeExec(channels, f"{argv[0]} in {ref.name}")
+    stream = KubeExec(channels, f"{argv[0]} in {ref.name}", tty=tty)
     if tty:
         await stream.resize(columns, rows)
     return stream

@@ -37,6 +37,7 @@ async def test_a_program_gives_what_it_writes_and_its_exit_code(tmp_path: Path) 
         assert await again.exit_code() == 0
         missing = await rig.fleet.exec("web-1", ["nothing"], tty=False)
         assert await missing.exit_code() == 127
+        assert await all_of(missing) == b"There is no program nothing in web-1.\n"
         for one in (stream, again, missing):
             await one.close()
             await one.close()
