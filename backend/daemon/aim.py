@@ -48,13 +48,14 @@ def aim_at(fleet: Fleet, specs: Sequence[WorkloadSpec], target: str, port: int) 
         return Aim(workload=service.workload, port=service.container_port or port)
     for status in replicas:
         if status.name == name:
-            known = status.port is not None
-            return Aim(workload=status.workload, replica=name, port=port or _main_port(rows, status.workload, known))
+            main = port or _declared(specs, status.workload)
+            main = main or _main_port(rows, status.workload, status.port is not None)
+            return Aim(workload=status.workload, replica=name, port=main)
     own = [status.port is not None for status in replicas if status.workload == name]
-    # Replicas of ours get a port when they come; the platform's have one that is known if it was declared.
+    # Replicas of ours get a port when they come; of the platform's, a declared one is known.
     own = own or [not spec.kind or spec.port > 0 for spec in specs if spec.name == name]
     if own:
-        return Aim(workload=name, port=port or _main_port(rows, name, own[0]))
+        return Aim(workload=name, port=port or _declared(specs, name) or _main_port(rows, name, own[0]))
     if service is not None:
         return Aim(workload=service.workload, port=service.container_port or port)
     names = {name for status in replicas for name in (status.workload, status.name)} | {spec.name for spec in specs}
@@ -69,6 +70,11 @@ def _service(rows: Sequence[PortView], name: str, port: int) -> PortView | None:
         return ours[0] if ours else None
     exact = [row for row in ours if port in (row.service_port, row.container_port)]
     return exact[0] if exact else None
+
+
+def _declared(specs: Sequence[WorkloadSpec], workload: str) -> int:
+    """The port that trinity.yaml says of a workload of the platform's own, whatever others it has; 0 where none."""
+    return next((spec.port for spec in specs if spec.name == workload and spec.kind), 0)
 
 
 def _main_port(rows: Sequence[PortView], workload: str, driver_knows: bool) -> int:

@@ -230,7 +230,10 @@ async def test_targets_are_replicas_workloads_and_services_with_their_ports(tmp_
         platform.table.append(PortView(workload="web", source="container web-0", container_port=9090))
         with pytest.raises(UsageError, match="has the ports 8080, 9090"):
             await forwards.add(order("web", 0))
-        assert len(forwards.views()) == 5
+        platform.declared = [WorkloadSpec(name="web", command=(), kind="Deployment", port=8080)]
+        for target in ("web", "web-1"):
+            assert (await forwards.add(order(target, 0))).port == 8080, "the one that trinity.yaml names is meant"
+        assert len(forwards.views()) == 7
 
 
 async def test_a_workload_without_replicas_is_forwarded_as_soon_as_one_comes(tmp_path: Path) -> None:
