@@ -48,7 +48,7 @@ YAML = """\
 trinity: 1
 fleet: light
 driver: kubernetes
-kubernetes: {{kubeconfig: {kubeconfig}, namespace: default, reach: direct}}
+kubernetes: {kubeconfig: KUBECONFIG, namespace: default, reach: direct}
 workloads:
   toy:
     of: deployment/toy
@@ -60,13 +60,13 @@ workloads:
 
 class LightCluster(LightFleet):
     """A trinity.yaml of driver `kubernetes`, and the emulated cluster it names (three nodes, ten times as quick as
-    life) as a process of its own."""
+    life) as a process of its own, with the objects of `manifest`. `KUBECONFIG` in `yaml` leads there."""
 
-    def __init__(self, **env: str) -> None:
+    def __init__(self, yaml: str = YAML, manifest: str = MANIFEST, **env: str) -> None:
         super().__init__("trinity: 1\n", **env)
         self.kubeconfig = self.root / "kubeconfig"
-        self.write(YAML.format(kubeconfig=self.kubeconfig))
-        (self.root / "manifest.yaml").write_text(MANIFEST)
+        self.write(yaml.replace("KUBECONFIG", str(self.kubeconfig)))
+        (self.root / "manifest.yaml").write_text(manifest)
         words = ["--controller", "--nodes", "3", "--speed", "10", "--kubeconfig", str(self.kubeconfig)]
         self._emulator = subprocess.Popen(
             [sys.executable, "-m", "tests.kube_emulator", *words, "--apply", str(self.root / "manifest.yaml")],
