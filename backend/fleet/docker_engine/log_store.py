@@ -6,16 +6,16 @@ call it in a thread. Never talks to an engine.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from backend.contract.log_notes import STARTS, read_notes
+from backend.contract.log_notes import STARTS
 from backend.contract.shim import ShimSpec
 from backend.fleet.docker_engine.frames import Message
+from backend.fleet.stored_log import lines_back, noted_starts
 from backend.shim.notes import write_note
 from backend.shim.output import TAIL_LINE_CHARS, TAIL_LINES, LogWriter, stamp_ns
 from backend.shim.record import write_atomic
@@ -23,7 +23,6 @@ from backend.shim.record import write_atomic
 _SOURCE: Final = "container.json"
 _BACK_NS: Final = 1_000_000
 """Messages of two streams may be stored out of order by this much."""
-_BLOCK: Final = 64 * 1024
 _LOST: Final = b" stderr F trinity-shim: "
 _LIMITS: Final = {field.name: field.default for field in msgspec.structs.fields(ShimSpec)}
 
@@ -66,11 +65,7 @@ class LogStore:
 
     def note_start(self, started_ns: int) -> None:
         """Lines from this instant on are of the next life. Told again of the same start, it notes nothing."""
-        try:
-            noted = read_notes((self._dir / STARTS).read_bytes())
-        except OSError:
-            noted = []
-        number, last_ns = max(noted, key=lambda held: held[1]) if noted else (0, 0)
+        number, last_ns = max(noted_starts(self._dir), key=lambda held: held[1], default=(0, 0))
         if started_ns > last_ns + 1_000_000:
             self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_note(self._dir / STARTS, number + 1, started_ns)
@@ -135,30 +130,7 @@ class LogStore:
 
     def _lines_back(self) -> Iterator[tuple[int, bytes]]:
         """Stored lines with their stamps, newest first."""
-        try:
-            rotated = sorted((p for p in self._dir.glob("*.log") if p.stem.isdigit()), key=lambda p: -int(p.stem))
-        except OSError:
-            return
-        for path in (self._dir / "current.log", *rotated):
-            for line in _lines_back(path):
-                ns = stamp_ns(line)
-                if ns is not None and line[27:].startswith(_LOST) is False:
-                    yield ns, line
-
-
-def _lines_back(path: Path) -> Iterator[bytes]:
-    """A file's lines, the last one first."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        end, rest = os.fstat(fd).st_size, b""
-        while end > 0:
-            start = max(0, end - _BLOCK)
-            lines = (os.pread(fd, end - start, start) + rest).split(b"\n")
-            rest = lines[0] if start > 0 else b""
-            yield from (line for line in reversed(lines[1:] if start > 0 else lines) if line)
-            end = start
-    finally:
-        os.close(fd)
+        for line in lines_back(self._dir):
+            ns = stamp_ns(line)
+            if ns is not None and not line[27:].startswith(_LOST):
+                yield ns, line

@@ -15,9 +15,11 @@ from typing import Final
 
 import msgspec
 
-from backend.contract.log_notes import STARTS, read_notes
+from backend.contract.log_notes import STARTS
+from backend.fleet.stored_log import lines_back, noted_starts
 from backend.shim.notes import write_note
 from backend.shim.output import MAX_LINE_BYTES, LogWriter, stamp_ns
+from backend.shim.record import write_atomic
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 BACKUPS: Final = 4
@@ -109,11 +111,7 @@ class PodLog:
         try:
             self._lives = msgspec.json.decode((self._directory / _LIVES).read_bytes(), type=Lives)
         except (OSError, msgspec.DecodeError):
-            try:
-                notes = read_notes((self._directory / STARTS).read_bytes())
-            except OSError:
-                notes = []
-            self._lives = Lives(number=max((number for number, _ in notes), default=0))
+            self._lives = Lives(number=max((number for number, _ in noted_starts(self._directory)), default=0))
 
     def mark(self, container: str) -> Mark:
         """How far a container's log is stored; a count of 0: nothing of it is."""
@@ -137,12 +135,9 @@ class PodLog:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_note(self._directory / STARTS, self._lives.number, max(started_ns, (newest + 1) * 1000))
         self._lives.ids[container] = start
-        path = self._directory / _LIVES
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            part = path.with_name(f".{_LIVES}")
-            part.write_bytes(msgspec.json.encode(self._lives))
-            part.replace(path)
+            write_atomic(self._directory / _LIVES, msgspec.json.encode(self._lives))
         except OSError:
             return  # a full disk: the next daemon may count a life twice
 
@@ -184,35 +179,26 @@ def _pieces(message: bytes) -> list[tuple[bytes, bool]]:
 
 def _read_marks(directory: Path, prefixes: dict[str, bytes], marks: dict[str, Mark]) -> None:
     """The newest stored stamp of each container, found from the newest file backwards."""
-    try:
-        rotated = sorted((p for p in directory.glob("*.log") if p.stem.isdigit()), key=lambda p: -int(p.stem))
-    except OSError:
-        return
     missing = set(prefixes)
     closed: set[str] = set()
-    for path in [directory / "current.log", *rotated]:
-        try:
-            data = path.read_bytes()
-        except OSError:
+    for line in lines_back(directory):
+        match = _STORED.match(line)
+        if match is None:
             continue
-        for line in reversed(data.split(b"\n")):
-            match = _STORED.match(line)
-            if match is None:
-                continue
-            message = line[match.end() :]
-            name = next((name for name, prefix in prefixes.items() if message.startswith(prefix)), None)
-            if name is None or name in closed:
-                continue
-            ns = stamp_ns(line)
-            if ns is None:
-                continue
-            mark, us = marks[name], ns // 1000
-            if name in missing:
-                missing.discard(name)
-                mark.us, mark.count = us, 1
-            elif us == mark.us:
-                mark.count += 1
-            else:
-                closed.add(name)
-            if len(closed) == len(prefixes):
-                return
+        message = line[match.end() :]
+        name = next((name for name, prefix in prefixes.items() if message.startswith(prefix)), None)
+        if name is None or name in closed:
+            continue
+        ns = stamp_ns(line)
+        if ns is None:
+            continue
+        mark, us = marks[name], ns // 1000
+        if name in missing:
+            missing.discard(name)
+            mark.us, mark.count = us, 1
+        elif us == mark.us:
+            mark.count += 1
+        else:
+            closed.add(name)
+        if len(closed) == len(prefixes):
+            return
