@@ -6,7 +6,10 @@ lacks it refuses in a sentence. What rights forbid is the guard's.
 
 from __future__ import annotations
 
-from typing import Final
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Final
+
+import msgspec
 
 from backend.actions.executor import ActionState, Effect, Executor, Inverse, Irreversible, Progress, TargetKind
 from backend.contract.control import ActionRequest, ReplicaView
@@ -18,21 +21,37 @@ from backend.contract.words import Phase, Risk, Verb
 NODE_DRAIN_S: Final = 600.0
 
 
-class _PlatformVerb:
-    """What these verbs have in common."""
+class _PlatformVerb(ABC):
+    """What these verbs have in common: a fleet without the capability refuses, before and at the deed."""
 
     exclusive: bool = True
     in_maintenance: bool = True
-    able: type = object
-    """The capability it needs."""
-    unable: str = ""
+    able: ClassVar[Any]
+    """The capability it needs, a protocol; `deed` gets the fleet as one that has it."""
+    unable: ClassVar[str]
+    """What a fleet without it cannot do, in words."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
 
+    def preview(self, state: ActionState, request: ActionRequest) -> Effect:
+        return msgspec.structs.replace(self.effect(state, request), refusal=self._refusal)
+
+    async def run(self, request: ActionRequest, progress: Progress) -> str:
+        if refusal := self._refusal:
+            raise Refused(refusal)
+        return await self.deed(self._fleet, request, progress)
+
     @property
     def _refusal(self) -> str:
         return "" if isinstance(self._fleet, self.able) else f"Fleet {self._fleet.name} cannot {self.unable}."
+
+    @abstractmethod
+    def effect(self, state: ActionState, request: ActionRequest) -> Effect:
+        """What it would do to a fleet that can."""
+
+    @abstractmethod
+    async def deed(self, fleet: Any, request: ActionRequest, progress: Progress) -> str: ...
 
 
 class Pause(_PlatformVerb):
@@ -42,7 +61,7 @@ class Pause(_PlatformVerb):
     target_kind: TargetKind = "replica"
     able, unable = Pausable, "pause a replica"
 
-    def preview(self, state: ActionState, request: ActionRequest) -> Effect:
+    def effect(self, state: ActionState, request: ActionRequest) -> Effect:
         replica = state.replica(request.target)
         effects = ("requests it has hang until it goes on, or until their own deadline",)
         alone = not _others_ready(state, replica)
@@ -50,15 +69,13 @@ class Pause(_PlatformVerb):
         summary = (
             f"{replica.status.name}: frozen until it is unpaused; {_others_ready(state, replica)} others are Ready"
         )
-        return Effect(summary=summary, effects=effects, risk=risk, refusal=self._refusal)
+        return Effect(summary=summary, effects=effects, risk=risk)
 
     def inverse(self, state: ActionState, request: ActionRequest) -> Inverse | Irreversible:
         return Inverse(verb=Verb.UNPAUSE, words="let it go on")
 
-    async def run(self, request: ActionRequest, progress: Progress) -> str:
-        if not isinstance(self._fleet, Pausable):
-            raise Refused(self._refusal)
-        await self._fleet.pause(request.target)
+    async def deed(self, fleet: Pausable, request: ActionRequest, progress: Progress) -> str:
+        await fleet.pause(request.target)
         return f"{request.target} is paused."
 
 
@@ -69,17 +86,15 @@ class Unpause(_PlatformVerb):
     target_kind: TargetKind = "replica"
     able, unable = Pausable, "unpause a replica"
 
-    def preview(self, state: ActionState, request: ActionRequest) -> Effect:
+    def effect(self, state: ActionState, request: ActionRequest) -> Effect:
         name = state.replica(request.target).status.name
-        return Effect(summary=f"{name}: goes on where it was frozen", refusal=self._refusal)
+        return Effect(summary=f"{name}: goes on where it was frozen")
 
     def inverse(self, state: ActionState, request: ActionRequest) -> Inverse | Irreversible:
         return Inverse(verb=Verb.PAUSE, words="pause it again")
 
-    async def run(self, request: ActionRequest, progress: Progress) -> str:
-        if not isinstance(self._fleet, Pausable):
-            raise Refused(self._refusal)
-        await self._fleet.unpause(request.target)
+    async def deed(self, fleet: Pausable, request: ActionRequest, progress: Progress) -> str:
+        await fleet.unpause(request.target)
         return f"{request.target} goes on."
 
 
@@ -90,19 +105,17 @@ class Evict(_PlatformVerb):
     target_kind: TargetKind = "replica"
     able, unable = Evictable, "evict a replica"
 
-    def preview(self, state: ActionState, request: ActionRequest) -> Effect:
+    def effect(self, state: ActionState, request: ActionRequest) -> Effect:
         replica = state.replica(request.target)
         owner = replica.status.owner or "nothing"
         summary = f"{replica.status.name}: asked to leave within its disruption budget; {owner} replaces it"
-        return Effect(summary=summary, risk=Risk.LOW, refusal=self._refusal)
+        return Effect(summary=summary, risk=Risk.LOW)
 
     def inverse(self, state: ActionState, request: ActionRequest) -> Inverse | Irreversible:
         return Irreversible(why="the replica is gone; its owner makes another")
 
-    async def run(self, request: ActionRequest, progress: Progress) -> str:
-        if not isinstance(self._fleet, Evictable):
-            raise Refused(self._refusal)
-        await self._fleet.evict(request.target)
+    async def deed(self, fleet: Evictable, request: ActionRequest, progress: Progress) -> str:
+        await fleet.evict(request.target)
         return f"{request.target} was evicted."
 
 
@@ -113,18 +126,16 @@ class Rollback(_PlatformVerb):
     target_kind: TargetKind = "workload"
     able, unable = Reversible, "roll back a workload"
 
-    def preview(self, state: ActionState, request: ActionRequest) -> Effect:
+    def effect(self, state: ActionState, request: ActionRequest) -> Effect:
         view = state.workload(request.target)
         summary = f"{view.name}: back to its former revision; {view.total} replicas are replaced"
-        return Effect(summary=summary, risk=Risk.HIGH, refusal=self._refusal)
+        return Effect(summary=summary, risk=Risk.HIGH)
 
     def inverse(self, state: ActionState, request: ActionRequest) -> Inverse | Irreversible:
         return Inverse(verb=Verb.ROLLBACK, words="roll back again, to where it was before")
 
-    async def run(self, request: ActionRequest, progress: Progress) -> str:
-        if not isinstance(self._fleet, Reversible):
-            raise Refused(self._refusal)
-        return await self._fleet.rollback(request.target, progress)
+    async def deed(self, fleet: Reversible, request: ActionRequest, progress: Progress) -> str:
+        return await fleet.rollback(request.target, progress)
 
 
 class Cordon(_PlatformVerb):
@@ -139,14 +150,12 @@ class Cordon(_PlatformVerb):
         self._on = on
         self.verb: Final = Verb.CORDON if on else Verb.UNCORDON
 
-    def preview(self, state: ActionState, request: ActionRequest) -> Effect:
+    def effect(self, state: ActionState, request: ActionRequest) -> Effect:
         node = state.node(request.target)
         if node.schedulable != self._on:
-            return Effect(
-                summary=f"{node.name}: is {'cordoned' if self._on else 'open'} already", refusal=self._refusal
-            )
+            return Effect(summary=f"{node.name}: is {'cordoned' if self._on else 'open'} already")
         words = "no new replicas come onto it; those it has stay" if self._on else "new replicas may come onto it"
-        return Effect(summary=f"{node.name}: {words}", risk=Risk.LOW, refusal=self._refusal)
+        return Effect(summary=f"{node.name}: {words}", risk=Risk.LOW)
 
     def inverse(self, state: ActionState, request: ActionRequest) -> Inverse | Irreversible:
         if state.node(request.target).schedulable != self._on:
@@ -154,10 +163,8 @@ class Cordon(_PlatformVerb):
         back = Verb.UNCORDON if self._on else Verb.CORDON
         return Inverse(verb=back, words=f"{back} it")
 
-    async def run(self, request: ActionRequest, progress: Progress) -> str:
-        if not isinstance(self._fleet, HasNodes):
-            raise Refused(self._refusal)
-        await self._fleet.cordon(request.target, on=self._on)
+    async def deed(self, fleet: HasNodes, request: ActionRequest, progress: Progress) -> str:
+        await fleet.cordon(request.target, on=self._on)
         return f"{request.target} is {'cordoned' if self._on else 'open for new replicas'}."
 
 
@@ -169,7 +176,7 @@ class NodeDrain(_PlatformVerb):
     exclusive = False
     able, unable = HasNodes, "drain a node"
 
-    def preview(self, state: ActionState, request: ActionRequest) -> Effect:
+    def effect(self, state: ActionState, request: ActionRequest) -> Effect:
         node = state.node(request.target)
         here = [r.status for r in state.replicas if r.status.node == node.name]
         named = ", ".join(sorted({status.workload for status in here})) or "nothing of this fleet"
@@ -180,19 +187,17 @@ class NodeDrain(_PlatformVerb):
         others = [other for other in state.nodes if other.name != node.name and other.ready and other.schedulable]
         risk = Risk.LOW if others else Risk.HIGH
         summary = f"{node.name}: drained onto {len(others)} other node{'' if len(others) == 1 else 's'}"
-        return Effect(summary=summary, effects=effects, risk=risk, refusal=self._refusal)
+        return Effect(summary=summary, effects=effects, risk=risk)
 
     def inverse(self, state: ActionState, request: ActionRequest) -> Inverse | Irreversible:
         return Inverse(verb=Verb.UNCORDON, words="uncordon it; what left does not come back by itself")
 
-    async def run(self, request: ActionRequest, progress: Progress) -> str:
-        if not isinstance(self._fleet, HasNodes):
-            raise Refused(self._refusal)
+    async def deed(self, fleet: HasNodes, request: ActionRequest, progress: Progress) -> str:
         seconds = request.args.get("grace_s")
         if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0):
             raise UsageError(f"node-drain takes grace_s in seconds, not {seconds!r}.")
         deadline_s = NODE_DRAIN_S if seconds is None else float(seconds)
-        return await self._fleet.drain_node(request.target, progress, deadline_s=deadline_s)
+        return await fleet.drain_node(request.target, progress, deadline_s=deadline_s)
 
 
 def platform_executors(fleet: Fleet) -> tuple[Executor, ...]:

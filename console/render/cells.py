@@ -17,6 +17,18 @@ def number_cell(text: str, *, quiet: bool) -> Span:
     return (text, "faint" if quiet else "text")
 
 
+def time_column(ts: Callable[[T], float]) -> Column[T]:
+    """The time of day at which something was."""
+    return Column(
+        key="time",
+        title="TIME",
+        width=8,
+        cell=lambda item, _: (units.time_of_day(ts(item)), "muted"),
+        sort=ts,
+        value=lambda item, _: units.time_of_day(ts(item)),
+    )
+
+
 def extra_words(key: str, title: str, width: int, text: Callable[[T], str | None], *names: str) -> Column[T]:
     """A column of words that shows when it is asked for."""
     return Column(

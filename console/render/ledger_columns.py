@@ -5,7 +5,7 @@ from __future__ import annotations
 from backend.contract.rows import ActionRow, EventRow, RequestRow, Scalar
 from backend.contract.words import ActionOutcome, RequestOutcome, Severity
 from console.render import units
-from console.render.cells import extra_number, extra_words, number_cell
+from console.render.cells import extra_number, extra_words, number_cell, time_column
 from console.render.spans import Span, clean
 from console.render.words import ACTIONS, REQUESTS, SEVERITIES
 from console.state.table import Column
@@ -35,14 +35,7 @@ def _tokens(row: RequestRow) -> Span:
 
 
 REQUEST_COLUMNS: tuple[Column[RequestRow], ...] = (
-    Column(
-        key="time",
-        title="TIME",
-        width=8,
-        cell=lambda r, _: (units.time_of_day(r.ts), "muted"),
-        sort=lambda r: r.ts,
-        value=lambda r, _: units.time_of_day(r.ts),
-    ),
+    time_column(lambda r: r.ts),
     Column(
         key="outcome",
         title="OUTCOME",
@@ -193,14 +186,7 @@ def event_glyph(row: EventRow) -> Span:
 
 
 EVENT_COLUMNS: tuple[Column[EventRow], ...] = (
-    Column(
-        key="time",
-        title="TIME",
-        width=8,
-        cell=lambda r, _: (units.time_of_day(r.ts), "muted"),
-        sort=lambda r: r.ts,
-        value=lambda r, _: units.time_of_day(r.ts),
-    ),
+    time_column(lambda r: r.ts),
     Column(
         key="severity",
         words=tuple(str(severity) for severity in Severity),
@@ -257,14 +243,7 @@ def _action_outcome(row: ActionRow) -> Span:
 
 
 ACTION_COLUMNS: tuple[Column[ActionRow], ...] = (
-    Column(
-        key="time",
-        title="TIME",
-        width=8,
-        cell=lambda r, _: (units.time_of_day(r.ts), "muted"),
-        sort=lambda r: r.ts,
-        value=lambda r, _: units.time_of_day(r.ts),
-    ),
+    time_column(lambda r: r.ts),
     Column(
         key="outcome",
         title="OUTCOME",
