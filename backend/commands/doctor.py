@@ -158,8 +158,11 @@ def _fleet(place: Place) -> list[Check]:
         Check(
             "health", "ok" if good else "failed", f"{snapshot.health} {snapshot.health_reason}".strip(), "`trinity ps`"
         ),
-        Check("edge", "ok" if snapshot.edge_up else "failed", snapshot.public_url, "`trinity edge stat`"),
     ]
+    if snapshot.has_edge:
+        remedy = "`trinity edge stat`" if snapshot.edge_slots else "See its replicas: `trinity ps`."
+        where = snapshot.public_url or "run by the platform"
+        checks.append(Check("edge", "ok" if snapshot.edge_up else "failed", where, remedy))
     if snapshot.dropped_rows:
         checks.append(Check("ledger", "failed", f"{snapshot.dropped_rows} rows lost", "Make room on the disk."))
     lag = snapshot.loop_lag_p99_s

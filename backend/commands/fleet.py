@@ -50,7 +50,7 @@ def up(place: Place, file: Path | None, auto_port: bool, no_wait: bool, timeout:
     else:
         ready = sum(w.ready for w in snapshot.workloads)
         wanted = sum(w.wanted for w in snapshot.workloads)
-        where = f" at {snapshot.public_url}" if snapshot.has_edge else ""
+        where = f" at {snapshot.public_url}" if snapshot.has_edge and snapshot.public_url else ""
         click.echo(f"{snapshot.fleet}: {ready}/{wanted} replicas ready{where}")
 
 
@@ -236,11 +236,12 @@ def _print_status(snapshot: Snapshot) -> None:
     click.echo(f"{snapshot.fleet}: {snapshot.health}{reason}")
     if snapshot.has_edge:
         state = "up" if snapshot.edge_up else "down"
-        click.echo(f"  edge        {state}  {snapshot.public_url}  stats {snapshot.stats_url}")
+        where = f"{snapshot.public_url}  stats {snapshot.stats_url}" if snapshot.edge_slots else "run by the platform"
+        click.echo(f"  edge        {state}  {where}")
     for w in snapshot.workloads:
         marks = "".join([" autoscaled" * w.autoscale, " maintenance" * w.maintenance])
         by = f"  ({w.lease} is working on it)" if w.lease else ""
-        load = f", {w.in_flight} in flight, {w.queued} queued" if w.routes else f"  {w.kind}"
+        load = f", {w.in_flight} in flight, {w.queued} queued" if w.routes or w.in_flight or w.queued else f"  {w.kind}"
         click.echo(f"  {w.name:<11} {w.ready}/{w.wanted} ready{load}{marks}{by}")
     if snapshot.has_edge:
         _print_traffic(point)

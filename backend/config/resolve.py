@@ -270,7 +270,8 @@ def _with_revision(spec: WorkloadSpec) -> WorkloadSpec:
     """A revision is the digest of what needs a new process; counts, routes and edge slots do not."""
     same_process = {"replicas": 0, "routes": (), "max_replicas": 0, "revision": "", "drain_deadline_s": 0.0}
     core = msgspec.to_builtins(msgspec.structs.replace(spec, **same_process, request_deadline_s=0.0))
-    for word in ("image", "of", "kind"):  # what came later: a process that knows none of them keeps its revision
+    # What came later: a process that knows none of them keeps its revision.
+    for word in ("image", "of", "kind", "role", "release"):
         if not core[word]:
             del core[word]
     digest = hashlib.sha256(msgspec.json.encode(core, order="sorted")).hexdigest()[:10]

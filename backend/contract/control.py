@@ -271,7 +271,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     driver: str = "local"
     """`local`, `docker` or `kubernetes`."""
     has_edge: bool = True
-    """Whether requests go through an edge of ours: without one there is no TTFT, queue or route to show."""
+    """Whether requests go through an edge of ours, or one that the platform runs: without one there is no TTFT or queue
+    to show."""
+    edge_slots: bool = True
+    """Whether that edge is the daemon's own, so that each replica's place at it is known. Of one that the platform runs
+    only rows and counts of its workloads are."""
     limits: dict[str, str] = {}
     """Verb -> why nobody may do it here (the right that is missing, what the platform lacks). Others may be tried."""
     trouble: Trouble | None = None

@@ -74,6 +74,11 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True):
     """In a declaration: the platform's own workload that this describes."""
     kind: str = ""
     """What the platform that keeps its replicas calls it (`Deployment`, `service`, `container`); empty: kept by us."""
+    role: str = ""
+    """What it is in a deployment of ours, as its labels on the platform say: `edge`, `daemon`, or the name by which
+    the edge of the same `release` knows it. Empty: it says nothing of the kind."""
+    release: str = ""
+    """Which deployment of ours it belongs to: a Helm release, a compose project."""
     revision: str = ""
     """Digest of everything above that needs a new process when it changes."""
 
@@ -147,6 +152,8 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Of its containers, those that are ready; null where it has no such thing."""
     net_rx_bytes_per_s: float | None = None
     net_tx_bytes_per_s: float | None = None
+    addresses: tuple[str, ...] = ()
+    """Its own on the platform's networks, where `host` is not one: by these an edge that the platform runs knows it."""
 
 
 ReplicaListener = Callable[[ReplicaStatus], None]

@@ -91,6 +91,8 @@ class FaultVerbs:
         return _one(answer, fault_id)
 
     async def _on_edge(self, deed: str) -> int:
+        if isinstance(self._edge, AbsentEdge):
+            raise self._edge.refusal()
         if deed == "reload":
             return await self._edge.reload()
         pid = self._edge.observe().pid

@@ -39,13 +39,13 @@ from backend.daemon.drill_desk import DaemonDrills
 from backend.daemon.drivers import Driver, make_driver, missing, rollouts, use_of_nodes, wants_edge
 from backend.daemon.fault_verbs import FaultVerbs
 from backend.daemon.mercy import keep_retry_budget, watch_progress
+from backend.daemon.observed.edge import ObservedEdge
 from backend.daemon.once_sink import OnceSink
 from backend.daemon.past import Past
 from backend.daemon.scaling_inputs import ScalingInputs
 from backend.daemon.splices import Splices
 from backend.daemon.streams import GATHER_S, Hub
 from backend.daemon.views import Known, build_snapshot
-from backend.edge.absent import AbsentEdge
 from backend.edge.haproxy import HaproxyEdge
 from backend.edge.settings import EdgeSettings
 from backend.ledger import Ledger, Limits
@@ -80,7 +80,7 @@ class Parts:
 
     ledger: Ledger
     fleet: Driver
-    edge: HaproxyEdge | AbsentEdge
+    edge: HaproxyEdge | ObservedEdge
     reconciler: Reconciler
     gateway: Gateway
     drills: DaemonDrills
@@ -91,6 +91,8 @@ class Parts:
         self.started_ts, self.started_mono = clock.now(), clock.mono()
         self.was_ready = False
         self.metrics_url = ""
+        self.read_only = False
+        """Whether nobody may have anything done here."""
         self.hub = Hub(self.snapshot, self._pace_s)
         self.autoscalers: dict[str, Autoscaler] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
@@ -151,9 +153,13 @@ class Parts:
                 await self.edge.stop()
             raise
 
-    def _make_edge(self) -> HaproxyEdge | AbsentEdge:
+    def _make_edge(self) -> HaproxyEdge | ObservedEdge:
         if not wants_edge(self.config):
-            return AbsentEdge(self.clock)
+            # However long ago its daemon died: the platform's log of then may still be read.
+            once = OnceSink(self.ledger, self.ledger.recent("requests", limit=_REREAD_ROWS))
+            direct = self.config.file.driver == "kubernetes" and self.config.file.kubernetes.reach != "forward"
+            forward, flush = not self.read_only, self.ledger.flush
+            return ObservedEdge(self.fleet, self.paths, once, self.clock, flush=flush, direct=direct, forward=forward)
         known = self.ledger.recent("requests", since_ts=self.clock.now() - _REREAD_S, limit=_REREAD_ROWS)
         return HaproxyEdge(
             self.paths,
@@ -179,7 +185,10 @@ class Parts:
         watch = (self.fleet, self.edge, self.reconciler, self.ledger, self.clock)
         if self.config.file.driver != "kubernetes":  # it looks at processes of this machine
             self._run("progress watchdog", watch_progress(self.config, *watch))
-        self._run("retry budget", keep_retry_budget(self.config, self.edge, lambda: self.specs, *watch[3:]))
+        if isinstance(self.edge, ObservedEdge):
+            self._run("feed of the platform's edge", self.edge.run())
+        else:
+            self._run("retry budget", keep_retry_budget(self.config, self.edge, lambda: self.specs, *watch[3:]))
         self._run("log retention", self._retain_logs())
         self._run("flight recorder", self._record())
 
@@ -388,7 +397,8 @@ class Parts:
             was_ready=self.was_ready,
             metrics_url=self.metrics_url,
             driver=self.config.file.driver,
-            has_edge=isinstance(self.edge, HaproxyEdge),
+            has_edge=isinstance(self.edge, HaproxyEdge) or self.edge.present,
+            edge_slots=isinstance(self.edge, HaproxyEdge),
             limits=missing(self.fleet),
             trouble=self.fleet.trouble() if isinstance(self.fleet, Limited) else None,
             nodes=self.fleet.nodes() if isinstance(self.fleet, HasNodes) else (),

@@ -57,6 +57,7 @@ class FleetSurface:
 
     def __init__(self, parts: Parts, shutdown: Callable[[], None], *, read_only: bool = False) -> None:
         self.parts, self.shutdown, self._read_only = parts, shutdown, read_only
+        parts.read_only = read_only
         self.ended = asyncio.Event()
         self._logs = LogReader(parts.paths.logs_dir)
         parts.request_shutdown = shutdown  # type: ignore[method-assign]  # the one who owns the end

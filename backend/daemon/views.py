@@ -22,7 +22,7 @@ from backend.contract.platform import ForwardView, NodeStatus, PortView, Trouble
 from backend.contract.words import Phase
 from backend.reconcile.wanted import WantedState
 from backend.telemetry.engines import EngineReading
-from backend.telemetry.traffic import TrafficView
+from backend.telemetry.traffic import NO_TRAFFIC, TrafficView
 from backend.version import VERSION
 
 _NAMED = 4
@@ -57,6 +57,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     metrics_url: str = ""
     driver: str = "local"
     has_edge: bool = True
+    edge_slots: bool = True
+    """Whether it is the daemon's own; see Snapshot."""
     limits: Mapping[str, str] = {}
     trouble: Trouble | None = None
     nodes: Sequence[NodeStatus] = ()
@@ -99,6 +101,7 @@ def build_snapshot(seq: int, known: Known) -> Snapshot:
         dropped_rows=known.dropped_rows,
         driver=known.driver,
         has_edge=known.has_edge,
+        edge_slots=known.edge_slots,
         limits=dict(known.limits),
         trouble=known.trouble,
         nodes=tuple(known.nodes),
@@ -125,6 +128,9 @@ def _replica(status: ReplicaStatus, known: Known, server: EdgeServer | None, for
         # Its status is all there is to know of it.
         return former if former is not None and former.status is status else ReplicaView(status=status)
     traffic = known.replica_traffic(status.name)
+    if not known.edge_slots and reading is None and traffic is NO_TRAFFIC:
+        was_quiet = former is not None and former.status is status and former == ReplicaView(status=status)
+        return former if was_quiet and former is not None else ReplicaView(status=status)
     return ReplicaView(
         status=status,
         edge=server,
@@ -171,9 +177,9 @@ def fleet_health(
     if known.trouble is not None:
         return "down", f"{known.trouble.message} {known.trouble.next_step}".strip()
     if known.has_edge and not known.edge.up:
-        reasons.append("the edge does not answer")
+        reasons.append("the edge does not answer" if known.edge_slots else "no replica of the edge is Ready")
     empty = [w for w in workloads if w.wanted > 0 and w.ready == 0]
-    platform = not known.has_edge
+    platform = not known.edge_slots or not known.has_edge
     if not platform or len(empty) == len([w for w in workloads if w.wanted > 0]):
         # On a platform one workload that is down is one among many that are not ours.
         reasons += [f"no replica of {w.name} is Ready{_causes(replicas.get(w.name, ()))}" for w in empty[:_NAMED]]

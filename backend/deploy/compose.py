@@ -40,6 +40,8 @@ COMPOSE_PROJECT_NAME={project}
 DOCKER_SOCKET=/var/run/docker.sock
 DOCKER_GID=999
 """
+ROLE: Final = "trinity.role"
+"""The label by which a daemon knows what a service is; see backend.fleet.docker_engine.labels."""
 PROMETHEUS_IMAGE: Final = "prom/prometheus:v3.5.0"
 GRAFANA_IMAGE: Final = "grafana/grafana:12.1.0"
 
@@ -143,6 +145,7 @@ def _service(values: Values, role: str, resources: ResourceValues) -> dict[str, 
     """What every service of ours has."""
     return {
         "image": image(values, role),
+        "labels": {ROLE: role},
         "restart": "unless-stopped",
         "init": True,
         "read_only": True,
@@ -248,6 +251,7 @@ def _daemon(values: Values) -> dict[str, Any]:
 def _extra(workload: ExtraWorkload) -> dict[str, Any]:
     service: dict[str, Any] = {
         "image": workload.image,
+        "labels": {ROLE: workload.name},
         "restart": "unless-stopped",
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],

@@ -26,6 +26,10 @@ class AbsentEdge:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
+    def refusal(self) -> Refused:
+        """What whoever wants to do something to it is told."""
+        return Refused(_WHY, _HOW)
+
     async def start(self) -> None:
         """Nothing to start."""
 
@@ -50,7 +54,7 @@ class AbsentEdge:
     async def fill(
         self, workload: str, replica: str, *, host: str, port: int, check_port: int, maxconn: int
     ) -> SlotAssignment:
-        raise Refused(_WHY, _HOW)
+        raise self.refusal()
 
     async def drain(self, workload: str, replica: str) -> None:
         """Nobody sends it requests through us."""
@@ -74,17 +78,17 @@ class AbsentEdge:
         """Nothing is tried twice."""
 
     async def stat_text(self) -> str:
-        _none()
+        self._none()
 
     async def errors_text(self) -> str:
-        _none()
+        self._none()
 
     def config_text(self) -> str:
-        _none()
+        self._none()
 
     async def reload(self) -> int:
-        raise Refused(_WHY, _HOW)
+        raise self.refusal()
 
-
-def _none() -> NoReturn:
-    raise UsageError(_WHY, _HOW)
+    def _none(self) -> NoReturn:
+        refusal = self.refusal()
+        raise UsageError(refusal.message, refusal.next_step)

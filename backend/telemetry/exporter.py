@@ -148,7 +148,7 @@ def _fleet_gauges(page: _Page, state: Exposition) -> None:
         ("trinity_requests_per_second", "Requests ended per second, last 10 s.", state.traffic.requests_per_s),
         ("trinity_errors_per_second", "Failed requests per second, last 10 s.", state.traffic.errors_per_s),
         ("trinity_retry_share", "Extra attempts per request, last 30 s.", state.traffic.retry_share),
-        ("trinity_edge_up", "1 if the edge answers.", float(snapshot.edge_up)),
+        ("trinity_edge_up", "1 if the edge answers.", float(snapshot.edge_up) if snapshot.has_edge else None),
         ("trinity_consoles", "Consoles attached.", snapshot.consoles),
     )
     for name, text, value in gauges:

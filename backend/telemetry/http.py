@@ -55,7 +55,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 def readiness(snapshot: Snapshot) -> Health:
     """Ready: the edge is up and every workload that should have replicas has one that is Ready."""
     short = [view.name for view in snapshot.workloads if view.wanted > 0 and view.ready == 0]
-    reasons = [] if snapshot.edge_up else ["the edge is down"]
+    reasons = [] if snapshot.edge_up or not snapshot.has_edge else ["the edge is down"]
     if short:
         reasons.append(f"no replica is Ready in {', '.join(short)}")
     return Health(

@@ -81,6 +81,10 @@ class TrafficView(msgspec.Struct, frozen=True, kw_only=True):
     totals: Totals = Totals()
 
 
+NO_TRAFFIC: Final = TrafficView()
+"""Of what had no request yet, or none for long."""
+
+
 def end_of(row: RequestRow) -> float:
     """When a request ended, wall seconds; its first byte or its start where the end was never seen."""
     return row.ts + (row.total_s if row.total_s is not None else (row.ttft_s or 0.0))
@@ -210,12 +214,12 @@ class TrafficMeter:
     def workload(self, name: str) -> TrafficView:
         """One workload; empty where it had no request yet."""
         scope = self._workloads.get(name)
-        return scope.view(self._clock.now()) if scope else TrafficView()
+        return scope.view(self._clock.now()) if scope else NO_TRAFFIC
 
     def replica(self, name: str) -> TrafficView:
         """One replica: requests whose last attempt it answered."""
         scope = self._replicas.get(name)
-        return scope.view(self._clock.now()) if scope else TrafficView()
+        return scope.view(self._clock.now()) if scope else NO_TRAFFIC
 
     def workloads(self) -> dict[str, TrafficView]:
         """Every workload that ever had a request."""

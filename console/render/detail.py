@@ -28,6 +28,7 @@ def replica_lines(
     now: float,
     width: int,
     has_edge: bool = True,
+    edge_slots: bool = True,
     more: Sequence[Line] = (),
 ) -> list[Line]:
     """Everything one wants to know of a replica, the most urgent first; `more` is what its platform says besides."""
@@ -63,8 +64,10 @@ def replica_lines(
             "belongs to", (f"{status.workload}", "text"), (f" in {status.fleet}", "muted"), _revision(status.revision)
         ),
     ]
+    if has_edge and edge_slots:
+        lines.append(field("edge", *_edge(view)))
     if has_edge:
-        lines += [field("edge", *_edge(view)), field("TTFT", *_ttft(view))]
+        lines.append(field("TTFT", *_ttft(view)))
     if status.next_start_ts is not None:
         wait = max(0.0, status.next_start_ts - now)
         lines.append(field("back-off", (f"starts again in {units.age(wait)}", "warn")))

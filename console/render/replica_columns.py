@@ -23,6 +23,8 @@ _EDGE: Final[tuple[tuple[str, Change], ...]] = (
     ("ttft_p95", {"priority": 3}),
     ("rate", {"priority": 11}),
 )
+_WITHOUT_SLOTS: Final = tuple(held for held in _EDGE if held[0] in ("ttft_p95", "rate"))
+"""Of an edge that the platform runs: what its rows tell. Which slots it has is not known."""
 _WHY: Final[tuple[str, Change]] = (
     "reason",
     {
@@ -57,24 +59,28 @@ _DOCKER: Final[tuple[tuple[str, Change], ...]] = (
 
 
 @cache
-def replica_columns(driver: str, *, edge: bool, of_node: bool = False) -> tuple[Column[ReplicaView], ...]:
+def replica_columns(
+    driver: str, *, edge: bool, slots: bool = True, of_node: bool = False
+) -> tuple[Column[ReplicaView], ...]:
     """All columns of a fleet on that driver: those that show by themselves in order, then the others.
 
-    Where all rows are `of_node`, none says which that is."""
+    `slots`: whether the edge is the daemon's own. Where all rows are `of_node`, none says which that is."""
     if driver == "local":
         return REPLICAS
     shown = _KUBERNETES if driver == "kubernetes" else _DOCKER
     if of_node:
         shown = tuple((key, change) for key, change in shown if key != "node")
-    return _arranged(REPLICAS, (*shown, *(_EDGE if edge else ()), _WHY))
+    return _arranged(REPLICAS, (*shown, *((_EDGE if slots else _WITHOUT_SLOTS) if edge else ()), _WHY))
 
 
 @cache
-def workload_columns(driver: str, *, edge: bool) -> tuple[Column[WorkloadView], ...]:
+def workload_columns(driver: str, *, edge: bool, slots: bool = True) -> tuple[Column[WorkloadView], ...]:
     """The same of the workloads."""
     if driver == "local":
         return WORKLOADS
-    served = ("slots", "in_flight", "queued", "routes") if edge else ()
+    served: tuple[str, ...] = ("slots", "in_flight", "queued", "routes") if slots else ("in_flight", "queued")
+    if not edge:
+        served = ()
     names = ("name", "kind", "ready", "total", *served, "rollout", "state")
     return _arranged(WORKLOADS, tuple((name, {}) for name in names))
 

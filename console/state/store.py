@@ -125,8 +125,13 @@ class FleetState:
 
     @property
     def has_edge(self) -> bool:
-        """Whether requests go through an edge of ours; so it is until the fleet says otherwise."""
+        """Whether an edge is there whose requests are seen; so it is until the fleet says otherwise."""
         return self.snapshot.has_edge if self.snapshot else True
+
+    @property
+    def edge_slots(self) -> bool:
+        """Whether each replica's place at it is known, too."""
+        return self.snapshot.edge_slots if self.snapshot else True
 
     @property
     def nodes(self) -> tuple[NodeStatus, ...]:

@@ -61,7 +61,7 @@ def _replica_lines(state: FleetState, width: int, height: int, now: float) -> li
     """The table as it will stand: its header, and the replicas that fit."""
     if not state.replicas or height < 2:
         return []
-    every = replica_columns(state.driver, edge=state.has_edge)
+    every = replica_columns(state.driver, edge=state.has_edge, slots=state.edge_slots)
     fitted = window([column for column in every if not column.hidden], width - GUTTER, gap=GAP).columns
     gap = (" " * GAP, "text")
     lines = [join([((fit_text(column.title, size, column.align), "muted"),) for column, size in fitted], gap)]

@@ -11,6 +11,8 @@ from backend.config.fleet_file import DockerFile
 
 WORKLOAD: Final = "trinity.workload"
 """A user's label: containers with the same value are one workload."""
+ROLE: Final = "trinity.role"
+"""On services of our compose file: what they are in it."""
 OURS: Final = "trinity.replica"
 """On containers that a daemon of ours made and keeps (its replica's name): no platform's."""
 OUR_STATE: Final = "trinity.state"
@@ -76,3 +78,8 @@ def number_of(labels: Mapping[str, str], name: str = "") -> int:
         return int(said[:9])
     digits = name[len(name.rstrip("0123456789")) :]
     return int(digits[:9]) if digits and digits.isascii() else 0
+
+
+def release_of(labels: Mapping[str, str]) -> str:
+    """The compose project or stack that something with these labels belongs to; empty where it is in none."""
+    return labels.get(PROJECT) or labels.get(STACK) or ""

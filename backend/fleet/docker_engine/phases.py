@@ -191,6 +191,7 @@ def replica_status(
         image=facts.image,
         owner=owner,
         containers_ready=1 if phase == Phase.READY else 0,
+        addresses=tuple(facts.addresses.values()) if facts.running else (),
     )
 
 

@@ -16,7 +16,7 @@ from backend.contract.fleet import ExitRecord, ReplicaStatus, WorkloadSpec
 from backend.contract.platform import NodeStatus, PlatformWorkload
 from backend.contract.words import Phase
 from backend.fleet.docker_engine.facts import exit_record
-from backend.fleet.docker_engine.labels import selects
+from backend.fleet.docker_engine.labels import release_of, selects
 from backend.fleet.docker_engine.phases import CRASHES, STEADY_S, Beyond, reach_of, readiness
 from backend.fleet.docker_engine.roster import Container, Place, Roster
 from backend.fleet.docker_engine.swarm_facts import (
@@ -194,6 +194,7 @@ class SwarmView:
             image=task.image or service.image,
             owner=f"service {service.name}",
             containers_ready=1 if phase == Phase.READY else 0,
+            addresses=task.addresses if task.state == "running" else (),
         )
 
     def _reach(
@@ -225,6 +226,8 @@ class SwarmView:
             routes=(),
             kind="service",
             stop_grace_s=service.stop_grace_s,
+            role=service.role,
+            release=release_of(service.labels),
             max_replicas=max(_MAX_REPLICAS, replicas),
             revision=str(service.version),
         )

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from backend.fleet.docker_engine.facts import Published
+from backend.fleet.docker_engine.labels import ROLE
 from backend.fleet.docker_engine.reading import dig, fields, instant, items, text, texts, whole, words
 
 FINAL: Final = ("complete", "shutdown", "failed", "rejected", "remove", "orphaned")
@@ -21,6 +22,8 @@ class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
     labels: dict[str, str] = {}
+    role: str = ""
+    """By its own label, or that of its containers: a compose file's `labels` become those."""
     image: str = ""
     replicas: int | None = None
     """Wanted; null for a global service."""
@@ -91,11 +94,13 @@ def service_facts(service: object) -> ServiceFacts | None:
     if not identifier or not name:
         return None
     template = dig(service, "Spec", "TaskTemplate", "ContainerSpec")
+    labels = texts(service, "Spec", "Labels")
     grace_ns = whole(template, "StopGracePeriod")
     return ServiceFacts(
         id=identifier,
         name=name,
-        labels=texts(service, "Spec", "Labels"),
+        labels=labels,
+        role=labels.get(ROLE) or texts(template, "Labels").get(ROLE, ""),
         image=text(template, "Image").partition("@")[0],
         replicas=_replicas(dig(service, "Spec", "Mode")),
         version=whole(service, "Version", "Index") or 0,

@@ -7,6 +7,7 @@ from typing import Final
 
 from backend.contract.fleet import WorkloadSpec
 from backend.contract.platform import PlatformWorkload
+from backend.fleet.docker_engine.labels import ROLE, release_of
 from backend.fleet.docker_engine.roster import Container, at_rest
 
 _MAX_REPLICAS: Final = 64
@@ -34,6 +35,8 @@ def _workload(name: str, group: list[Container]) -> PlatformWorkload:
         memory_limit_bytes=pattern.memory_limit_bytes,
         stop_grace_s=_GRACE_S if pattern.stop_grace_s is None else pattern.stop_grace_s,
         max_replicas=max(_MAX_REPLICAS, replicas),
+        role=pattern.labels.get(ROLE, ""),
+        release=release_of(pattern.labels),
         revision=pattern.image_id.removeprefix("sha256:")[:12],
     )
     scalable = member.grouped and member.kind != "service"

@@ -17,7 +17,7 @@ from backend.contract.platform import PlatformWorkload
 from backend.fleet.kube.kinds import WORKLOAD_KINDS
 from backend.fleet.kube.pods import memory_limit
 from backend.fleet.kube.rollouts import rollout_words, wanted
-from backend.fleet.kube.shapes import Pod, WorkloadObject
+from backend.fleet.kube.shapes import BaseMetadata, Pod, WorkloadObject
 from backend.fleet.overlay import declared_for, overlay
 
 _RANK: Final = {kind: rank for rank, kind in enumerate((*WORKLOAD_KINDS, "ReplicaSet", "Pod"))}
@@ -26,6 +26,9 @@ _MAX_REPLICAS: Final = 10_000
 _GRACE_S: Final = 30.0
 """Kubernetes' own default."""
 _REVISION: Final = "deployment.kubernetes.io/revision"
+_LABEL: Final = "app.kubernetes.io/"
+_OURS: Final = "trinity"
+"""The chart's own `app.kubernetes.io/name`."""
 
 
 class Owner(msgspec.Struct, frozen=True, gc=False):
@@ -210,14 +213,16 @@ class Workloads:
         if found is None:
             sample = self._samples.get(owner)
             spec = sample.spec if sample is not None else None
+            meta: BaseMetadata | None = sample.metadata if sample is not None else None
             over = owner.kind == "Pod" and sample is not None and sample.status.phase == "Succeeded"
             replicas = 0 if over else self._pods[owner]
             revision, rollout = "", ""
         else:
-            spec = found.spec.template.spec
+            spec, meta = found.spec.template.spec, found.spec.template.metadata
             replicas, rollout = wanted(owner.kind, found), rollout_words(owner.kind, found)
             revision = found.status.update_revision or self._newest.get(owner.name, (0, ""))[1]
         containers = spec.containers or () if spec is not None else ()
+        ours = meta is not None and meta.label(f"{_LABEL}name") == _OURS
         grace = spec.termination_grace_period_seconds if spec is not None else None
         seen = WorkloadSpec(
             name=name,
@@ -228,6 +233,8 @@ class Workloads:
             memory_limit_bytes=memory_limit(containers),
             stop_grace_s=float(grace) if grace is not None else _GRACE_S,
             max_replicas=_MAX_REPLICAS,
+            role=meta.label(f"{_LABEL}component") if ours and meta is not None else "",
+            release=meta.label(f"{_LABEL}instance") if ours and meta is not None else "",
             revision=revision,
         )
         return PlatformWorkload(

@@ -106,6 +106,7 @@ class DetailView(View):
         return replica_lines(
             view,
             has_edge=self.trinity.state.has_edge,
+            edge_slots=self.trinity.state.edge_slots,
             more=more,
             requests=self._requests,
             events=happened,

@@ -45,8 +45,8 @@ class FleetView(View):
         state = self.trinity.state
         if state.snapshot is not None:
             kind = state.driver.removeprefix("local")
-            workloads.offer(workload_columns(state.driver, edge=state.has_edge), kind)
-            replicas.offer(replica_columns(state.driver, edge=state.has_edge), kind)
+            workloads.offer(workload_columns(state.driver, edge=state.has_edge, slots=state.edge_slots), kind)
+            replicas.offer(replica_columns(state.driver, edge=state.has_edge, slots=state.edge_slots), kind)
         workloads.set_items(state.workloads)
         replicas.set_items(state.replicas)
         self._arrange()

@@ -64,7 +64,7 @@ class NodesView(View):
         state, (nodes, replicas) = self.trinity.state, self.tables()
         nodes.set_items(state.nodes)
         if state.snapshot is not None:
-            columns = replica_columns(state.driver, edge=state.has_edge, of_node=True)
+            columns = replica_columns(state.driver, edge=state.has_edge, slots=state.edge_slots, of_node=True)
             replicas.offer(columns, state.driver.removeprefix("local"))
         self._show_replicas()
         self._arrange()

@@ -79,7 +79,8 @@ class OverviewView(View):
             self._counted = rows
             self._up = sum(view.edge is not None and view.edge.up for view in rows)
             self._unwell = sum(view.status.phase not in WELL for view in rows)
-        if not self.trinity.state.has_edge:
+        state = self.trinity.state
+        if not (state.has_edge and state.edge_slots):
             return ((f"{self._unwell} not ready", "warn"),) if self._unwell else EMPTY
         return ((f"{self._up} up at the edge", "faint"),)
 
@@ -94,7 +95,10 @@ class OverviewView(View):
             self._arrange()
         if table is not None:
             if state.snapshot is not None:
-                table.offer(replica_columns(state.driver, edge=state.has_edge), state.driver.removeprefix("local"))
+                table.offer(
+                    replica_columns(state.driver, edge=state.has_edge, slots=state.edge_slots),
+                    state.driver.removeprefix("local"),
+                )
             table.set_items(state.replicas)
         super().update()
 
