@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from backend.contract.control import Quantiles
 from backend.contract.edge import EdgeObservation, EdgeServer, EdgeWorkload
 from backend.contract.fleet import ReplicaStatus, WorkloadSpec
 from backend.contract.platform import Trouble
@@ -14,7 +16,7 @@ from backend.daemon.views import Known, build_snapshot, is_serving
 from backend.reconcile.wanted import WantedState, WorkloadWanted
 from backend.telemetry.engine_names import EngineMetric
 from backend.telemetry.engines import EngineReading
-from backend.telemetry.traffic import TrafficView
+from backend.telemetry.traffic import NO_TRAFFIC, TrafficView
 from tests.unit.console.sample import point
 
 NONE_WANTED = WantedState(workloads={"llm": WorkloadWanted(replicas=0, declared=2)})
@@ -175,6 +177,27 @@ def test_without_an_edge_of_ours_ready_is_serving() -> None:
     assert (snapshot.health, snapshot.has_edge, snapshot.driver) == ("ok", False, "kubernetes")
     assert (snapshot.workloads[0].ready, snapshot.workloads[0].kind) == (2, "Deployment")
     assert snapshot.workloads[0].rollout == "1 of 2 updated"
+
+
+def test_an_edge_that_the_platform_runs_shows_traffic_and_no_slots() -> None:
+    asked: list[str] = []
+
+    def traffic(name: str) -> TrafficView:
+        asked.append(name)
+        return TrafficView(ttft=Quantiles(count=2, p50_s=0.2), requests_per_s=1.5) if name == "web-a" else NO_TRAFFIC
+
+    counts = EdgeWorkload(workload="web", in_flight=3, queued=2, sessions_total=9, retries_total=0, errors_total=0)
+    edge = EdgeObservation(ts=1.0, up=True, workloads=(counts,))
+    parts = {"edge": edge, "has_edge": True, "edge_slots": False, "replica_traffic": traffic}
+    base = on_platform(pod("web-a"), pod("web-b"), **parts)
+    snapshot = build_snapshot(1, base)
+    assert (snapshot.health, snapshot.has_edge, snapshot.edge_slots, snapshot.edge_up) == ("ok", True, False, True)
+    assert (snapshot.workloads[0].ready, snapshot.workloads[0].queued, snapshot.workloads[0].in_flight) == (2, 2, 3)
+    assert [(v.ttft.p50_s, v.requests_per_s) for v in snapshot.replicas] == [(0.2, 1.5), (None, 0.0)]
+    again = build_snapshot(2, msgspec.structs.replace(base, former=snapshot.replicas))
+    assert again.replicas[1] is snapshot.replicas[1], "of those without requests nothing is made anew"
+    down = build_snapshot(3, msgspec.structs.replace(base, edge=EdgeObservation(ts=1.0, up=False), was_ready=True))
+    assert (down.health, down.health_reason) == ("down", "no replica of the edge is Ready")
 
 
 def test_one_of_many_workloads_down_on_a_platform_is_degraded_all_of_them_down() -> None:
