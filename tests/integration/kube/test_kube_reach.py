@@ -100,3 +100,54 @@ async def test_a_pod_that_gets_no_requests_is_shown_where_it_is(tmp_path: Path) 
         assert rig.replica(name).phase is Phase.READY
         assert place(rig, name)[0].startswith("10.244.")
         assert place(rig, name)[1] == 8080
+
+
+async def test_where_nobody_answers_no_check_passes_until_somebody_does(tmp_path: Path) -> None:
+    async with quick() as cluster, watching(cluster, tmp_path, reach="forward") as rig:
+        rig.fleet.declare([ROUTED])
+        cluster.kubelet.pod_ip = lambda real: "127.99.99.99"  # type: ignore[method-assign]
+        cluster.add("Deployment", workload("web", replicas=1), namespace="default")
+        [name] = await ready(rig, "web", 1)
+        server = await shouting(cluster, name)
+        await until(lambda: place(rig, name)[0] == "127.0.0.1", "its way is known")
+        here = place(rig, name)
+        behind = cluster.streams.ports.pop(("default", name, 8080))
+        with pytest.raises(ConnectionError):
+            await asked(*here)
+        with pytest.raises(ConnectionRefusedError):  # at once: this is what the edge's checks ask
+            await asyncio.open_connection(*here)
+        assert place(rig, name) == here, "it is the same replica at the same place"
+        cluster.streams.ports["default", name, 8080] = behind
+        async with asyncio.timeout(5.0):
+            while True:
+                try:
+                    answer = await asked(*here)
+                except ConnectionRefusedError:
+                    await asyncio.sleep(0.02)
+                else:
+                    break
+        assert answer == b"HELLO"
+        server.close()
+
+
+async def test_who_hangs_up_leaves_no_stream_open(tmp_path: Path) -> None:
+    async with quick() as cluster, watching(cluster, tmp_path, reach="forward") as rig:
+        rig.fleet.declare([ROUTED])
+        cluster.add("Deployment", workload("web", replicas=1), namespace="default")
+        [name] = await ready(rig, "web", 1)
+
+        async def patient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(100):
+                writer.write(data.upper())
+
+        server = await asyncio.start_server(patient, "127.0.0.1", 0)
+        cluster.streams.ports["default", name, 8080] = server.sockets[0].getsockname()[:2]
+        await until(lambda: place(rig, name)[0] == "127.0.0.1", "its way is known")
+        reader, writer = await asyncio.open_connection(*place(rig, name))
+        for words in (b"one", b"two"):
+            writer.write(words)
+            assert await reader.read(100) == words.upper(), "the connection is good for several requests"
+        assert len(cluster.streams.open_streams) == 1
+        writer.close()
+        await until(lambda: not cluster.streams.open_streams, "its stream is closed")
+        server.close()
