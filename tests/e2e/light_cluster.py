@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.e2e.light_drill import ENGINE
 from tests.e2e.light_fleet import LightFleet
 from tests.kube_emulator import ADMIN_TOKEN
@@ -87,6 +89,12 @@ class LightCluster(LightFleet):
         asked = urllib.request.Request(self.cluster_url + path, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
         with urllib.request.urlopen(asked) as answer:
             return json.loads(answer.read())
+
+    def process_of(self, pod: str) -> psutil.Process:
+        """The real process that is a pod's container, by the address it was given."""
+        address = self.cluster(f"/api/v1/namespaces/default/pods/{pod}")["status"]["podIP"]
+        children = psutil.Process(self._emulator.pid).children()
+        return next(child for child in children if child.environ().get("POD_IP") == address)
 
     def pods(self) -> list[dict[str, Any]]:
         return list(self.cluster("/api/v1/namespaces/default/pods")["items"])

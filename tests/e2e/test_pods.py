@@ -4,16 +4,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import httpx
 import pytest
 
 from backend.contract.words import RequestOutcome
 from backend.load import LoadSpec
 from tests.e2e.background_load import BackgroundLoad
 from tests.e2e.embedding_cluster import embedding_cluster
-from tests.e2e.harness import wait_for
+from tests.e2e.harness import TRINITY, wait_for
 from tests.e2e.light_cluster import LightCluster
+
+BYTES = bytes(range(256)) * 2_000
+"""Half a MB in which every byte occurs, an end-of-file character and line ends among them."""
 
 
 @pytest.fixture(scope="module")
@@ -22,24 +30,121 @@ def pods() -> Iterator[LightCluster]:
         yield fleet
 
 
-def names(fleet: LightCluster) -> list[str]:
-    """Of its living pods."""
-    return sorted(p["metadata"]["name"] for p in fleet.pods() if "deletionTimestamp" not in p["metadata"])
+def living(fleet: LightCluster) -> dict[str, dict[str, Any]]:
+    """Its pods that are not leaving, by their names."""
+    every = {pod["metadata"]["name"]: pod for pod in fleet.pods()}
+    return {name: pod for name, pod in sorted(every.items()) if "deletionTimestamp" not in pod["metadata"]}
 
 
-def test_a_killed_pod_behind_forwards_costs_no_request(pods: LightCluster) -> None:
-    before = names(pods)
-    spec = LoadSpec(
-        url=pods.url, workload="embedding", kind="embeddings", golden=True, dimensions=384, rate=20.0, deadline_s=20.0
+def container(fleet: LightCluster, pod: str) -> dict[str, Any]:
+    """What the cluster says of its container."""
+    return dict(living(fleet)[pod]["status"]["containerStatuses"][0])
+
+
+def delete(fleet: LightCluster, pod: str) -> Callable[[], bool]:
+    """The pod is gone at once, and a new one comes."""
+    fleet.trinity("kill", pod, "--yes")
+    return lambda: pod not in living(fleet) and len(living(fleet)) == 2
+
+
+def crash(fleet: LightCluster, pod: str) -> Callable[[], bool]:
+    """The process is gone, and nobody is told: the kubelet finds it dead and starts it again in place."""
+    fleet.process_of(pod).send_signal(signal.SIGKILL)
+    return lambda: container(fleet, pod)["restartCount"] == 1
+
+
+@pytest.mark.parametrize("die", [delete, crash])
+def test_a_pod_that_dies_behind_forwards_costs_no_request(
+    pods: LightCluster, die: Callable[[LightCluster, str], Callable[[], bool]]
+) -> None:
+    victim = next(iter(living(pods)))
+    load = BackgroundLoad(
+        LoadSpec(
+            url=pods.url,
+            workload="embedding",
+            kind="embeddings",
+            golden=True,
+            dimensions=384,
+            rate=30.0,
+            deadline_s=20.0,
+            seed=3,
+        )
     )
-    load = BackgroundLoad(spec)
-    wait_for(lambda: len(load.rows) >= 40, 30.0, "answers before the kill")
-    pods.trinity("kill", before[0], "--yes")
-    wait_for(lambda: before[0] not in names(pods), 10.0, "the pod's end")
+    wait_for(lambda: len(load.rows) >= 30, 30.0, "answers before the death")
+    wait_for(die(pods, victim), 10.0, "its end, as the cluster tells it")
     pods.until_ready(2, "embedding", 30.0)
     seen = len(load.rows)
-    wait_for(lambda: len(load.rows) >= seen + 40, 30.0, "answers after it")
+    wait_for(lambda: len(load.rows) >= seen + 30, 30.0, "answers after it")
     summary = load.finish()
     print(f"\n{summary.total} embeddings, {summary.terminations}, p99 {summary.latency.p99_s} s")
     assert (summary.failed, summary.wrong, summary.shed) == (0, 0, 0), summary.terminations
     assert {row.outcome for row in load.rows} == {RequestOutcome.OK}
+    wait_for(lambda: streams(pods) == 0, 10.0, "an end of each stream that carried a request")
+    if die is crash:
+        ended = container(pods, victim)["lastState"]["terminated"]
+        assert (ended["exitCode"], ended["reason"]) == (137, "Error")
+        seen_exit = next(v.status.last_exit for v in pods.snapshot().replicas if v.status.name == victim)
+        assert seen_exit is not None
+        assert seen_exit.signal == signal.SIGKILL
+
+
+def program(fleet: LightCluster, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """`trinity exec` of words, to its end."""
+    argv = [*TRINITY, "exec", *words]
+    return subprocess.run(argv, env=fleet.env, cwd=fleet.root, capture_output=True, input=given, timeout=30)
+
+
+def test_exec_gives_the_programs_output_and_exit_code(pods: LightCluster) -> None:
+    pod = next(iter(living(pods)))
+    done = program(pods, pod, "--", "sh", "-c", "echo out; echo err >&2; exit 3")
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"out\nerr\n", b"")
+    piped = program(pods, pod, "-i", "--", "cat", given=BYTES)
+    assert (piped.returncode, piped.stderr) == (0, b"")
+    assert piped.stdout == BYTES, "what goes in comes out, whole"
+    missing = program(pods, pod, "--", "nothing")
+    assert missing.returncode == 127
+    assert b"There is no program nothing" in missing.stdout + missing.stderr
+    nobody = program(pods, "nobody", "--", "sh")
+    assert (nobody.returncode, nobody.stdout) == (64, b"")
+    assert nobody.stderr.startswith(b"trinity: There is no replica nobody.")
+
+
+def streams(fleet: LightCluster) -> int:
+    """Open ones of exec and port forwards, as the cluster counts them."""
+    return int(fleet.cluster("/emulator/counts")["open streams"])
+
+
+def test_ctrl_c_ends_the_program_in_the_pod(pods: LightCluster) -> None:
+    pod, before = next(iter(living(pods))), pods.cluster("/emulator/counts").get("get pods/exec", 0)
+    wait_for(lambda: streams(pods) == 0, 10.0, "quiet")
+    running = pods.start("exec", pod, "--", "sh", "-c", "echo began; sleep 60", stdout=subprocess.PIPE)
+    assert running.stdout is not None
+    assert running.stdout.readline() == "began\n"
+    assert streams(pods) == 1
+    running.send_signal(signal.SIGINT)
+    assert running.wait(20) == 130
+    wait_for(lambda: streams(pods) == 0, 10.0, "the program's end")
+    assert pods.cluster("/emulator/counts")["get pods/exec"] == before + 1
+
+
+def test_expose_leads_to_a_pod_and_ctrl_c_leaves_no_forward_behind(pods: LightCluster) -> None:
+    pod = next(iter(living(pods)))
+    exposing = pods.start(
+        "expose", "embedding", f"{pod}:8081", "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert exposing.stdout is not None
+    views = json.loads(exposing.stdout.readline())
+    (url,), (health,) = (view["urls"] for view in views)
+    assert [view["port"] for view in views] == [8080, 8081]
+    answer = httpx.post(f"{url}/v1/embeddings", json={"input": ["one", "two"]}, timeout=20.0)
+    assert [len(item["embedding"]) for item in answer.json()["data"]] == [384, 384]
+    assert httpx.get(f"{health}/health/ready", timeout=20.0).status_code == 200
+    assert [view["id"] for view in pods.json("expose", "--list")] == [view["id"] for view in views]
+    exposing.send_signal(signal.SIGINT)
+    _, said = exposing.communicate(timeout=20)
+    assert (exposing.returncode, "Traceback" in said) == (0, False)
+    assert pods.json("expose", "--list") == []
+    for gone in (url, health):
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(gone)
+    wait_for(lambda: streams(pods) == 0, 10.0, "the end of the streams that carried them")
