@@ -82,7 +82,11 @@ class Edge(Protocol):
         ...
 
     def slots(self) -> Sequence[SlotAssignment]:
-        """What we last asked for: filled slots only."""
+        """What we last asked for: filled slots only. The edge itself may still be on its way there: see `settled`."""
+        ...
+
+    async def settled(self) -> None:
+        """Returns once the edge was told all that `slots` shows now."""
         ...
 
     async def configure(self, workloads: Sequence[WorkloadSpec]) -> bool:

@@ -216,6 +216,7 @@ class Splices:
                 raise TrinityError(f"{proxy.replica} or its fault proxy ended while it was spliced.", "Try again.")
             slot = self._slot_port(proxy.replica)
             if slot == proxy.ports.port or slot is None or status.phase != Phase.READY:
+                await self._edge.settled()
                 return
             if self._clock.mono() > deadline:
                 raise TrinityError(
@@ -267,6 +268,7 @@ class Splices:
             slot, status = self._slot_port(replica), self._find(replica)
             own = status.port if status is not None else None
             if slot is None or slot == own or (port is not None and slot != port):
+                await self._edge.settled()  # else the proxy would end while the edge still sends it requests
                 return True
             if deadline is not None and self._clock.mono() > deadline:
                 return False

@@ -45,6 +45,9 @@ class AbsentEdge:
     def slots(self) -> Sequence[SlotAssignment]:
         return ()
 
+    async def settled(self) -> None:
+        """It has no slots."""
+
     async def configure(self, workloads: Sequence[WorkloadSpec]) -> bool:
         """Raises Refused for workloads that want requests."""
         if routed := [spec.name for spec in workloads if spec.routes]:

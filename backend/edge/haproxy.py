@@ -144,6 +144,11 @@ class HaproxyEdge:
         """Filled slots as we last asked for them."""
         return self._memory.table.filled
 
+    async def settled(self) -> None:
+        """Whoever changes the table holds the lock until HAProxy was told."""
+        async with self._lock:
+            return
+
     async def configure(self, workloads: Sequence[WorkloadSpec]) -> bool:
         """Declare workloads and routes. Raises FileError where HAProxy rejects them; then nothing has changed."""
         async with self._lock:

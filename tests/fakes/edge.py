@@ -89,6 +89,9 @@ class FakeEdge:
     def slots(self) -> Sequence[SlotAssignment]:
         return tuple(self.table.values())
 
+    async def settled(self) -> None:
+        """At once."""
+
     async def configure(self, workloads: Sequence[WorkloadSpec]) -> bool:
         declared = {spec.name: spec for spec in workloads if spec.routes}
         changed = {name: (spec.max_replicas, spec.routes) for name, spec in declared.items()} != {

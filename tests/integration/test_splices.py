@@ -20,6 +20,7 @@ from backend.contract.faults import FaultOrder, HolderRequest
 from backend.contract.fleet import ReplicaStatus
 from backend.contract.words import Phase
 from backend.daemon.splices import Splices
+from backend.edge.runtime import RuntimeApi
 from backend.reconcile.controller import Reconciler
 from backend.reconcile.leases import Leases
 from backend.reconcile.wanted import WantedStore
@@ -75,7 +76,7 @@ class Stage:
         self.bench.specs = [workload("llm", replicas=replicas)]
         await self.daemon()
         await until(lambda: len(self.bench.edge.slots()) == replicas, what="slots filled")
-        await until(lambda: all(s.up for s in self.bench.edge.observe().servers), what="all up")
+        await until(lambda: all(_up(self, name) for name in self.bench.engines), what="all up")
 
     async def daemon(self) -> None:
         b = self.bench
@@ -168,6 +169,26 @@ async def test_splicing_and_unsplicing_the_only_replica_under_load_fails_no_requ
         await traffic.end()
         assert traffic.failed == []
         await until(lambda: not list(s.bench.paths.run_dir.glob("*.proxy*")), what="no file of a proxy left")
+
+
+async def test_a_proxy_stays_until_the_edge_itself_goes_straight(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage(replicas=1) as (s, http):
+        await s.splices.splice("llm-0")
+        tell, may_tell = RuntimeApi.tell, asyncio.Event()
+
+        async def late(api: RuntimeApi, *commands: str) -> None:
+            await may_tell.wait()
+            await tell(api, *commands)
+
+        monkeypatch.setattr(RuntimeApi, "tell", late)
+        unspliced = asyncio.create_task(s.splices.unsplice("llm-0"))
+        await until(lambda: s.slot_port("llm-0") == s.bench.engines["llm-0"].port, what="the table is straight")
+        await asyncio.wait([unspliced], timeout=0.3)
+        assert not unspliced.done(), "HAProxy does not know it yet"
+        assert (await http.post(s.bench.url, json={})).status_code == 200
+        may_tell.set()
+        await unspliced
+        assert (await http.post(s.bench.url, json={})).status_code == 200
 
 
 async def test_fault_is_felt_through_the_edge_and_gone_after_unsplice() -> None:
