@@ -13,6 +13,7 @@ RUN cd /build && python3 pick.py embedding.txt requirements.lock > role.lock \
 FROM ${BASE}
 COPY --from=build /opt/trinity /opt/trinity
 ENV PATH=/opt/trinity/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp HOST=0.0.0.0 PORT=8080 HEALTH_PORT=8081
+RUN python3 -c "import onnxruntime, tokenizers"
 USER 10001:10001
 EXPOSE 8080 8081
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 \

@@ -11,9 +11,12 @@ RUN cd /build && python3 pick.py llm.txt requirements.lock > role.lock \
  && $pip install --quiet --no-cache-dir --no-deps ./*.whl
 
 FROM ${BASE}
+# llama.cpp computes with OpenMP, whose library no wheel brings along and slim images leave out.
+RUN python3 -c "import ctypes; ctypes.CDLL('libgomp.so.1')" 2>/dev/null \
+ || { apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* /var/cache/apt/*; }
 COPY --from=build /opt/trinity /opt/trinity
 ENV PATH=/opt/trinity/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp HOST=0.0.0.0 PORT=8080 HEALTH_PORT=8081
-RUN mkdir -p /models && chown 10001:10001 /models
+RUN mkdir -p /models && chown 10001:10001 /models && python3 -c "import xllamacpp"
 VOLUME /models
 USER 10001:10001
 EXPOSE 8080 8081
