@@ -17,7 +17,8 @@ FILE: Final = "compose.yaml"
 _HEAD: Final = """\
 Written by `trinity deploy render compose`; render it again rather than changing it.
 
-  cp trinity.env.example trinity.env      and write a key into it; with monitoring, grafana.env too
+  cp trinity.env.example trinity.env      and write a key into it
+  cp grafana.env.example grafana.env      and a password: Compose wants the file with or without monitoring
   docker compose up --detach              add --profile monitoring for Prometheus and Grafana
   docker compose up --detach --scale llm=4
   docker compose exec daemon trinity      the console

@@ -1,6 +1,6 @@
-"""A base for the shipped Dockerfiles, made from what runs the tests: interpreter with pip, a shell, a role's packages.
+"""A base for the shipped Dockerfiles, made from what runs the tests: interpreter, pip, a shell, all roles' packages.
 
-Nothing is pulled, and a build on it needs no registry: pip finds every package of the role's lock installed already.
+Nothing is pulled, and a build on it needs no registry: pip finds every package of a role's lock installed already.
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from backend.deploy import roles
 from backend.deploy.places import IMAGES
 from tests.docker import images
 
 _APPLETS = ("sh", "mkdir", "chown", "sleep", "id")
-_UNUSED = ("_polars_runtime_32/", "numpy.libs/", "kubernetes/")
+_UNUSED = ("_polars_runtime_32/", "kubernetes/")
 """Large, and no part of a start without a cluster and a query."""
+REFERENCE = "trinity-test-base:1"
 
 
-def make_base(api: Any, role: str) -> str:
-    """Import the base for `role` into the engine behind `api` (docker's low-level client); the image's reference."""
-    reference = f"trinity-test-base-{role}:1"
+def make_base(api: Any) -> str:
+    """Import the base into the engine behind `api` (docker's low-level client); the image's reference."""
     with tempfile.TemporaryFile() as file, tempfile.TemporaryDirectory() as folder:
-        images._write(file, dict(_contents(role, Path(folder))))
+        images._write(file, dict(_contents(Path(folder))))
         file.seek(0)
         changes = [f"ENV PATH=/{images._HOME}/bin:/bin LD_LIBRARY_PATH=/{images._LIBS}"]
-        repository, tag = reference.split(":")
+        repository, tag = REFERENCE.split(":")
         api.import_image_from_data(file, repository=repository, tag=tag, changes=changes)
-    return reference
+    return REFERENCE
 
 
-def _contents(role: str, folder: Path) -> Iterator[tuple[str, Path]]:
+def _contents(folder: Path) -> Iterator[tuple[str, Path]]:
     """(path inside, file outside)."""
     python, stdlib = Path(sys.executable).resolve(), Path(sysconfig.get_path("stdlib"))
     inside = f"{images._HOME}/lib/python{sys.version_info.major}.{sys.version_info.minor}"
@@ -45,7 +46,8 @@ def _contents(role: str, folder: Path) -> Iterator[tuple[str, Path]]:
         yield place, path
         binaries += [path] if path.suffix == ".so" else []
     packages = Path(sysconfig.get_path("purelib"))
-    for name in (IMAGES / "packages" / f"{role}.txt").read_text().split():
+    lists = [(IMAGES / "packages" / f"{role}.txt").read_text().split() for role in roles.ROLES]
+    for name in sorted({name for listed in lists for name in listed}):
         for file in importlib.metadata.files(name) or []:
             path = Path(str(file.locate()))
             if ".." not in file.parts and path.is_file() and not str(file).startswith(_UNUSED):

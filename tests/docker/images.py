@@ -14,6 +14,7 @@ import io
 import os
 import py_compile
 import site
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -157,6 +158,11 @@ def _write(file: object, files: dict[str, Path]) -> None:
 
 def _byte_code(path: Path, inside: str) -> bytes:
     """As an installer leaves it: a program that had to compile itself at each start would be late by a second."""
+    with contextlib.suppress(OSError):  # it was imported or installed with its byte code here
+        code, facts = Path(importlib.util.cache_from_source(str(path))).read_bytes(), path.stat()
+        current = struct.pack("<4sLLL", importlib.util.MAGIC_NUMBER, 0, int(facts.st_mtime), facts.st_size & 0xFFFFFFFF)
+        if code.startswith(current):
+            return code
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "code"
         mode = py_compile.PycInvalidationMode.UNCHECKED_HASH

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -16,7 +17,8 @@ import pytest
 
 from backend.deploy import roles
 from backend.deploy.places import write
-from tests.docker.base_image import make_base
+from backend.serving.embedding.model import Model, bundled_files
+from tests.docker.base_image import REFERENCE, make_base
 from tests.docker.engine import Engine
 
 ROOT = Path(__file__).parents[2]
@@ -36,8 +38,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def build(engine: Engine, folder: Path) -> Iterator[Callable[[str], str]]:
-    """Builds the image of a role with the engine's own builder; returns its reference."""
+def build(engine: Engine, folder: Path) -> Callable[[str], str]:
+    """Builds the image of a role with the engine's own builder; returns its reference. They go with the engine."""
+    base = make_base(engine.api)
     built: dict[str, str] = {}
 
     def image(role: str) -> str:
@@ -45,7 +48,7 @@ def build(engine: Engine, folder: Path) -> Iterator[Callable[[str], str]]:
             return built[role]
         reference = f"trinity-{role}:under-test"
         environment = {**os.environ, "DOCKER_HOST": engine.host, "DOCKER_BUILDKIT": "0"}
-        words = ["--build-arg", f"BASE={make_base(engine.api, role)}", "--network", "none", "--force-rm"]
+        words = ["--build-arg", f"BASE={base}", "--network", "none", "--force-rm"]
         argv = [
             "docker",
             "build",
@@ -61,13 +64,11 @@ def build(engine: Engine, folder: Path) -> Iterator[Callable[[str], str]]:
         built[role] = reference
         return reference
 
-    yield image
-    for reference in built.values():
-        engine.api.remove_image(reference, force=True)
+    return image
 
 
 @contextlib.contextmanager
-def running(engine: Engine, reference: str, mounted: Path, **options: Any) -> Iterator[Any]:
+def running(engine: Engine, reference: str, mounted: Path | None = None, **options: Any) -> Iterator[Any]:
     """A container as the compose file and the chart confine it."""
     container = engine.sdk.containers.run(
         reference,
@@ -76,7 +77,7 @@ def running(engine: Engine, reference: str, mounted: Path, **options: Any) -> It
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
         tmpfs={"/tmp": "", "/run/trinity": "uid=10001,gid=10001,mode=0700"},
-        volumes={str(mounted): {"bind": "/etc/trinity", "mode": "ro"}},
+        volumes={str(mounted): {"bind": "/etc/trinity", "mode": "ro"}} if mounted else {},
         labels=[LABEL],
         **options,
     )
@@ -104,6 +105,46 @@ def said_in(container: Any, *argv: str) -> str:
     code, output = container.exec_run(list(argv))
     assert code == 0, output
     return output.decode().strip()
+
+
+def answered_in(container: Any, path: str, question: dict[str, Any]) -> dict[str, Any]:
+    """What the container's own API says, asked from inside: no port of this machine is taken."""
+    ask = (
+        "import sys, urllib.request as u\n"
+        "request = u.Request('http://127.0.0.1:8080' + sys.argv[1], sys.argv[2].encode())\n"
+        "request.add_header('content-type', 'application/json')\n"
+        "print(u.urlopen(request, timeout=30).read().decode())"
+    )
+    answer: dict[str, Any] = json.loads(said_in(container, "python3", "-c", ask, path, json.dumps(question)))
+    return answer
+
+
+@pytest.mark.timeout(300)
+def test_the_llm_s_image_completes_a_chat(engine: Engine, build: Callable[[str], str]) -> None:
+    sizes = {"SLOTS": "2", "THREADS": "2", "CONTEXT": "512", "MODEL_PATH": ""}
+    with running(engine, build("llm"), environment=sizes, mem_limit="2g") as replica:
+        healthy(replica)
+        assert said_in(replica, "id", "-u") == "10001"
+        question = {"messages": [{"role": "user", "content": "Say hi."}], "max_tokens": 2}
+        answer = answered_in(replica, "/v1/chat/completions", question)
+        assert answer["usage"]["completion_tokens"] == 2 and answer["choices"][0]["message"]["content"]
+        replica.stop(timeout=20)
+        assert replica.wait()["StatusCode"] == 0
+
+
+@pytest.mark.timeout(300)
+def test_the_embedding_s_image_computes_what_is_computed_here(engine: Engine, build: Callable[[str], str]) -> None:
+    texts = ["a red fox", "two", "Der Fuchs ist rot."]
+    with running(engine, build("embedding"), environment={"THREADS": "1"}, mem_limit="1g") as replica:
+        healthy(replica)
+        assert said_in(replica, "id", "-u") == "10001"
+        answer = answered_in(replica, "/v1/embeddings", {"input": texts})
+        replica.stop(timeout=20)
+        assert replica.wait()["StatusCode"] == 0
+    model = Model(bundled_files(), threads=1)
+    for text, entry in zip(texts, answer["data"], strict=True):
+        here = model.embed([model.tokenize(text).ids])[0].tolist()
+        assert math.dist(here, entry["embedding"]) < 1e-4, text
 
 
 @pytest.mark.timeout(300)
@@ -177,7 +218,7 @@ def test_the_daemon_s_image_serves_health_and_metrics_without_a_platform(
 def test_an_image_is_little_more_than_its_base(engine: Engine, build: Callable[[str], str]) -> None:
     reference = build("edge")
     facts = engine.api.inspect_image(reference)
-    base = engine.api.inspect_image("trinity-test-base-edge:1")
+    base = engine.api.inspect_image(REFERENCE)
     assert facts["Size"] - base["Size"] < 30 * 2**20, "the wheel and an environment without pip"
     config = facts["Config"]
     assert config["User"] == "10001:10001" and config["StopSignal"] == "SIGUSR1"

@@ -17,7 +17,6 @@ RUN python3 -c "import ctypes; ctypes.CDLL('libgomp.so.1')" 2>/dev/null \
 COPY --from=build /opt/trinity /opt/trinity
 ENV PATH=/opt/trinity/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp HOST=0.0.0.0 PORT=8080 HEALTH_PORT=8081
 RUN mkdir -p /models && chown 10001:10001 /models && python3 -c "import xllamacpp"
-VOLUME /models
 USER 10001:10001
 EXPOSE 8080 8081
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 \
