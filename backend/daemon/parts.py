@@ -157,7 +157,7 @@ class Parts:
         if not wants_edge(self.config):
             # However long ago its daemon died: the platform's log of then may still be read.
             once = OnceSink(self.ledger, self.ledger.recent("requests", limit=_REREAD_ROWS))
-            direct = self.config.file.driver == "kubernetes" and self.config.file.kubernetes.reach != "forward"
+            direct = self.config.file.driver != "kubernetes" or self.config.file.kubernetes.reach != "forward"
             forward, flush = not self.read_only, self.ledger.flush
             return ObservedEdge(self.fleet, self.paths, once, self.clock, flush=flush, direct=direct, forward=forward)
         known = self.ledger.recent("requests", since_ts=self.clock.now() - _REREAD_S, limit=_REREAD_ROWS)

@@ -99,7 +99,7 @@ class Joiner:
             retries=record.retries,
             bytes_in=record.bi,
             bytes_out=record.bo,
-            error=record.why or None,
+            error=_named(record.why),
         )
 
     def lose(self, gone: Collection[int]) -> list[RequestRow]:
@@ -174,8 +174,9 @@ def _queue_s(record: EndRecord, attempts: tuple[FirstRecord, ...]) -> float | No
     return _seconds(record.t0, record.now) if record.t0 and not attempts else None
 
 
-def _named(replica: str) -> str | None:
-    return None if replica in ("", EMPTY) else replica
+def _named(word: str) -> str | None:
+    """What HAProxy writes for a variable, unless it has none."""
+    return None if word in ("", EMPTY) else word
 
 
 def _seconds(start_us: int, end_us: int) -> float:

@@ -19,7 +19,7 @@ from backend.config.own_logs import get_logger
 from backend.config.paths import StatePaths
 from backend.contract.clock import Clock
 from backend.contract.edge import EdgeObservation, EdgeWorkload
-from backend.contract.errors import Refused, TrinityError
+from backend.contract.errors import Refused, TrinityError, Unreachable
 from backend.contract.events import EventRecorder
 from backend.contract.fleet import Fleet, ReplicaStatus, WorkloadSpec
 from backend.contract.ledger import RowSink
@@ -70,10 +70,12 @@ class _Replica:
         self.asking: asyncio.Task[None] | None = None
         self.answered_mono = mono
         self.not_before_mono = 0.0
+        self.elsewhere = False
+        """Whether somebody else answers at its addresses, as seen from here."""
 
 
 class ObservedEdge(AbsentEdge):
-    """`run` until cancelled, then `close`. `direct`: its pods' own addresses may be tried for metrics; `forward`: a
+    """`run` until cancelled, then `close`. `direct`: its replicas' own addresses may be tried for metrics; `forward`: a
     stream through the platform may be opened for them."""
 
     def __init__(
@@ -297,7 +299,12 @@ class ObservedEdge(AbsentEdge):
 
     async def _fetch(self, held: _Replica) -> None:
         try:
-            held.counts = counts_in(await held.page.fetch())
+            page = await held.page.fetch()
+            if "haproxy_" not in page:
+                held.elsewhere = True
+                await held.page.close()
+                raise Unreachable(f"Port {PORT} is no edge's.", "See who has its address.")
+            held.counts = counts_in(page)
         except TrinityError as error:
             held.counts = None
             mono = self._clock.mono()
@@ -312,10 +319,11 @@ class ObservedEdge(AbsentEdge):
     async def _open_page(self, name: str) -> ByteStream:
         """Its own address first, where that may be: it costs the platform nothing."""
         status = self._replicas[name].status
-        if self._direct and status is not None and status.host:
-            with contextlib.suppress(TrinityError, TimeoutError):
-                async with asyncio.timeout(_DIRECT_S):
-                    return await connect(name, status.host, PORT)
+        if self._direct and status is not None and not self._replicas[name].elsewhere:
+            for address in addresses_of(status):
+                with contextlib.suppress(TrinityError, TimeoutError):
+                    async with asyncio.timeout(_DIRECT_S):
+                        return await connect(name, address, PORT)
         limits: Mapping[str, str] = self._fleet.limits() if isinstance(self._fleet, Limited) else {}
         if not self._forward:
             raise Refused("This fleet is read-only, and no port is forwarded.", "Run a daemon in the cluster.")

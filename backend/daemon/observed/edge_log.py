@@ -26,6 +26,8 @@ from backend.edge.records import EndRecord, FirstRecord, Words, parse_line
 _REMEMBERED: Final = 8192
 _CONTAINER: Final = b"[edge] "
 """What lines of our container begin with in the log of a pod that has others beside it."""
+_TWICE: Final = (b"[NOTICE]", b"[WARNING]")
+"""What HAProxy says on stderr it also logs."""
 
 
 class LogMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +127,8 @@ class EdgeLog:
             if record.why == END_KILLS:
                 self._sink.append(poison_event(row, tried.attempts if tried else ()))
         elif isinstance(record, Words):
+            if message.startswith(_TWICE):
+                return
             self._sink.append(
                 EventRow(
                     ts=piece.ts,

@@ -252,6 +252,16 @@ async def test_counts_of_all_edge_replicas_are_summed_by_workload(tmp_path: Path
     assert rig.edge.observe().workloads == () and not rig.edge.observe().up, "old numbers are none"
 
 
+async def test_who_answers_at_the_edge_s_address_and_is_no_edge_is_not_believed(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.platform.page = "trinity_queue_depth 7\n"  # a daemon in a container: port 9090 of this machine is its own
+    await asked(rig)
+    assert rig.edge.observe().workloads == () and rig.edge._replicas["edge-a"].elsewhere
+    rig.platform.page = PAGE
+    await asked(rig)
+    assert [w.queued for w in rig.edge.observe().workloads] == [3]
+
+
 @pytest.mark.parametrize("why", ["barred", "read-only", "silent"])
 async def test_without_the_page_there_are_rows_all_the_same_and_it_is_said_once(tmp_path: Path, why: str) -> None:
     barred = {"forward": "needs `create` on `pods/portforward`"} if why == "barred" else {}

@@ -22,6 +22,7 @@ from backend.deploy.values import Values, parse_values, read_values
 from backend.edge import standalone
 from backend.edge.discovery import Ports
 from backend.edge.settings import find_haproxy
+from backend.fleet.docker_engine.labels import ROLE
 
 SCHEMA = json.loads((Path(__file__).parent / "schemas" / "compose-spec.json").read_text())
 CASES = {
@@ -103,6 +104,13 @@ def test_nothing_is_published_beyond_this_machine_unless_asked() -> None:
     assert published(Values()) and all(port.startswith("127.0.0.1:") for port in published(Values()))
     opened = parse_values("compose: {host: 0.0.0.0}\n", "v")
     assert all(port.startswith("0.0.0.0:") for port in published(opened))
+
+
+def test_a_daemon_knows_each_service_of_ours_by_its_label() -> None:
+    extra = parse_values("extraWorkloads: [{name: toys, image: toy}]\n", "v")
+    services: dict[str, Any] = compose.project(extra)["services"]
+    told = {name: service["labels"][ROLE] for name, service in services.items() if "profiles" not in service}
+    assert told == {name: name for name in ("edge", "llm", "embedding", "daemon", "toys")}, "as the edge names them"
 
 
 def test_secrets_stand_in_env_files_only() -> None:

@@ -53,6 +53,12 @@ def test_plain_stream() -> None:
     assert j.open == {}
 
 
+def test_only_a_request_that_the_edge_gave_up_has_a_cause() -> None:
+    joiner = Joiner("local", lambda workload, slot: None)
+    assert joiner.end(end(why="-")).error is None, "as HAProxy writes what was never set"
+    assert joiner.end(end(u="7-1-1", why="retry_budget_spent")).error == "retry_budget_spent"
+
+
 def test_ttft_is_null_where_nothing_streamed() -> None:
     j = joiner()
     assert j.first(first(sse="-")).ttft_s is None

@@ -187,6 +187,17 @@ def test_a_declaration_is_laid_over_what_is_seen() -> None:
     assert known.port_of(Owner("Deployment", "other")) is None
 
 
+def test_parts_of_our_chart_say_what_they_are() -> None:
+    keys = {"name": "trinity", "instance": "shop", "component": "edge"}
+    labels = {f"app.kubernetes.io/{key}": text for key, text in keys.items()}
+    workloads = Workloads()
+    workloads.put(Owner("Deployment", "shop-edge"), made({"template": {"metadata": {"labels": labels}}}))
+    other = labels | {"app.kubernetes.io/name": "nginx"}
+    workloads.put(Owner("Deployment", "web"), made({"template": {"metadata": {"labels": other}}}))
+    found = {view.spec.name: (view.spec.role, view.spec.release) for view in workloads.views()}
+    assert found == {"shop-edge": ("edge", "shop"), "web": ("", "")}
+
+
 def test_how_things_can_be_reached() -> None:
     spec = {"containers": [{"name": "main", "ports": [{"containerPort": 8080, "name": "http"}, {"containerPort": 9}]}]}
     templates = {"web": ({"app": "web", "tier": "front"}, msgspec.convert(spec, PodSpec))}
