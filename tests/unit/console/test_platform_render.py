@@ -172,16 +172,6 @@ def test_every_driver_offers_every_column_and_shows_its_own(driver: str, edge: b
         assert ("P95" in shown) is edge
 
 
-@pytest.mark.parametrize("driver", ["docker", "kubernetes"])
-def test_of_an_edge_that_the_platform_runs_traffic_shows_and_no_slots(driver: str) -> None:
-    shown = {c.key for c in replica_columns(driver, edge=True, slots=False) if not c.hidden}
-    with_slots = {c.key for c in replica_columns(driver, edge=True) if not c.hidden}
-    without = {c.key for c in replica_columns(driver, edge=False) if not c.hidden}
-    assert shown - without == {"ttft_p95", "rate"} and with_slots - shown == {"in_flight", "queue"}
-    workloads = {c.key for c in workload_columns(driver, edge=True, slots=False) if not c.hidden}
-    assert {"in_flight", "queued"} <= workloads and not {"slots", "routes"} & workloads
-
-
 def test_cells_of_a_replica_on_a_platform() -> None:
     view = on_platform(containers_ready=1, phase=Phase.NOT_READY, reason="probe", net_rx_bytes_per_s=2048.0)
     found = cells(replica_columns("kubernetes", edge=False), view)
