@@ -29,10 +29,9 @@ from backend.contract.platform import (
     Trouble,
 )
 from backend.contract.words import Phase, Verb
-from backend.fleet.docker_engine import describe
 from backend.fleet.docker_engine.client import EngineClient
-from backend.fleet.docker_engine.compose_source import workload_source
 from backend.fleet.docker_engine.deeds import Deeds
+from backend.fleet.docker_engine.describing import Describing
 from backend.fleet.docker_engine.exec_stream import start_exec
 from backend.fleet.docker_engine.logs import MAX_FOLLOWED, LogKeeper, Target, container_log, task_log
 from backend.fleet.docker_engine.phases import Reach, reach_of
@@ -77,11 +76,12 @@ class PlatformFleet:
         self._tasks = Roster(place, clock, _nobody)
         self._ours = Roster(place, clock, _nobody)
         self._swarm = SwarmView(settings, place, clock, self._changed)
+        rosters = Rosters(self._roster, self._tasks, self._ours)
         self._watch = Watch(
             self._client,
             settings,
             name,
-            Rosters(self._roster, self._tasks, self._ours),
+            rosters,
             self._swarm,
             self._sink,
             clock,
@@ -90,6 +90,7 @@ class PlatformFleet:
             died=self._died,
             connected=self._connected,
         )
+        self._describing = Describing(self._client, rosters, self._swarm, self._watch, self._sink, self._unknown)
         self._deeds = Deeds(self._client, self._roster, self._watch, clock, local=self._is_local)
         self._task_deeds = Deeds(self._client, self._tasks, self._watch, clock, local=self._is_local)
         self._swarm_deeds = SwarmDeeds(self._client, self._swarm, self._watch, clock)
@@ -201,30 +202,7 @@ class PlatformFleet:
 
     async def describe(self, name: str) -> Description:
         """A replica, a workload or a node. Raises UsageError for an unknown name."""
-        container = self._roster.get(name) or self._ours.get(name)
-        if container is not None:
-            await self._watch.look_at(container.facts.id)
-            events = self._sink.of({name})
-            return describe.describe_container(container.facts, container.status, container.inspect, events)
-        if (seen := self._swarm.get(name)) is not None:
-            held = self._tasks.by_id(seen.task.container) if seen.task.container else None
-            return describe.describe_task(seen, held, self._sink.of({name}))
-        if (service := self._swarm.service(name)) is not None:
-            replicas = [(seen.status, seen.task, seen.former) for seen in self._swarm.of(name)]
-            events = self._sink.of({name, *(status.name for status, _, _ in replicas)})
-            return describe.describe_service(service, replicas, self._swarm.rollout_words(service), events)
-        if group := self._roster.of(name):
-            statuses = [container.status for container in group]
-            events = self._sink.of({name, *(status.name for status in statuses)})
-            newest = max(group, key=lambda container: container.facts.created_ts)
-            source = await asyncio.to_thread(workload_source, newest.facts, newest.inspect)
-            return describe.describe_group(name, group[0].member.kind, statuses, events, source)
-        node = next((node for node in self._swarm.nodes() if node.name == name), None)
-        facts = self._swarm.node_named(name)
-        if node is None or facts is None:
-            raise self._unknown(name)
-        raw = await self._client.get(f"/nodes/{facts.id}")
-        return describe.describe_node(node, [s for s in self._swarm.statuses() if s.node == name], raw)
+        return await self._describing.describe(name)
 
     # -- verbs on replicas
 
