@@ -238,11 +238,12 @@ def _print_status(snapshot: Snapshot) -> None:
         state = "up" if snapshot.edge_up else "down"
         where = f"{snapshot.public_url}  stats {snapshot.stats_url}" if snapshot.edge_slots else "run by the platform"
         click.echo(f"  edge        {state}  {where}")
+    size = max([11, *(len(w.name) for w in snapshot.workloads)])
     for w in snapshot.workloads:
         marks = "".join([" autoscaled" * w.autoscale, " maintenance" * w.maintenance])
         by = f"  ({w.lease} is working on it)" if w.lease else ""
         load = f", {w.in_flight} in flight, {w.queued} queued" if w.routes or w.in_flight or w.queued else f"  {w.kind}"
-        click.echo(f"  {w.name:<11} {w.ready}/{w.wanted} ready{load}{marks}{by}")
+        click.echo(f"  {w.name:<{size}} {w.ready}/{w.wanted} ready{load}{marks}{by}")
     if snapshot.has_edge:
         _print_traffic(point)
     if snapshot.dropped_rows:
@@ -261,21 +262,11 @@ def _print_traffic(point: SeriesPoint) -> None:
     )
 
 
-_PS_HEADER = (
-    "NAME",
-    "PHASE",
-    "RESTARTS",
-    "AGE",
-    "CPU",
-    "MEMORY",
-    "IN-FLIGHT",
-    "QUEUE",
-    "TTFT-P50",
-    "TTFT-P95",
-    "PID",
-    "PORT",
-    "REASON",
-)
+_PS_SERVED = ("IN-FLIGHT", "QUEUE", "TTFT-P50", "TTFT-P95")
+"""What an edge of ours sees."""
+_PS_PROCESS = ("PID", "PORT")
+_PS_PLACE = ("NODE", "OWNER")
+"""Of what runs on machines of a platform, instead of a process here."""
 
 
 @click.command()
@@ -289,9 +280,17 @@ def ps(place: Place) -> None:
     if snapshot.trouble is not None:
         narrate(f"{snapshot.trouble.message} {snapshot.trouble.next_step} What follows may be old.")
     now = snapshot.ts
-    rows = []
+    placed = any(r.status.node for r in snapshot.replicas)
+    served = _PS_SERVED if snapshot.has_edge else ()
+    rows: list[tuple[object, ...]] = []
     for r in snapshot.replicas:
         s, e = r.status, r.edge
+        traffic = (
+            "-" if e is None else e.in_flight,
+            "-" if e is None else e.queued,
+            milliseconds(r.ttft.p50_s),
+            milliseconds(r.ttft.p95_s),
+        )
         rows.append(
             (
                 s.name,
@@ -300,16 +299,13 @@ def ps(place: Place) -> None:
                 age(now - s.started_ts if s.started_ts else None),
                 "-" if s.cpu_percent is None else f"{s.cpu_percent:.0f}%",
                 mebibytes(s.memory_bytes),
-                "-" if e is None else e.in_flight,
-                "-" if e is None else e.queued,
-                milliseconds(r.ttft.p50_s),
-                milliseconds(r.ttft.p95_s),
-                s.pid or "-",
-                s.port or "-",
+                *(traffic if served else ()),
+                *((s.node or "-", s.owner or "-") if placed else (s.pid or "-", s.port or "-")),
                 s.reason,
             )
         )
-    print_table(_PS_HEADER, rows)
+    where = _PS_PLACE if placed else _PS_PROCESS
+    print_table(("NAME", "PHASE", "RESTARTS", "AGE", "CPU", "MEMORY", *served, *where, "REASON"), rows)
 
 
 @click.command()

@@ -40,7 +40,7 @@ def _list(place: Place) -> None:
     if place.json:
         print_json(infos)
     else:
-        print_table(_HEADER, [_row(info) for info in infos])
+        print_table(_HEADER, [_row(info) for info in infos], short=True)
 
 
 def _row(info: FleetInfo) -> tuple[object, ...]:

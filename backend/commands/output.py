@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
+
+_LAST_LEAST: Final = 24
+"""Cells of a table's last column that are shown even where the line then wraps."""
 
 
 def print_json(value: object) -> None:
@@ -17,12 +21,21 @@ def print_json(value: object) -> None:
     click.echo(msgspec.json.encode(value).decode())
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Columns padded to their widest cell; the last one is not padded."""
+def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, short: bool = False) -> None:
+    """Columns padded to their widest cell; the last one is not padded, and if `short` ends where the terminal does."""
     cells = [[str(c) for c in row] for row in rows]
     widths = [max([len(h), *(len(r[i]) for r in cells)]) for i, h in enumerate(header)]
+    left = terminal_columns() - sum(widths[:-1]) - 2 * (len(widths) - 1)
+    most = max(left, _LAST_LEAST) if short else sys.maxsize
+    for row in cells:
+        row[-1] = row[-1] if len(row[-1]) <= most else f"{row[-1][: most - 1]}…"
     for row in [list(header), *cells]:
         click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+
+
+def terminal_columns() -> int:
+    """Of the terminal that is written to; endless where the lines go to a file or a program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
 
 
 def narrate(message: str) -> None:

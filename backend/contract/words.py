@@ -16,6 +16,8 @@ class Phase(StrEnum):
     TERMINATING = "Terminating"
     FAILED = "Failed"
     CRASH_LOOP = "CrashLoop"
+    COMPLETED = "Completed"
+    """It had an end to come to, and did: nothing is wrong with it."""
 
 
 class Severity(StrEnum):

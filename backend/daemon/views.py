@@ -156,7 +156,7 @@ def _workload(spec: WorkloadSpec, known: Known, ours: Sequence[ReplicaView]) -> 
         name=spec.name,
         wanted=wanted.replicas,
         ready=ready,
-        total=len(ours),
+        total=len(ours) - list(map(_PHASE, ours)).count(Phase.COMPLETED),
         slots=spec.slots * ready,
         routes=spec.routes,
         queued=totals.queued if totals else 0,

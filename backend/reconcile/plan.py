@@ -20,7 +20,7 @@ from backend.contract.fleet import ReplicaStatus, WorkloadSpec
 from backend.contract.words import Phase, SlotState
 from backend.reconcile.wanted import WantedState
 
-DEAD: Final = frozenset({Phase.PENDING, Phase.FAILED, Phase.CRASH_LOOP, Phase.TERMINATING})
+DEAD: Final = frozenset({Phase.PENDING, Phase.FAILED, Phase.CRASH_LOOP, Phase.TERMINATING, Phase.COMPLETED})
 """Phases in which a replica answers no request, whatever its slot says (Terminating: its driver gave it up)."""
 
 

@@ -14,7 +14,7 @@ from console.render.words import PHASES
 
 QUIET: Final = ("Completed", "Stopped")
 """Ends that are nothing to look at."""
-WELL: Final = (Phase.READY, Phase.TERMINATING)
+WELL: Final = (Phase.READY, Phase.TERMINATING, Phase.COMPLETED)
 MANY_RESTARTS: Final = 3
 """A replica that is Ready now and has started as often again is worth a look."""
 

@@ -53,6 +53,7 @@ REPLICAS: tuple[Column[ReplicaView], ...] = (
         title="REPLICA",
         width=9,
         flex=2,
+        middle=True,
         cell=lambda v, _: (v.status.name, "text b"),
         sort=lambda v: v.status.name,
     ),
@@ -206,7 +207,14 @@ def replica_haystack(view: ReplicaView) -> str:
     return f"{status.name} {status.workload} {status.phase} {status.fleet} {status.reason} {where}"
 
 
+def is_done(view: WorkloadView) -> bool:
+    """A job that came to its end: nothing is wanted of it any more."""
+    return view.kind == "Job" and not view.wanted and not view.rollout
+
+
 def _workload_ready(view: WorkloadView) -> Span:
+    if is_done(view):
+        return ("✓ done", "muted")
     style = "ok" if view.ready >= view.wanted else "warn" if view.ready else "error b"
     glyph = "●" if view.ready >= view.wanted else "◑" if view.ready else "✗"
     return (f"{glyph} {view.ready}/{view.wanted}", style if view.wanted else "muted")

@@ -103,7 +103,7 @@ NODES: Final[tuple[Column[NodeStatus], ...]] = (
         width=13,
         flex=1,
         priority=8,
-        cell=lambda n, _: (clean(" ".join(n.roles)), "muted"),
+        cell=lambda n, _: (clean(" ".join(n.roles)), "muted") if n.roles else (units.NOTHING, "faint"),
         sort=lambda n: " ".join(n.roles) or None,
     ),
     Column(

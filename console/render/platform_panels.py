@@ -8,8 +8,10 @@ from typing import Final
 from backend.contract.control import WorkloadView
 from backend.contract.platform import NodeStatus, PortView, Trouble
 from console.render import units
+from console.render.columns import is_done
 from console.render.platform_columns import memory_share, node_state
-from console.render.spans import Line, clean, fit_line, fit_text, line_width, text_width
+from console.render.spans import Line, clean, crop_middle, fit_line, fit_text, line_width, text_width
+from console.render.words import SHORT_KINDS
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 NAME_MOST: Final = 24
@@ -18,27 +20,40 @@ NAME_MOST: Final = 24
 def workload_lines(views: Sequence[WorkloadView], width: int, height: int) -> list[Line]:
     """A workload a line: ready of wanted, its kind, how its rollout stands. Those that lack replicas first."""
     order = sorted(views, key=lambda view: (view.ready >= view.wanted, not view.rollout))
-    size = min(NAME_MOST, max((text_width(view.name) for view in views), default=0))
     counted = max((len(_counts(view)) for view in views), default=0)
-    lines = [fit_line(_workload(view, size, counted, roomy=width >= 56), width) for view in order]
+    roomy = width >= 56
+    stands = max((text_width(_stands(view, roomy=False)) for view in views), default=0)
+    left = width - counted - 6 - (0 if roomy else stands)
+    size = max(8, min(NAME_MOST, left, max((text_width(view.name) for view in views), default=0)))
+    lines = [fit_line(_workload(view, size, counted, roomy=roomy), width) for view in order]
     return _cut(lines, width, height) or [fit_line((("no workloads yet", "faint"),), width)]
 
 
 def _counts(view: WorkloadView) -> str:
-    return f"{view.ready}/{view.wanted}"
+    return "done" if is_done(view) else f"{view.ready}/{view.wanted}"
+
+
+def _stands(view: WorkloadView, *, roomy: bool) -> str:
+    """Its rollout, else its kind; where room is short in a word or two."""
+    if roomy:
+        return clean(view.rollout)
+    if not view.rollout:
+        return SHORT_KINDS.get(view.kind, clean(view.kind))
+    return f"↻ {clean(view.rollout).partition(':')[0].removesuffix(' updated')}"
 
 
 def _workload(view: WorkloadView, size: int, counted: int, *, roomy: bool) -> Line:
     well = view.ready >= view.wanted
+    done = is_done(view)
     glyph, style = ("●", "ok") if well else ("◑", "warn") if view.ready else ("✗", "error b")
     rollout = "error" if view.rollout.startswith("stuck") else "accent"
-    stands = clean(view.rollout) if roomy else clean(view.rollout).removesuffix(" updated")
+    stands = _stands(view, roomy=roomy)
     return (
-        (f"{glyph} ", style),
-        (fit_text(clean(view.name), size), "text b"),
-        (f"  {_counts(view).ljust(counted)}  ", "text" if well else "warn"),
-        (fit_text(clean(view.kind), 12) if roomy or not view.rollout else "", "muted"),
-        (f"{' ' if roomy else '↻ '}{stands}" if stands else "", rollout),
+        ("✓ ", "muted") if done else (f"{glyph} ", style),
+        (fit_text(crop_middle(clean(view.name), size), size), "text b"),
+        (f"  {_counts(view).ljust(counted)}  ", "muted" if done else "text" if well else "warn"),
+        (f"{fit_text(clean(view.kind), 12)} " if roomy else "", "muted"),
+        (stands, rollout if view.rollout else "muted"),
         (f" {clean(view.lease)} is at work" if view.lease else "", "warn"),
         (" maintenance" if view.maintenance else "", "warn"),
     )

@@ -35,7 +35,7 @@ _WHY: Final[tuple[str, Change]] = (
     },
 )
 _KUBERNETES: Final[tuple[tuple[str, Change], ...]] = (
-    ("name", {"width": 24, "flex": 0}),
+    ("name", {"width": 21, "flex": 3, "most": 44}),
     ("containers", {"priority": 1}),
     ("phase", {}),
     ("restarts", {"priority": 2}),
@@ -43,7 +43,7 @@ _KUBERNETES: Final[tuple[tuple[str, Change], ...]] = (
     ("cpu", {"priority": 4}),
     ("memory", {"priority": 5}),
     ("node", {"priority": 7, "width": 7}),
-    ("owner", {"priority": 9, "width": 16}),
+    ("owner", {"priority": 9, "width": 16, "flex": 1, "most": 30, "middle": True}),
 )
 _DOCKER: Final[tuple[tuple[str, Change], ...]] = (
     ("name", {"width": 14, "flex": 2}),

@@ -9,6 +9,7 @@ from console.render import units
 from console.render.cause import exit_words
 from console.render.cells import extra_ago, extra_number, extra_words
 from console.render.spans import Span
+from console.render.words import SHORT_KINDS
 from console.state.column import Column
 
 
@@ -18,6 +19,12 @@ def containers_cell(view: ReplicaView) -> Span:
     if ready is None:
         return (units.NOTHING, "faint")
     return (f"{ready}/{every}", "text" if ready >= every else "warn")
+
+
+def short_owner(owner: str) -> str:
+    """`deploy/web` of `Deployment/web`: kinds as kubectl shortens them."""
+    kind, slash, name = owner.partition("/")
+    return f"{SHORT_KINDS.get(kind, kind)}/{name}" if slash else owner
 
 
 def _ready_share(view: ReplicaView) -> float | None:
@@ -65,7 +72,7 @@ REPLICA_EXTRAS: Final[tuple[Column[ReplicaView], ...]] = (
         kind="number",
     ),
     extra_words("node", "NODE", 9, lambda v: v.status.node),
-    extra_words("owner", "OWNER", 16, lambda v: v.status.owner),
+    extra_words("owner", "OWNER", 16, lambda v: short_owner(v.status.owner)),
     extra_words("image", "IMAGE", 14, _image),
     Column(
         key="net",

@@ -52,6 +52,19 @@ def crop_text(text: str, width: int, ellipsis: str = "…") -> str:
     return text[:kept] + ellipsis
 
 
+def crop_middle(text: str, width: int) -> str:
+    """At most `width` cells, with an ellipsis in the middle: of names that begin alike the end is seen."""
+    if text_width(text) <= width or width < 5:
+        return crop_text(text, width)
+    end = (width - 1) // 2
+    kept = len(text)
+    while (size := text_width(text[kept - 1])) <= end:
+        kept -= 1
+        end -= size
+    tail = text[kept:]
+    return crop_text(text, width - text_width(tail)) + tail
+
+
 def fit_text(text: str, width: int, align: str = "left") -> str:
     """Exactly `width` cells; `align` is `left` or `right`."""
     cropped = crop_text(text, width)

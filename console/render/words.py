@@ -15,7 +15,16 @@ PHASES: Final[dict[Phase, tuple[str, str]]] = {
     Phase.TERMINATING: ("◌", "muted"),
     Phase.FAILED: ("✗", "error b"),
     Phase.CRASH_LOOP: ("↻", "error b"),
+    Phase.COMPLETED: ("✓", "muted"),
 }
+SHORT_KINDS: Final = {
+    "Deployment": "deploy",
+    "StatefulSet": "sts",
+    "DaemonSet": "ds",
+    "ReplicaSet": "rs",
+    "CronJob": "cj",
+}
+"""Kinds of objects as kubectl shortens them; the others are short."""
 SEVERITIES: Final[dict[Severity, tuple[str, str]]] = {
     Severity.DEBUG: ("·", "faint"),
     Severity.INFO: ("•", "muted"),

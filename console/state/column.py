@@ -35,6 +35,10 @@ class Column(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     priority: int = 0
     flex: int = 0
     """Share of the room that is left over; 0 keeps `width`."""
+    most: int = 0
+    """With `flex`: no wider than this; 0 for any width."""
+    middle: bool = False
+    """Too long a text loses its middle, not its end."""
     kind: Kind = "text"
     """What a filter compares it with: words, or a number in seconds, bytes or percent."""
     value: Callable[[T, float], SortValue] | None = None
@@ -112,10 +116,12 @@ def _stretch(kept: Sequence[Column[T]], width: int, gap: int) -> list[tuple[Colu
     given = 0
     for column in kept:
         extra = spare * column.flex // shares if spare > 0 and shares else 0
+        if column.most:
+            extra = min(extra, max(0, column.most - column_width(column)))
         given += extra
         out.append((column, column_width(column) + extra))
     if spare > given and shares:
-        at = max(range(len(out)), key=lambda index: out[index][0].flex)
+        at = max(range(len(out)), key=lambda index: 0 if out[index][0].most else out[index][0].flex)
         out[at] = (out[at][0], out[at][1] + spare - given)
     return out
 

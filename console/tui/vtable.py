@@ -12,7 +12,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from console.render.spans import Line, Span, crop_text, fit_line, fit_text, join, on, text_width
+from console.render.spans import Line, Span, crop_middle, crop_text, fit_line, fit_text, join, on, text_width
 from console.state.column import Column, Window, window
 from console.state.table import TableModel
 from console.tui.canvas import Panel
@@ -160,7 +160,8 @@ class VTable(Panel, Generic[T]):
         spans: list[Span] = [(gutter, "accent b")]
         for column, size in self._window.columns:
             text, style = column.cell(item, now)
-            spans += [(fit_text(text, size, column.align), style), (" " * GAP, "text")]
+            shown = crop_middle(text, size) if column.middle else text
+            spans += [(fit_text(shown, size, column.align), style), (" " * GAP, "text")]
         line = fit_line(spans[:-1], width)
         if here and focused:
             line = on(line, "on-cursor")

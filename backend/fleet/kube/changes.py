@@ -47,11 +47,11 @@ def tell(recorder: EventRecorder, old: ReplicaStatus | None, new: ReplicaStatus 
         recorder.record("replica.pending", Severity.WARNING, name, f"{name} waits{why}", why=new.reason, **where)
     elif new.phase == Phase.TERMINATING:
         recorder.record("replica.terminating", Severity.INFO, name, f"{name} is ending{why}", **where)
-    elif new.phase == Phase.NOT_READY and former == Phase.READY and new.reason != "Completed":
+    elif new.phase == Phase.NOT_READY and former == Phase.READY:
         recorder.record(
             "replica.notready", Severity.WARNING, name, f"{name} is not Ready{why}", why=new.reason, **where
         )
-    elif new.reason == "Completed":
+    elif new.phase == Phase.COMPLETED:
         recorder.record("replica.completed", Severity.INFO, name, f"{name} has completed", **where)
 
 
@@ -62,7 +62,7 @@ def _tell_exit(
     ended = new.last_exit
     if ended is None or old is None or (old.last_exit is not None and old.last_exit.ts >= ended.ts):
         return
-    if ended.reason == "Completed" and new.reason == "Completed":
+    if ended.reason == "Completed" and new.phase == Phase.COMPLETED:
         return
     wanted = new.phase == Phase.TERMINATING
     severity = Severity.INFO if wanted else Severity.ERROR

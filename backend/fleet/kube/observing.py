@@ -85,6 +85,8 @@ class Observing:
         self._no_namespace_since_ts = 0.0
         self._empty = asyncio.Event()
         self._empty.set()
+        self._asked = asyncio.Event()
+        """Whether there is such a namespace is known, or was asked in vain."""
         self._told_trouble: Trouble | None = None
         self._nodes: tuple[NodeStatus, ...] | None = ()
         self._ports: tuple[PortView, ...] | None = ()
@@ -203,7 +205,7 @@ class Observing:
         if not self._tasks:
             self._run("connect", self._connect())
             self._run("tick", self._tick())
-        listed = asyncio.create_task(self.pods.synced.wait())
+        listed = asyncio.create_task(self._first_seen())
         try:
             async with asyncio.timeout(_FIRST_LIST_S):
                 while not listed.done() and self.trouble() is None:
@@ -213,6 +215,12 @@ class Observing:
         finally:
             listed.cancel()
         return self.observe()
+
+    async def _first_seen(self) -> None:
+        """The pods were listed; where there are none, it is known whether their namespace is there."""
+        await self.pods.synced.wait()
+        if not self.pods.objects:
+            await self._asked.wait()
 
     async def close(self) -> None:
         """Stop watching; nothing in the cluster changes."""
@@ -264,6 +272,7 @@ class Observing:
             if missing is not None and self._no_namespace is None:
                 self._no_namespace_since_ts = self.clock.now()
             self._no_namespace = missing
+            self._asked.set()
             if missing is None:
                 self._empty.clear()
             else:

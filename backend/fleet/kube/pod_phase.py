@@ -88,7 +88,7 @@ def standing(pod: Pod, failing: Mapping[str, ProbeFailure]) -> Standing:
     if pod.metadata.deletion_timestamp is not None:
         return Standing(Phase.TERMINATING, "its node is lost" if status.reason == "NodeLost" else "")
     if status.phase == "Succeeded":
-        return Standing(Phase.NOT_READY, "Completed")
+        return Standing(Phase.COMPLETED)
     if status.phase == "Failed":
         return Standing(Phase.FAILED, _failed_reason(pod))
     statuses = (*(status.init_container_statuses or ()), *(status.container_statuses or ()))

@@ -41,7 +41,7 @@ def _deployment(found: WorkloadObject) -> str:
     status, count = found.status, wanted("Deployment", found)
     progressing = next((c for c in status.conditions or () if c.type == "Progressing"), None)
     if progressing is not None and progressing.reason == "ProgressDeadlineExceeded":
-        return "stuck: it exceeded its progress deadline"
+        return "stuck: past its progress deadline"
     updated, available = status.updated_replicas or 0, status.available_replicas or 0
     words = ""
     if updated < count:

@@ -175,7 +175,7 @@ def test_every_driver_offers_every_column_and_shows_its_own(driver: str, edge: b
 def test_cells_of_a_replica_on_a_platform() -> None:
     view = on_platform(containers_ready=1, phase=Phase.NOT_READY, reason="probe", net_rx_bytes_per_s=2048.0)
     found = cells(replica_columns("kubernetes", edge=False), view)
-    assert (found["containers"], found["node"], found["owner"]) == ("1/2", "node-1", "Deployment/chat")
+    assert (found["containers"], found["node"], found["owner"]) == ("1/2", "node-1", "deploy/chat")
     assert (found["image"], found["net"], found["reason"]) == ("chat:2.4.1", "2.0 KiB/–", "probe")  # noqa: RUF001
     bare = cells(replica_columns("docker", edge=True), replica())
     assert (bare["containers"], bare["node"], bare["image"], bare["net"]) == ("–",) * 4  # noqa: RUF001

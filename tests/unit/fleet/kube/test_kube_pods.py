@@ -153,7 +153,7 @@ CASES: list[tuple[Pod, str, Phase, str]] = [
         "CrashLoopBackOff: OOMKilled",
     ),
     (pod("Running", DONE, RUNS | {"ready": True}, spec=NEVER), "NotReady", Phase.NOT_READY, "c0 ended: Completed"),
-    (pod("Succeeded", DONE), "Completed", Phase.NOT_READY, "Completed"),
+    (pod("Succeeded", DONE), "Completed", Phase.COMPLETED, ""),
     (pod("Failed", FAILED_1), "Error", Phase.FAILED, "exit code 1: last words"),
     (pod("Failed", OOM, spec={"restartPolicy": "Never"}), "OOMKilled", Phase.FAILED, "OOMKilled"),
     (

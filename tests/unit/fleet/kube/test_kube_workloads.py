@@ -51,7 +51,7 @@ DONE = [{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvaila
             "",
         ),
         ("Deployment", {"replicas": 2}, {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}, 2, ""),
-        ("Deployment", {"replicas": 2}, {"conditions": STUCK}, 2, "stuck: it exceeded its progress deadline"),
+        ("Deployment", {"replicas": 2}, {"conditions": STUCK}, 2, "stuck: past its progress deadline"),
         (
             "Deployment",
             {"replicas": 2, "paused": True},
