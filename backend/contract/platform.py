@@ -105,6 +105,16 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     """The object itself, as YAML or JSON; secrets in it are masked."""
 
 
+class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /v1/neighbours: what else can be looked at from a fleet. Empty where the driver knows of nothing."""
+
+    address: str = ""
+    """Of the fleet that was asked."""
+    contexts: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    """Namespaces beside its own, and that one."""
+
+
 class ByteStream(Protocol):
     """Bytes to and from a port of a replica. Used by one task; `read` and `write` may run at once."""
 
@@ -237,6 +247,15 @@ class Describable(Protocol):
 
     async def describe(self, name: str) -> Description:
         """Raises UsageError for an unknown name."""
+        ...
+
+
+@runtime_checkable
+class HasNeighbours(Protocol):
+    """Drivers that know what other fleets there are where theirs is."""
+
+    async def neighbours(self) -> Neighbours:
+        """What cannot be asked for is left out."""
         ...
 
 

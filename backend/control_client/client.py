@@ -32,7 +32,7 @@ from backend.contract.control import (
 )
 from backend.contract.errors import InternalError, Unreachable, from_wire
 from backend.contract.log_chunks import LogChunk
-from backend.contract.platform import Description
+from backend.contract.platform import Description, Neighbours
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import TABLES, ActionRow, EventRow, LogRow, RequestRow, Scalar
 from backend.control_client.folding import FrameFolder
@@ -208,6 +208,10 @@ class ControlClient:
         """Everything known of a replica, as plain data."""
         name = urllib.parse.quote(replica, safe="")
         return await self._get(f"/v1/replicas/{name}", dict[str, Any])
+
+    async def neighbours(self) -> Neighbours:
+        """What else can be looked at from this fleet."""
+        return await self._get("/v1/neighbours", Neighbours)
 
     async def describe(self, name: str) -> Description:
         """All that the platform says of a replica, a workload or a node. Raises UsageError for an unknown name."""

@@ -9,6 +9,7 @@
 | GET /v1/logs?replicas=&since_ts=&until_ts=&limit=, /v1/logs/follow | lines of the replicas |
 | GET /v1/logs/chunks?replicas=&lines= | their stored bytes, for ever: msgpack lists of LogChunk after a 4-byte length |
 | GET /v1/replicas/{name} | everything known of one replica |
+| GET /v1/neighbours | what else can be looked at from there: contexts, namespaces |
 | GET /v1/describe/{name} or ?name= | all that the platform tells of a replica, a workload or a node |
 | POST /v1/exec | run a program in a replica: the socket that carries it (contract/exec_frames.py) |
 | GET /v1/drills?plans=, /v1/drills/{name} | drills one can run; one with what it would do now |
@@ -51,7 +52,7 @@ from backend.contract.control import (
     VersionInfo,
 )
 from backend.contract.errors import TrinityError, UsageError
-from backend.contract.platform import Description
+from backend.contract.platform import Description, Neighbours
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, LogRow, RequestRow, Row, Scalar
 
@@ -84,6 +85,7 @@ class ControlSurface(Protocol):
 
     def raw(self, replica: str) -> dict[str, Any]: ...
     async def describe(self, name: str) -> Description: ...
+    async def neighbours(self) -> Neighbours: ...
     async def exec(self, order: ExecOrder) -> ExecTicket: ...
     async def drills(self, *, plans: bool) -> Sequence[DrillInfo]: ...
     async def drill(self, name: str) -> DrillInfo: ...
@@ -239,6 +241,9 @@ class _Handlers:
         name = request.path_params.get("name") or request.query_params.get("name", "")
         return answer_json(await self._surface.describe(name))
 
+    async def neighbours(self, request: Request) -> Response:
+        return answer_json(await self._surface.neighbours())
+
     async def exec(self, request: Request) -> Response:
         return answer_json(await self._surface.exec(await read_body(request, ExecOrder)))
 
@@ -300,6 +305,7 @@ def control_app(surface: ControlSurface) -> Starlette:
         "/v1/logs/follow": on.follow,
         "/v1/logs/chunks": on.chunks,
         "/v1/replicas/{name}": on.replica,
+        "/v1/neighbours": on.neighbours,
         "/v1/describe": on.describe,
         "/v1/describe/{name:path}": on.describe,
         "/v1/drills": on.drills,

@@ -29,7 +29,7 @@ from backend.contract.control import (
     VersionInfo,
 )
 from backend.contract.errors import Refused, UsageError
-from backend.contract.platform import Describable, Description, Loggable
+from backend.contract.platform import Describable, Description, HasNeighbours, Loggable, Neighbours
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, EventRow, LogRow, RequestRow, Row, Scalar
 from backend.contract.words import ActionOutcome, Vantage, Verb
@@ -180,6 +180,10 @@ class FleetSurface:
         rows = parts.ledger.recent("events", limit=_EVENTS, where={"subject": name})
         raw = self.raw(name) if any(view.status.name == name for view in snapshot.replicas) else {}
         return describe(name, snapshot, parts.specs, [row for row in rows if isinstance(row, EventRow)], raw)
+
+    async def neighbours(self) -> Neighbours:
+        fleet = self.parts.fleet
+        return await fleet.neighbours() if isinstance(fleet, HasNeighbours) else Neighbours()
 
     async def exec(self, order: ExecOrder) -> ExecTicket:
         if self._read_only and not order.actor.startswith(READ_ONLY_PREFIX):

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from console.render.spans import Line, Span, crop_text, fit_line, fit_text, line_width, on, text_width
-from console.state.commands import Argument, Command, Completion, find
+from console.state.command_table import Argument, Command, find
+from console.state.commands import Completion
 
 LISTED: Final = 7
 

@@ -1,6 +1,6 @@
-"""The grammar of the command line as one table: names, arguments, what each does. Parses and completes; never acts.
+"""The grammar of the command line over the table of commands. Parses and completes; never acts.
 
-Completion, help, palette and tests are all made from `COMMANDS`. Who performs a command is named by `part.method`.
+Completion, help, palette and tests are all made from console.state.command_table.COMMANDS.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Final
 
 import msgspec
 
+from backend.contract.address import parse_address
 from backend.contract.errors import UsageError
-from backend.contract.words import Risk, Verb
+from console.state.command_table import COMMANDS, TOPICS, Argument, Command, find
 from console.state.time_input import parse_instant
 
 Value = str | int | float | tuple[str, ...] | None
@@ -34,8 +35,24 @@ NAMED: Final = (
     "topic",
     "switch",
     "order",
+    "namespace",
+    "context",
+    "address",
 )
 """Kinds whose values are names; any other kind is free text or a number."""
+LOOSE: Final = ("namespace", "context")
+"""Names that may be taken though none is known: whoever may not list them knows them all the same."""
+VIEWS_ELSEWHERE: Final = {
+    "pods": "fleet",
+    "po": "fleet",
+    "no": "nodes",
+    "svc": "ports",
+    "services": "ports",
+    "ing": "ports",
+    "ingresses": "ports",
+    "ev": "events",
+}
+"""What kubectl and k9s call what stands in a view here."""
 WORDS: Final[dict[str, tuple[str, ...]]] = {"switch": ("on", "off"), "order": ("asc", "desc")}
 """Kinds whose names never change."""
 WHOLE: Final = ("text", "path", "topic", "instant")
@@ -45,263 +62,6 @@ NEAR: Final = 3
 DIGITS: Final = 9
 YEAR_S: Final = 31_536_000.0
 """Some instant: only whether words are an instant is asked, not which one."""
-
-
-class Argument(msgspec.Struct, frozen=True, kw_only=True):
-    """One argument. `many` takes every word that is left, as names; kind `text` takes the rest of the line as it is."""
-
-    name: str
-    kind: str
-    optional: bool = False
-    many: bool = False
-
-    @property
-    def usage(self) -> str:
-        shown = self.name if "|" in self.name else self.name.upper() + ("…" if self.many else "")
-        return f"[{shown}]" if self.optional else shown
-
-
-class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """One command. A name may have two words. `does` is `part.method`; the values are its arguments in order."""
-
-    name: str
-    says: str
-    does: str
-    arguments: tuple[Argument, ...] = ()
-    aliases: tuple[str, ...] = ()
-    risk: Risk = Risk.NONE
-    """The least that is asked before anything is done; a preview may ask for more."""
-    verb: str = ""
-    """What it does to the fleet: where that cannot be done, it is dimmed."""
-
-    @property
-    def usage(self) -> str:
-        return " ".join([self.name, *(argument.usage for argument in self.arguments)])
-
-    @property
-    def asks(self) -> str:
-        """What stands between enter and the deed, in words; empty for what changes no fleet."""
-        return {Risk.NONE: "", Risk.LOW: "asks first", Risk.HIGH: "wants the name typed"}[self.risk]
-
-
-def _one(kind: str, *, optional: bool = False) -> tuple[Argument, ...]:
-    return (Argument(name=kind, kind=kind, optional=optional),)
-
-
-_CHOSEN: Final = (Argument(name="replica", kind="replica", optional=True, many=True),)
-_SWITCHED: Final = (Argument(name="workload", kind="workload"), Argument(name="on|off", kind="switch"))
-
-COMMANDS: Final[tuple[Command, ...]] = (
-    Command(name="go", says="Show a view", does="commands.go", arguments=_one("view")),
-    Command(name="logs", says="Logs of replicas, or of the selection", does="commands.logs", arguments=_CHOSEN),
-    Command(
-        name="describe", says="Describe a replica", does="commands.describe", arguments=_one("replica", optional=True)
-    ),
-    Command(name="raw", says="A replica's raw data", does="commands.raw", arguments=_one("replica", optional=True)),
-    Command(name="find", says="Put the cursor on a replica", does="commands.find", arguments=_one("replica")),
-    Command(
-        name="filter",
-        says="Filter the view; without words, clear the filter",
-        does="commands.filter",
-        arguments=(Argument(name="words", kind="text", optional=True),),
-    ),
-    Command(
-        name="sort",
-        says="Sort the table by a column",
-        does="commands.sort",
-        arguments=(Argument(name="column", kind="column"), Argument(name="asc|desc", kind="order", optional=True)),
-    ),
-    Command(name="theme", says="Switch the theme", does="commands.theme", arguments=_one("theme", optional=True)),
-    Command(name="copy", says="Copy what is selected to the clipboard", does="copy.copy"),
-    Command(
-        name="export",
-        says="The view to a file: .svg, .txt, .tsv",
-        does="export.to",
-        arguments=(Argument(name="file", kind="path", optional=True),),
-    ),
-    Command(name="jump", says="Labels on everything in sight", does="jump.begin"),
-    Command(
-        name="at",
-        says="Time travel to an instant: 14:05, -5m",
-        does="travel.at",
-        arguments=(Argument(name="time", kind="instant"),),
-    ),
-    Command(name="live", says="Back from the past", does="travel.leave"),
-    Command(name="compare", says="What differs from the instant A", does="travel.show_comparison"),
-    Command(name="columns", says="Choose the table's columns", does="columns.edit"),
-    Command(name="fleet tab", says="The tab of another fleet", does="fleets.named", arguments=_one("fleet")),
-    Command(name="fleet all", says="Replicas of all fleets in one list", does="fleets.everywhere"),
-    Command(name="workloads", says="The workloads, with their rollouts", does="commands.workloads"),
-    Command(name="back", says="The view before", does="go.back"),
-    Command(name="forward", says="Where back came from", does="go.forward"),
-    Command(name="mute", says="Mute the bell, or let it ring again", does="commands.mute"),
-    Command(name="redraw", says="Draw the screen again", does="commands.redraw"),
-    Command(name="help", says="Help, on a command too", does="commands.help", arguments=_one("topic", optional=True)),
-    Command(name="quit", says="Quit; the fleet goes on running", does="commands.quit", aliases=("q", "q!", "exit")),
-    Command(
-        name="scale",
-        says="Scale a workload to a number of replicas",
-        does="commands.scale",
-        arguments=(Argument(name="workload", kind="workload"), Argument(name="replicas", kind="count")),
-        verb=Verb.SCALE,
-    ),
-    Command(
-        name="restart",
-        says="Restart replicas",
-        does="commands.restart",
-        arguments=_CHOSEN,
-        risk=Risk.LOW,
-        verb=Verb.RESTART,
-    ),
-    Command(
-        name="rollout",
-        says="Rolling restart of a workload",
-        does="commands.rollout",
-        arguments=_one("workload", optional=True),
-        risk=Risk.LOW,
-        verb=Verb.ROLLOUT,
-    ),
-    Command(
-        name="kill",
-        says="Kill replicas' processes",
-        does="commands.kill",
-        arguments=_CHOSEN,
-        risk=Risk.HIGH,
-        verb=Verb.KILL,
-    ),
-    Command(
-        name="drain",
-        says="Give replicas no new work",
-        does="commands.drain",
-        arguments=_CHOSEN,
-        risk=Risk.LOW,
-        verb=Verb.DRAIN,
-    ),
-    Command(
-        name="undrain",
-        says="Take replicas back from draining",
-        does="commands.undrain",
-        arguments=_CHOSEN,
-        risk=Risk.LOW,
-        verb=Verb.UNDRAIN,
-    ),
-    Command(
-        name="autoscale",
-        says="Switch a workload's autoscaling",
-        does="commands.autoscale",
-        arguments=_SWITCHED,
-        risk=Risk.LOW,
-        verb=Verb.AUTOSCALE,
-    ),
-    Command(
-        name="maintenance",
-        says="Begin or end a workload's maintenance",
-        does="commands.maintenance",
-        arguments=_SWITCHED,
-        risk=Risk.LOW,
-        verb=Verb.MAINTENANCE,
-    ),
-    Command(
-        name="load",
-        says="Demo load of that many requests a second; without a number, or 0, stop it",
-        does="commands.load",
-        arguments=(Argument(name="rate", kind="rate", optional=True),),
-        verb=Verb.LOAD_START,
-    ),
-    Command(
-        name="note",
-        says="Write a note into the events",
-        does="commands.note",
-        arguments=(Argument(name="words", kind="text"),),
-    ),
-    Command(
-        name="rollback",
-        says="Back to a workload's former revision",
-        does="commands.rollback",
-        arguments=_one("workload", optional=True),
-        risk=Risk.LOW,
-        verb=Verb.ROLLBACK,
-    ),
-    Command(
-        name="evict",
-        says="Evict replicas, within their budgets",
-        does="commands.evict",
-        arguments=_CHOSEN,
-        risk=Risk.LOW,
-        verb=Verb.EVICT,
-    ),
-    Command(
-        name="pause",
-        says="Freeze replicas",
-        does="commands.pause",
-        arguments=_CHOSEN,
-        risk=Risk.LOW,
-        verb=Verb.PAUSE,
-    ),
-    Command(
-        name="unpause",
-        says="Let frozen replicas go on",
-        does="commands.unpause",
-        arguments=_CHOSEN,
-        verb=Verb.UNPAUSE,
-    ),
-    Command(
-        name="cordon",
-        says="Let a node take no new replicas",
-        does="commands.cordon",
-        arguments=_one("node"),
-        risk=Risk.LOW,
-        verb=Verb.CORDON,
-    ),
-    Command(
-        name="uncordon",
-        says="Let a node take replicas again",
-        does="commands.uncordon",
-        arguments=_one("node"),
-        risk=Risk.LOW,
-        verb=Verb.UNCORDON,
-    ),
-    Command(
-        name="node drain",
-        says="Cordon a node and evict what is on it",
-        does="commands.drain_node",
-        arguments=_one("node"),
-        risk=Risk.HIGH,
-        verb=Verb.NODE_DRAIN,
-    ),
-    Command(
-        name="expose",
-        says="Reach a port of it from here; without a port, ask",
-        does="commands.expose",
-        arguments=(
-            Argument(name="target", kind="target"),
-            Argument(name="port", kind="count", optional=True),
-            Argument(name="here", kind="count", optional=True),
-        ),
-        verb=Verb.FORWARD,
-    ),
-    Command(
-        name="unforward",
-        says="Stop a forward",
-        does="commands.unforward",
-        arguments=_one("forward"),
-        verb=Verb.UNFORWARD,
-    ),
-    Command(
-        name="exec",
-        says="A program in a replica; a shell by default",
-        does="exec.run",
-        arguments=(Argument(name="replica", kind="replica"), Argument(name="words", kind="text", optional=True)),
-        verb=Verb.EXEC,
-    ),
-    Command(name="undo", says="Undo the last action that can be undone", does="verbs.undo", risk=Risk.LOW),
-    Command(name="acknowledge", says="Acknowledge all alarms", does="verbs.acknowledge", aliases=("ack",)),
-    Command(name="drill run", says="Run a drill", does="verbs.run_drill", arguments=_one("drill"), risk=Risk.LOW),
-    Command(name="drill watch", says="Timeline of the present or last drill", does="commands.watch"),
-    Command(name="drill allow", says="Let drills start again after a panic", does="verbs.allow", risk=Risk.LOW),
-    Command(name="panic", says="Stop every drill, undo its faults, let no other start", does="verbs.panic"),
-)
-TOPICS: Final = tuple(command.name for command in COMMANDS)
 
 
 class Parsed(msgspec.Struct, frozen=True):
@@ -319,11 +79,6 @@ class Completion(msgspec.Struct, frozen=True):
     command: Command | None = None
     """The command that is already named."""
     argument: Argument | None = None
-
-
-def find(name: str) -> Command | None:
-    """By name or alias."""
-    return next((command for command in COMMANDS if name == command.name or name in command.aliases), None)
 
 
 def nearest(word: str, known: Sequence[str]) -> list[str]:
@@ -361,6 +116,8 @@ def _split(line: str, names: Names) -> tuple[Command | None, str]:
             return command, parts[size] if len(parts) > size else ""
     if len(words) == 1 and words[0] in names("view"):
         return find("go"), words[0]
+    if len(words) == 1 and VIEWS_ELSEWHERE.get(words[0]) in names("view"):
+        return find("go"), VIEWS_ELSEWHERE[words[0]]
     return None, ""
 
 
@@ -407,6 +164,10 @@ def _value(command: Command, argument: Argument, word: str, names: Names) -> Val
             return _rate(command, word)
         case "instant":
             parse_instant(word, now=YEAR_S)
+        case "address":
+            parse_address(word)
+        case kind if kind in LOOSE and not names(kind):
+            pass
         case kind if kind in NAMED:
             known = _known(kind, names)
             if word not in known:

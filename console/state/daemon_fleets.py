@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from backend.contract.control import FleetInfo
+from backend.contract.address import parse_address
+from backend.contract.control import FleetInfo, FleetOrder
 from backend.contract.errors import Unreachable
+from backend.contract.platform import Neighbours
 from console.state.source import FleetSource
 
 
@@ -17,6 +19,12 @@ class DaemonClient(FleetSource, Protocol):
     """A source that knows the daemon's other fleets too."""
 
     async def fleets(self) -> Sequence[FleetInfo]: ...
+
+    async def add_fleet(self, order: FleetOrder) -> FleetInfo: ...
+
+    async def forget_fleet(self, name: str, *, down: bool = False) -> None: ...
+
+    async def neighbours(self) -> Neighbours: ...
 
 
 class DaemonFleets:
@@ -38,6 +46,24 @@ class DaemonFleets:
         infos = await self._client(None).fleets()
         shown = self._shown or (infos[0].name if infos else "")
         return [info.name for info in infos if info.name != shown]
+
+    async def neighbours(self, name: str | None) -> Neighbours:
+        """What else can be looked at from one of them; from the first tab's (None). Raises TrinityError."""
+        return await self._client(name or self._shown).neighbours()
+
+    async def open(self, address: str, *, read_only: bool) -> tuple[str | None, FleetInfo]:
+        """The fleet at that address, which the daemon looks after from now on, if it did not before: its name (None for
+        the first tab's) and how it is. Raises TrinityError."""
+        wanted = str(parse_address(address))
+        infos = await self._client(None).fleets()
+        info = next((known for known in infos if wanted in (known.name, known.address)), None)
+        if info is None:
+            info = await self._client(None).add_fleet(FleetOrder(address=wanted, read_only=read_only))
+        return (None if info.name == (self._shown or infos[0].name) else info.name), info
+
+    async def forget(self, name: str) -> None:
+        """The daemon looks after it no more. Raises TrinityError."""
+        await self._client(None).forget_fleet(name)
 
     def source(self, name: str) -> FleetSource:
         """What one of them is read from."""

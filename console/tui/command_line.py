@@ -18,6 +18,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from backend.contract.errors import TrinityError
+from backend.contract.platform import Neighbours
 from console.render.command_line import LISTED, option_lines
 from console.render.spans import Line
 from console.state.command_line import CommandLine, History
@@ -41,6 +42,7 @@ class CommandMode:
         self.app = app
         self.history = History.read(app.history_path) if app.history_path is not None else History()
         self._drills: list[str] = []
+        self._neighbours = Neighbours()
         self._before: Widget | None = None
         """What had the keys when the line was opened."""
 
@@ -52,6 +54,10 @@ class CommandMode:
             await self.app.screen.mount(bar)
             self.app.screen.set_focus(bar.query_one(CommandInput))
             self.app.run_worker(later(self._ask_drills), exit_on_error=False, group="drill-names", exclusive=True)
+            if self.app.state.driver == "kubernetes":
+                self.app.run_worker(
+                    later(self._ask_neighbours), exit_on_error=False, group="neighbours", exclusive=True
+                )
 
     def close(self) -> None:
         """Give the keys back to what had them. Losing the keys closes it again: nothing is left to do then."""
@@ -91,6 +97,11 @@ class CommandMode:
         """Names for `:drill run`; until they are there nothing is offered."""
         self._drills = [info.name for info in await self.app.source.drills(plans=False)]
 
+    async def _ask_neighbours(self) -> None:
+        """Names for `:ns` and `:ctx`."""
+        self._neighbours = Neighbours()
+        self._neighbours = await self.app.part("fleets").ask_neighbours()
+
     def names(self, kind: str) -> Sequence[str]:
         """What there is now of a kind."""
         state = self.app.state
@@ -113,6 +124,12 @@ class CommandMode:
                 return [link.name for link in self.app.links]
             case "drill":
                 return self._drills
+            case "namespace":
+                return self._neighbours.parts
+            case "context":
+                return self._neighbours.contexts
+            case "address":
+                return ["docker", *(f"k8s:{name}{'/' * ('/' in name)}" for name in self._neighbours.contexts)]
             case "column":
                 table = self.app.view.table()
                 return [column.key for column in table.model.every] if table is not None else []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from backend.contract.rows import Scalar
 from backend.contract.words import Risk, Verb
-from console.state.commands import find
+from console.state.command_table import find
 from console.tui.command_line import view_names
 from console.tui.verbs import DEMO_TOKENS
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from textual import on
 from textual.widgets import Input
 
-from console.state.commands import COMMANDS
+from console.state.command_table import COMMANDS
 from console.state.fuzzy import Ranking
 from console.tui.dialogs import Choice, PickDialog, Words
 from console.tui.keymap import shown

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
+from msgspec.structs import replace
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from console.render.spans import Line, Span, crop_middle, crop_text, fit_line, fit_text, join, on, text_width
-from console.state.column import Column, Window, window
+from console.state.column import Column, Window, column_width, window
 from console.state.table import TableModel
 from console.tui.canvas import Panel
 
@@ -69,6 +70,10 @@ class VTable(Panel, Generic[T]):
         """How many columns are scrolled away to the left, behind the first."""
         self._window: Window[T] = Window()
         self._window_for: tuple[int, int, tuple[Column[T], ...]] = (-1, 0, ())
+        self._widest: dict[str, int] = {}
+        """Cells that the widest text took, of columns that end somewhere, by key."""
+        self._needed: tuple[Column[T], ...] = ()
+        self._needed_for: tuple[tuple[Column[T], ...], tuple[tuple[str, int], ...]] = ((), ())
         self._lines: dict[str, tuple[T, tuple[object, ...], Line]] = {}
         """Painted rows by key, each with the item and all else that it was painted from."""
         self._last_key: str | None = None
@@ -101,6 +106,7 @@ class VTable(Panel, Generic[T]):
             self._offered, self.kept_as = columns, f"{self.id}-{kind}" if kind else self.id or ""
             self.model.offer(columns)
             self.left, self._window_for = 0, (-1, 0, ())
+            self._widest.clear()
             self.trinity.part("columns").restore(self)
 
     def set_items(self, items: Sequence[T]) -> None:
@@ -110,9 +116,9 @@ class VTable(Panel, Generic[T]):
         self.sync()
 
     def body(self, width: int, height: int) -> Sequence[Line]:
-        self._fit(width)
         rows = max(0, height - 1)
         self._keep_visible(rows)
+        self._fit(width, rows)
         lines = [self._header(width)]
         if not len(self.model) and rows:
             words = f"no row matches /{self.model.filter} (esc clears it)" if self.model.filter else self.empty
@@ -125,14 +131,34 @@ class VTable(Panel, Generic[T]):
         lines.extend(self._row(index, width, now, focused) for index in range(self.top, last))
         return lines
 
-    def _fit(self, width: int) -> None:
+    def _fit(self, width: int, rows: int) -> None:
         """Choose the columns for this width; painted rows hold as long as they stay the same."""
-        wanted = (width, self.left, self.model.columns)
-        if wanted != self._window_for:
-            self._window = window(self.model.columns, width - GUTTER, self.left, GAP)
+        columns = self._no_wider_than_needed(rows)
+        if (width, self.left, columns) != self._window_for:
+            self._window = window(columns, width - GUTTER, self.left, GAP)
             self.left = self._window.left
-            self._window_for = (width, self.left, self.model.columns)
+            self._window_for = (width, self.left, columns)
             self._lines.clear()
+
+    def _no_wider_than_needed(self, rows: int) -> tuple[Column[T], ...]:
+        """Columns that end somewhere end where the widest text seen in them does, and leave the rest to others. They
+        never become narrower again: scrolling moves nothing to and fro."""
+        columns, now = self.model.columns, self.trinity.clock.now()
+        shown = [self.model.row(index)[1] for index in range(self.top, min(len(self.model), self.top + rows))]
+        for column in columns:
+            if column.most and shown:
+                widest = max(text_width(column.cell(item, now)[0]) for item in shown)
+                self._widest[column.key] = max(widest, self._widest.get(column.key, 0), column_width(column))
+        known = (columns, tuple(self._widest.items()))
+        if known != self._needed_for:
+            self._needed_for = known
+            self._needed = tuple(
+                replace(column, most=min(column.most, self._widest.get(column.key, column.most)))
+                if column.most
+                else column
+                for column in columns
+            )
+        return self._needed
 
     def _header(self, width: int) -> Line:
         spans: list[Span] = [(" " * GUTTER, "muted")]

@@ -85,6 +85,15 @@ class Access:
         return self._link.choice.context if self._link else self._settings.context or "(current)"
 
     @property
+    def asked_context(self) -> str:
+        """The context by its name; empty for the current one before it is known which that is."""
+        return self._link.choice.context if self._link else self._settings.context or ""
+
+    def contexts(self) -> tuple[str, ...]:
+        """All that the kubeconfig names. Reads files. Raises UsageError where it cannot be read."""
+        return kubeconfig.context_names(self._settings.kubeconfig, env=self._env, home=self._home)
+
+    @property
     def server(self) -> str:
         return self._link.choice.server if self._link else ""
 

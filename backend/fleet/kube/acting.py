@@ -14,13 +14,14 @@ import msgspec
 
 from backend.contract.errors import TrinityError, UsageError
 from backend.contract.fleet import ReplicaStatus
-from backend.contract.platform import Description, Progress
+from backend.contract.platform import Description, Neighbours, Progress
 from backend.contract.words import Phase
 from backend.fleet.kube import exec as execs
 from backend.fleet.kube import forward
 from backend.fleet.kube.answers import ApiError
 from backend.fleet.kube.describing import Describing
 from backend.fleet.kube.logs import PodLogs
+from backend.fleet.kube.neighbours import neighbours
 from backend.fleet.kube.nodes import NodeVerbs
 from backend.fleet.kube.objects import Ref
 from backend.fleet.kube.observing import Observing
@@ -35,7 +36,7 @@ from backend.fleet.kube.verbs import WorkloadVerbs
 
 class Acting(Observing):
     """PlatformOwned, Reversible, Restartable, Killable, Evictable, Spliceable, HasNodes, Loggable, Executable,
-    Forwardable, Describable and Limited: the verbs of each."""
+    Forwardable, Describable, HasNeighbours and Limited: the verbs of each."""
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
@@ -150,6 +151,9 @@ class Acting(Observing):
             return stream
 
     # -- what may be known
+
+    async def neighbours(self) -> Neighbours:
+        return await neighbours(self.access)
 
     async def describe(self, name: str) -> Description:
         async with self._worded(f"describe {name}"):

@@ -81,6 +81,11 @@ def choose(
     )
 
 
+def context_names(named: str | None, *, env: Mapping[str, str], home: Path) -> tuple[str, ...]:
+    """Every context of the kubeconfig, by name; none where there is no kubeconfig. Raises UsageError, FileError."""
+    return tuple(sorted(_merge(find_files(named, env, home))[0]["contexts"]))
+
+
 def _absolute(part: str, home: Path) -> Path:
     return Path(str(home) + part[1:] if part == "~" or part.startswith("~/") else part).absolute()
 

@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from console.render.panels import wrapped
 from console.render.spans import EMPTY, Line, fit_line, text_width
-from console.state.commands import COMMANDS, find
+from console.state.command_table import COMMANDS, find
 from console.state.keymap import display
 from console.tui.keymap import own_bindings, owners, shown
 from console.tui.keys import KEYS, Key

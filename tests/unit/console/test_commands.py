@@ -14,7 +14,8 @@ from backend.contract.words import Risk
 from console.render.command_line import option_lines
 from console.render.spans import line_width
 from console.state.command_line import CommandLine, History
-from console.state.commands import COMMANDS, NAMED, Completion, Parsed, complete, find, nearest, parse
+from console.state.command_table import COMMANDS, find
+from console.state.commands import NAMED, Completion, Parsed, complete, nearest, parse
 
 KNOWN = {
     "node": ["node-1"],
@@ -26,6 +27,9 @@ KNOWN = {
     "theme": ["minimalist", "hacker"],
     "fleet": ["local", "other"],
     "drill": ["replica-kill"],
+    "namespace": ["shop", "staging"],
+    "context": ["prod"],
+    "address": ["docker", "k8s:prod"],
     "column": ["name", "cpu"],
     "filter": ["name:", "cpu:"],
     "path": ["a.svg", "folder/"],
@@ -285,3 +289,24 @@ def test_the_line_above_says_how_a_command_is_written_and_what_it_asks() -> None
     assert words(option_lines(complete("kil", names), -1, 60, problem="No."))[0] == " No."
     assert "more" in words(option_lines(complete("", names), -1, 80))[-1]
     assert words(option_lines(complete("requests", names), -1, 80))[0].split() == ["requests", "Show", "this", "view"]
+
+
+def test_namespaces_and_contexts_are_known_or_taken_as_they_are_typed() -> None:
+    assert complete("ns s", names).options == ("shop", "staging")
+    assert complete("ctx ", names).options == ("prod",)
+    with pytest.raises(UsageError, match="Near: staging"):
+        parse("ns stagin", names)
+    blind = parse("ns stagin", lambda kind: [] if kind == "namespace" else names(kind))
+    assert (blind.command.name, blind.values) == ("namespace", ("stagin",))
+    with pytest.raises(UsageError, match="is no address"):
+        parse("fleet add nowhere:x", names)
+
+
+@pytest.mark.parametrize(
+    ("line", "does"), [("pods", "commands.go"), ("po", "commands.go"), ("deploy", "commands.workloads")]
+)
+def test_what_kubectl_calls_them_leads_to_the_views_here(line: str, does: str) -> None:
+    found = parse(
+        line, lambda kind: ["overview", "fleet", "events", "nodes", "ports"] if kind == "view" else names(kind)
+    )
+    assert found.command.does == does

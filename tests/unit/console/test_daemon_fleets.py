@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from backend.contract.control import FleetInfo
+from backend.contract.control import FleetInfo, FleetOrder
 from backend.contract.errors import Unreachable
+from backend.contract.platform import Neighbours
 from console.state.daemon_fleets import DaemonFleets
 from console.state.simulator import SimulatorSource
 
@@ -16,9 +17,23 @@ class Daemon(SimulatorSource):
     """A made-up fleet whose daemon has more."""
 
     names: Sequence[str] = ("local",)
+    ordered: tuple[FleetOrder, ...] = ()
+    around = Neighbours()
 
     async def fleets(self) -> list[FleetInfo]:
         return [FleetInfo(name=name, driver="docker", address=name, health="ok") for name in self.names]
+
+    async def add_fleet(self, order: FleetOrder) -> FleetInfo:
+        self.ordered = (*self.ordered, order)
+        self.names = [*self.names, order.address]
+        return (await self.fleets())[-1]
+
+    async def forget_fleet(self, name: str, *, down: bool = False) -> None:
+        assert not down
+        self.names = [known for known in self.names if known != name]
+
+    async def neighbours(self) -> Neighbours:
+        return self.around
 
 
 def fleets_of(daemon: Daemon) -> DaemonFleets:
@@ -39,3 +54,17 @@ async def test_those_that_the_first_tab_does_not_show_are_the_others() -> None:
     fleets.begin(None)
     assert await fleets.others() == []
     assert len((await fleets.source("docker").snapshot()).replicas) == 2
+
+
+async def test_a_fleet_that_is_looked_after_already_is_shown_and_not_added_again() -> None:
+    daemon = Daemon(replicas=1)
+    daemon.names = ["k8s:a/b", "k8s:a/c"]
+    fleets = fleets_of(daemon)
+    fleets.begin(None)
+    assert (await fleets.open("k8s:a/b", read_only=False))[0] is None
+    assert (await fleets.open("kubernetes:a/c", read_only=False))[0] == "k8s:a/c"
+    assert daemon.ordered == ()
+    assert (await fleets.open("k8s:a/d", read_only=True))[0] == "k8s:a/d"
+    assert daemon.ordered == (FleetOrder(address="k8s:a/d", read_only=True),)
+    await fleets.forget("k8s:a/d")
+    assert await fleets.others() == ["k8s:a/c"]
