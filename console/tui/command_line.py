@@ -250,18 +250,23 @@ class CommandInput(Input):
         self.value = text
         self.cursor_position = len(text)
 
+    # These keys come ahead of what was typed before them and waits here yet: so they wait behind it.
+
     def action_tab(self, step: int) -> None:
-        self._put(self.line.tab(self.value, step))
-        self.options.show(self.value)
+        self.call_later(self._tab, step)
 
     def action_older(self) -> None:
-        self._put(self.line.older(self.value))
+        self.call_later(lambda: self._put(self.line.older(self.value)))
 
     def action_newer(self) -> None:
-        self._put(self.line.newer(self.value))
+        self.call_later(lambda: self._put(self.line.newer(self.value)))
 
     def action_leave(self) -> None:
-        self.mode.close()
+        self.call_later(self.mode.close)
+
+    def _tab(self, step: int) -> None:
+        self._put(self.line.tab(self.value, step))
+        self.options.show(self.value)
 
 
 class CommandBar(Container):
