@@ -1,4 +1,4 @@
-"""Which driver and which edge a fleet gets, and what its driver cannot do. Owns the choice; starts nothing.
+"""Which driver a fleet gets, whether it wants an edge of ours, and what its driver cannot do. Starts nothing.
 
 Drivers of platforms bring large libraries along: each is imported when a fleet of it is opened.
 """

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import secrets
 import time
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
 from backend.actions.executor import ActionState, state_of
 from backend.actions.fleet_verbs import fleet_executors
 from backend.actions.gateway import Gateway
 from backend.actions.platform_verbs import platform_executors
-from backend.config.checks import public_ports
 from backend.config.fleet_file import parse_fleet_file
 from backend.config.own_logs import get_logger
 from backend.config.paths import StatePaths
@@ -36,18 +32,17 @@ from backend.daemon.connections import Connections
 from backend.daemon.deeds import OwnVerbs
 from backend.daemon.demo_load import DemoLoad
 from backend.daemon.drill_desk import DaemonDrills
-from backend.daemon.drivers import Driver, make_driver, missing, rollouts, use_of_nodes, wants_edge
+from backend.daemon.drivers import Driver, make_driver, missing, rollouts, use_of_nodes
+from backend.daemon.edges import make_edge
 from backend.daemon.fault_verbs import FaultVerbs
 from backend.daemon.mercy import keep_retry_budget, watch_progress
 from backend.daemon.observed.edge import ObservedEdge
-from backend.daemon.once_sink import OnceSink
 from backend.daemon.past import Past
 from backend.daemon.scaling_inputs import ScalingInputs
 from backend.daemon.splices import Splices
 from backend.daemon.streams import GATHER_S, Hub
 from backend.daemon.views import Known, build_snapshot
 from backend.edge.haproxy import HaproxyEdge
-from backend.edge.settings import EdgeSettings
 from backend.ledger import Ledger, Limits
 from backend.ledger.log_retention import prune_logs
 from backend.quantiles import summarize
@@ -70,9 +65,6 @@ _SNAPSHOT_SHARE = 0.01
 """Of a core, that snapshots of a fleet that never stands still may take."""
 _PREVIEW_WINDOW_S = 300.0
 _RETENTION_PERIOD_S = 3600.0
-_REREAD_S = 1200.0
-_REREAD_ROWS = 20_000
-"""Rows that a log reader may read twice: those of requests that ended just before the last daemon did."""
 
 
 class Parts:
@@ -109,7 +101,9 @@ class Parts:
         paths, config, clock = self.paths, self.config, self.clock
         self.ledger = await Ledger.open(paths.ledger_dir, clock)
         self.fleet = make_driver(config, paths, self.ledger, clock)
-        self.edge = self._make_edge()
+        self.edge = make_edge(
+            config, paths, self.fleet, self.ledger, clock, auto_port=self.auto_port, read_only=self.read_only
+        )
         self.past = Past(paths.recording_dir, self.ledger)
         settings = config.settings
         limits = RecordingLimits(
@@ -152,23 +146,6 @@ class Parts:
             if not self.edge.adopted:
                 await self.edge.stop()
             raise
-
-    def _make_edge(self) -> HaproxyEdge | ObservedEdge:
-        if not wants_edge(self.config):
-            # However long ago its daemon died: the platform's log of then may still be read.
-            once = OnceSink(self.ledger, self.ledger.recent("requests", limit=_REREAD_ROWS))
-            direct = self.config.file.driver != "kubernetes" or self.config.file.kubernetes.reach != "forward"
-            forward, flush = not self.read_only, self.ledger.flush
-            return ObservedEdge(self.fleet, self.paths, once, self.clock, flush=flush, direct=direct, forward=forward)
-        known = self.ledger.recent("requests", since_ts=self.clock.now() - _REREAD_S, limit=_REREAD_ROWS)
-        return HaproxyEdge(
-            self.paths,
-            _edge_settings(self.config, self.paths, self.auto_port),
-            OnceSink(self.ledger, known),
-            self.clock,
-            self.config.name,
-            flush=self.ledger.flush,
-        )
 
     async def _open_fleet(self) -> None:
         await self.fleet.adopt()
@@ -446,35 +423,3 @@ class Parts:
         self.ledger.append(
             EventRow(ts=now, mono_s=mono, kind=kind, severity=severity, subject=subject, message=message)
         )
-
-
-def _edge_settings(config: FleetConfig, paths: StatePaths, auto_port: bool) -> EdgeSettings:
-    edge, settings = config.file.edge, config.settings
-    ports = public_ports(settings, config.file)
-    return EdgeSettings(
-        host=config.listen,
-        port=ports["INFERENCE_PORT"],
-        stats_port=ports["STATS_PORT"],
-        stats_password=_password(paths.edge_dir / "stats.password"),
-        api_key=settings.trinity_api_key or None,
-        auto_port=auto_port,
-        retries=edge.retries,
-        retry_budget=edge.retry_budget,
-        max_queue=edge.max_queue,
-        max_body_bytes=edge.max_body,
-        memory_limit_bytes=edge.memory,
-        snippet=edge.snippet,
-        haproxy=settings.trinity_haproxy or None,
-    )
-
-
-def _password(path: Path) -> str:
-    """The statistics page's password, generated once."""
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        word = secrets.token_urlsafe(18)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(word + "\n")
-        return word
