@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import math
@@ -15,7 +16,15 @@ from typing import Any
 
 import pytest
 
+from backend.config.fleet_file import parse_fleet_file
+from backend.config.paths import StatePaths
+from backend.config.resolve import resolve
+from backend.contract.clock import SystemClock
+from backend.contract.control import Snapshot
+from backend.contract.rows import RequestRow
+from backend.daemon.parts import Parts
 from backend.deploy import roles
+from backend.deploy.compose import ROLE
 from backend.deploy.places import write
 from backend.serving.embedding.model import Model, bundled_files
 from tests.docker.base_image import REFERENCE, make_base
@@ -78,7 +87,7 @@ def running(engine: Engine, reference: str, mounted: Path | None = None, **optio
         security_opt=["no-new-privileges"],
         tmpfs={"/tmp": "", "/run/trinity": "uid=10001,gid=10001,mode=0700"},
         volumes={str(mounted): {"bind": "/etc/trinity", "mode": "ro"}} if mounted else {},
-        labels=[LABEL],
+        labels={LABEL: ""} | options.pop("labels", {}),
         **options,
     )
     try:
@@ -147,32 +156,77 @@ def test_the_embedding_s_image_computes_what_is_computed_here(engine: Engine, bu
         assert math.dist(here, entry["embedding"]) < 1e-4, text
 
 
+def of_compose(service: str) -> dict[str, str]:
+    """Labels as Compose writes them for a service of our compose file."""
+    keys = {"project": "role-images", "service": service, "container-number": "1", "oneoff": "False"}
+    return {LABEL: "", ROLE: service} | {f"com.docker.compose.{key}": text for key, text in keys.items()}
+
+
+async def seen_by_a_daemon(engine: Engine, place: Path, ask: Callable[[], object]) -> tuple[Snapshot, list[RequestRow]]:
+    """What a daemon's snapshot and rows say once `ask` has sent a request through the project's edge."""
+    text = "trinity: 1\nfleet: shop\ndriver: docker\ndocker: {project: role-images, services: false}\n"
+    config = resolve(parse_fleet_file(text, "t"), "t", text)
+    parts = Parts(StatePaths(place / "s").create(), config, SystemClock())
+    await parts.open()
+    try:
+        await until(lambda: parts.snapshot().edge_up, "the edge is seen and Ready")
+        await asyncio.to_thread(ask)
+
+        def rows() -> list[RequestRow]:
+            found = parts.ledger.recent("requests", where={"vantage": "edge", "request_id": "asked"})
+            return [row for row in found if isinstance(row, RequestRow)]
+
+        await until(lambda: rows() and parts.snapshot().point.ttft.count, "the request is a row, and TTFT")
+        await until(lambda: parts.edge.observe().workloads, "the edge's own counts are there")
+        return parts.snapshot(), rows()
+    finally:
+        await parts.close()
+
+
+async def until(true: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + 20.0
+    while not true():
+        assert time.monotonic() < end, f"not within 20 s: {what}"
+        await asyncio.sleep(0.02)
+
+
 @pytest.mark.timeout(300)
 def test_the_edge_s_image_finds_replicas_by_docker_s_dns(
-    engine: Engine, build: Callable[[str], str], tmp_path: Path
+    engine: Engine, build: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
     reference = build("edge")
     tmp_path.chmod(0o755)
     (tmp_path / "edge.yaml").write_text(
         "trinity: 1\nopen: true\nworkloads:\n"
         "  llm: {dns: llm, port: 8000, check: /, routes: [/], slots: 2, max_replicas: 4}\n"
     )
-    page = "import http.server as h; h.ThreadingHTTPServer(('', 8000), h.SimpleHTTPRequestHandler).serve_forever()"
+    page = (
+        "import http.server as h\n"
+        "class Stream(h.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        self.send_response(200)\n"
+        "        self.send_header('Content-Type', 'text/event-stream')\n"
+        "        self.end_headers()\n"
+        "        self.wfile.write(b'data: [DONE]\\n\\n')\n"
+        "h.ThreadingHTTPServer(('', 8000), Stream).serve_forever()"
+    )
     network = engine.sdk.networks.create("trinity-role-images", labels={LABEL: "1"})
     replicas: list[Any] = []
     try:
-        for _ in range(2):
+        for number in range(2):
             made = engine.api.create_container(
                 reference,
+                name=f"role-images-llm-{number + 1}",
                 entrypoint=["python3", "-c", page],
-                labels=[LABEL],
+                labels=of_compose("llm"),
                 networking_config=engine.api.create_networking_config(
                     {network.name: engine.api.create_endpoint_config(aliases=["llm"])}
                 ),
             )
             engine.api.start(made)
             replicas.append(engine.sdk.containers.get(made["Id"]))
-        with running(engine, reference, tmp_path, network=network.name) as edge:
+        with running(engine, reference, tmp_path, network=network.name, labels=of_compose("edge")) as edge:
             healthy(edge)
             assert said_in(edge, "id", "-u") == "10001"
             ask = (
@@ -189,6 +243,15 @@ def test_the_edge_s_image_finds_replicas_by_docker_s_dns(
             addresses = {r.attrs["NetworkSettings"]["Networks"][network.name]["IPAddress"] for r in replicas}
             assert found == addresses
             assert b'"k":"end"' in edge.logs(), "the access log is the container's output"
+            asked = "u.Request('http://127.0.0.1:8080/', headers={'X-Request-ID': 'asked'})"
+            one = f"import urllib.request as u; u.urlopen({asked}).read()"
+            snapshot, [row] = asyncio.run(
+                seen_by_a_daemon(engine, tmp_path, lambda: said_in(edge, "python3", "-c", one))
+            )
+            assert (row.workload, row.stream) == ("llm", True) and row.ttft_s is not None
+            assert row.replica in {replica.name for replica in replicas}, "its address has a name here"
+            assert [view.ttft.count > 0 for view in snapshot.replicas if view.status.name == row.replica] == [True]
+            assert snapshot.has_edge and not snapshot.edge_slots
             began = time.monotonic()
             edge.stop(timeout=20)
             assert edge.wait()["StatusCode"] == 0 and time.monotonic() - began < 10, "SIGUSR1 ends it, not SIGKILL"
