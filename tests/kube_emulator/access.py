@@ -5,7 +5,7 @@ that tell of them. Changes no objects.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +83,8 @@ class Access:
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
         self.anonymous: Account | None = None
+        self.bound: Callable[[str], tuple[Rule, ...] | None] = lambda name: None
+        """The rules that roles give an account now; None: its own count."""
 
     def add(
         self, name: str, *, token: str = "", rules: tuple[Rule, ...] = EVERYTHING, expires_at: float | None = None
@@ -111,6 +113,8 @@ class Access:
                 if token in account.tokens:
                     end = account.tokens[token]
                     if end is None or end > time.time():
+                        bound = self.bound(account.name)
+                        account.rules = account.rules if bound is None else bound
                         return account
             raise unauthorized()
         if common_name and common_name in self.accounts:

@@ -41,6 +41,8 @@ from tests.kube_emulator.watch import Selection, Watches
 COUNTS_PATH = "/emulator/counts"
 """Not of Kubernetes: how often what was asked and how many streams are open, for tests that run the emulator as a
 program of its own. Not counted."""
+_READ = ("application/json", "application/yaml")
+"""Media types of bodies. The real server reads protobuf and CBOR too."""
 Subresource = Callable[[web.BaseRequest, Asked, Account], Awaitable[web.StreamResponse]]
 
 
@@ -316,8 +318,12 @@ def _opened(token: str) -> tuple[int, tuple[str, str] | None]:
 async def read_body(request: web.BaseRequest, content_type: str = "") -> Any:
     """The JSON (or YAML) of a request. Raises ApiError 400."""
     raw = await request.read()
+    if not content_type and request.content_type not in _READ:
+        accepted = ", ".join(_READ)
+        message = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
+        raise ApiError(415, "UnsupportedMediaType", message)
     try:
-        if content_type == APPLY or request.content_type in ("application/yaml", "application/x-yaml"):
+        if content_type == APPLY or request.content_type == "application/yaml":
             return yaml.safe_load(raw)
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, yaml.YAMLError) as error:

@@ -26,6 +26,7 @@ from tests.kube_emulator.programs import Programs
 from tests.kube_emulator.registry import Registry
 from tests.kube_emulator.requests import Counts
 from tests.kube_emulator.scenes import node
+from tests.kube_emulator.service_accounts import ServiceAccounts
 from tests.kube_emulator.store import Change, Object, Store
 from tests.kube_emulator.streams import Streams
 from tests.kube_emulator.subresources import Subresources
@@ -68,6 +69,7 @@ class Emulator:
         self.api = Api(self.registry, self.access, self.faults, self.counts, self.watches, lambda: self.metrics.on)
         self.subresources = Subresources(self.api, self.logs)
         self.streams = Streams(self.api, self.logs)
+        self.service_accounts = ServiceAccounts(self.api, self.access)
         self.metrics = Metrics(self.api)
         self.recorder = Recorder(self.registry)
         self.kubelet = Kubelet(self.registry, self.recorder, self.logs, speed=speed, start_s=start_s, stop_s=stop_s)
@@ -76,6 +78,7 @@ class Emulator:
         if not controller:
             self.store.listen(self._keep_budgets)
         self.streams.real_address = self.kubelet.real_address
+        self.programs.signal = self.kubelet.signal
         self.metrics.measured = self.kubelet.measured
         for namespace in namespaces:
             self.registry.create("Namespace", {"metadata": {"name": namespace}})

@@ -55,7 +55,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("", "v1", "events", "Event", short=("ev",), store_as="events"),
     Kind("", "v1", "configmaps", "ConfigMap", short=("cm",)),
     Kind("", "v1", "secrets", "Secret"),
-    Kind("", "v1", "serviceaccounts", "ServiceAccount", short=("sa",)),
+    Kind("", "v1", "serviceaccounts", "ServiceAccount", short=("sa",), subresources=("token",)),
     Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", short=("pvc",), subresources=("status",)),
     Kind("apps", "v1", "deployments", "Deployment", short=("deploy",), subresources=("status", "scale")),
     Kind("apps", "v1", "replicasets", "ReplicaSet", short=("rs",), subresources=("status", "scale")),
@@ -142,11 +142,13 @@ _SUBRESOURCE_KIND = {
     "portforward": "PodPortForwardOptions",
     "proxy": "PodProxyOptions",
     "binding": "Binding",
+    "token": "TokenRequest",
 }
 _SUBRESOURCE_VERBS = {
     "log": ["get"],
     "eviction": ["create"],
     "binding": ["create"],
+    "token": ["create"],
     "exec": ["create", "get"],
     "attach": ["create", "get"],
     "portforward": ["create", "get"],

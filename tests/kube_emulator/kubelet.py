@@ -7,7 +7,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import random
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -139,6 +141,12 @@ class Kubelet:
         """Of its real process, if there is one now."""
         process = self._container(namespace, pod, container).process
         return process.pid if process is not None else None
+
+    def signal(self, namespace: str, pod: str, container: str, number: signal.Signals) -> None:
+        """As process 1 of a container feels it; one that is only played does not."""
+        pid = self.pid_of(namespace, pod, container)
+        if pid is not None:
+            os.kill(pid, number)
 
     def _container(self, namespace: str, pod: str, container: str) -> Container:
         life = self._lives[self.registry.stored("Pod", namespace, pod).uid]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -26,6 +27,8 @@ class Session:
     """At its end at once where the caller gives none."""
     sizes: list[tuple[int, int]] = field(default_factory=list)
     """(columns, rows), the newest last."""
+    programs: Programs | None = None
+    """Of the cluster that it runs in."""
 
     async def out(self, text: str | bytes) -> None:
         await self.send("stdout", text.encode() if isinstance(text, str) else text)
@@ -49,6 +52,8 @@ class Programs:
         self.by_name: dict[str, Program] = {"sh": _shell, "/bin/sh": _shell, "bash": _shell, "/bin/bash": _shell}
         for name in _COMMANDS:
             self.by_name[name] = _command
+        self.signal: Callable[[str, str, str, signal.Signals], None] = lambda namespace, pod, container, number: None
+        """Sends process 1 of a container (namespace, pod, container) a signal."""
 
     def register(self, name: str, program: Program) -> None:
         self.by_name[name] = program
@@ -103,6 +108,19 @@ async def _false(session: Session, words: list[str]) -> int:
     return 1
 
 
+async def _kill(session: Session, words: list[str]) -> int:
+    """`kill -s TERM 1`, `kill -TERM 1`: a container has no process but the first."""
+    name = words[1] if words[:1] == ["-s"] else words[0].removeprefix("-") if words else ""
+    if words[-1:] != ["1"] or f"SIG{name}" not in signal.Signals.__members__:
+        await session.err(f"kill: {' '.join(words)}: No such process\n")
+        return 1
+    if session.programs is not None:
+        metadata = session.pod["metadata"]
+        number = signal.Signals[f"SIG{name}"]
+        session.programs.signal(metadata["namespace"], metadata["name"], session.container, number)
+    return 0
+
+
 _COMMANDS: dict[str, Callable[[Session, list[str]], Awaitable[int]]] = {
     "echo": _echo,
     "cat": _cat,
@@ -112,6 +130,7 @@ _COMMANDS: dict[str, Callable[[Session, list[str]], Awaitable[int]]] = {
     "stty": _stty,
     "true": _true,
     "false": _false,
+    "kill": _kill,
 }
 
 

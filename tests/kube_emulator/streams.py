@@ -101,7 +101,7 @@ class Streams:
         stdin = asyncio.StreamReader()
         if not wants["stdin"]:
             stdin.feed_eof()
-        session = Session(argv, pod, container, wants["tty"], send, stdin)
+        session = Session(argv, pod, container, wants["tty"], send, stdin, programs=self.programs)
         await socket.send_bytes(bytes((_STDOUT if wants["stdout"] else _ERROR,)))  # tells that the stream stands
         reading = asyncio.ensure_future(_feed(socket, session))
         running = asyncio.ensure_future(self._program(session))

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from backend.contract.errors import TrinityError
-from tests.live_kubernetes.place import Cluster, admin_of, emulated, make_namespace, remove_namespace
+from tests.live_kubernetes.place import Cluster, admin_of, emulated
+from tests.live_kubernetes.real import Unusable, set_up, tear_down
 
 _MARK = "live_kubernetes"
 _REAL_TEST_S = 900
@@ -39,17 +40,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def real_namespace() -> Iterator[str]:
-    """One namespace for all tests, removed at the end whatever happens."""
+    """One namespace for all tests, removed at the end whatever happens, with nodes as they were."""
     name = f"trinity-test-{secrets.token_hex(4)}"
+    nodes: set[str] = set()
     with ThreadPoolExecutor(1) as elsewhere:  # the test's own loop runs here
         try:
-            elsewhere.submit(asyncio.run, make_namespace(name)).result()
-        except TrinityError as error:
-            pytest.fail(f"The cluster of KUBECONFIG cannot be used: {error}", pytrace=False)
-        try:
+            nodes = elsewhere.submit(asyncio.run, set_up(name, os.environ["TRINITY_TEST_IMAGE"])).result()
             yield name
+        except (Unusable, TrinityError) as error:
+            pytest.fail(f"The cluster of KUBECONFIG cannot be used: {error}", pytrace=False)
         finally:
-            elsewhere.submit(asyncio.run, remove_namespace(name)).result()
+            elsewhere.submit(asyncio.run, tear_down(name, nodes)).result()
 
 
 @pytest.fixture(params=["emulated", pytest.param("real", marks=pytest.mark.live_kubernetes)])

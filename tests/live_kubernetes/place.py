@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +21,6 @@ import yaml
 from backend.config.fleet_file import KubernetesFile
 from backend.config.paths import StatePaths
 from backend.contract.clock import SystemClock
-from backend.contract.errors import TrinityError
 from backend.contract.fleet import ReplicaStatus
 from backend.contract.words import Phase
 from backend.fleet.kube import KubeFleet
@@ -32,14 +30,12 @@ from backend.fleet.kube.kubeconfig import Choice, choose
 from backend.fleet.kube.objects import Ref, api_version, collection_path, number, objects, path_of
 from tests.fakes.ledger import MemoryLedger
 from tests.kube_emulator import Emulator
-from tests.kube_emulator.access import reader
-from tests.kube_emulator.programs import Session
 from tests.live_kubernetes.cut import CutProxy
-from tests.live_kubernetes.manifests import SERVING
+from tests.live_kubernetes.manifests import SERVING, SERVING_ENV
 
 _READABLE = {
     "": ["pods", "pods/log", "services", "events"],
-    "apps": ["deployments", "replicasets", "statefulsets", "daemonsets"],
+    "apps": ["deployments", "deployments/scale", "replicasets", "statefulsets", "daemonsets"],
     "batch": ["jobs"],
 }
 _PYTHON_SERVER = (
@@ -61,6 +57,8 @@ class Cluster:
     patience_s: float
     admin: Access
     emulator: Emulator | None = None
+    deadline_s: int = 60
+    """Of a rollout that gets nowhere: long enough for a node to learn that there is no such image."""
 
     # -- objects
 
@@ -76,7 +74,7 @@ class Cluster:
 
     async def clear(self) -> None:
         """Remove what tests made, and wait until its pods are gone."""
-        for kind in ("PodDisruptionBudget", "Deployment", "StatefulSet", "Pod"):
+        for kind in ("PodDisruptionBudget", "Deployment", "StatefulSet", "ReplicaSet", "Pod"):
             query = {"propagationPolicy": "Background"}
             await self.admin.send_json("DELETE", collection_path(kind, self.namespace), query=query)
         async with asyncio.timeout(self.patience_s):
@@ -100,7 +98,8 @@ class Cluster:
         """Of a container: what makes it answer HTTP on port 8080 with `hello from a pod`."""
         address = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
         if self.emulator is None:
-            return {"command": ["/bin/sh", "-c", SERVING], "env": [address]}
+            programs = [{"name": name, "value": value} for name, value in SERVING_ENV.items()]
+            return {"command": ["/bin/sh", "-c", SERVING], "env": [address, *programs]}
         return {"command": [sys.executable, "-c", _PYTHON_SERVER], "env": [address]}
 
     # -- looking
@@ -158,12 +157,17 @@ class Cluster:
 
     async def reader(self, place: Path) -> Path:
         """A kubeconfig of an account that may only read pods and workloads of the namespace."""
-        if self.emulator is not None:
-            self.emulator.account("reader", "reader-token", reader(self.namespace))
-            token = "reader-token"
-        else:
-            token = await self._reader_token()
-        return _write(place / "reader", dict(self._choice().cluster), {"token": token})
+        user = {"token": await self._reader_token()}
+        written = _write(place / "reader", dict(self._choice().cluster), user)
+        as_reader = admin_of(written, self.namespace)
+        try:
+            async with asyncio.timeout(self.patience_s):
+                # A role counts once the authorizers of all API servers have seen it.
+                for kind in ("Pod", "ReplicaSet", "Deployment", "Job"):
+                    await _may_list(as_reader, collection_path(kind, self.namespace))
+        finally:
+            await as_reader.close()
+        return written
 
     def _choice(self) -> Choice:
         named = str(self.kubeconfig) if self.kubeconfig else None
@@ -178,11 +182,10 @@ class Cluster:
         ]
         subjects = [{"kind": "ServiceAccount", "name": "reader", "namespace": self.namespace}]
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}
-        with contextlib.suppress(ApiError):  # an earlier test made them
-            await self.admin.send_json("POST", f"{inside}/serviceaccounts", {"metadata": {"name": "reader"}})
-            await self.admin.send_json("POST", f"{rbac}/roles", {"metadata": {"name": "reader"}, "rules": rules})
-            binding = {"metadata": {"name": "reader"}, "subjects": subjects, "roleRef": role}
-            await self.admin.send_json("POST", f"{rbac}/rolebindings", binding)
+        named = {"metadata": {"name": "reader"}}
+        await self.admin.send_json("POST", f"{inside}/serviceaccounts", named)
+        await self.admin.send_json("POST", f"{rbac}/roles", named | {"rules": rules})
+        await self.admin.send_json("POST", f"{rbac}/rolebindings", named | {"subjects": subjects, "roleRef": role})
         wish = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
         answer = await self.admin.send_json("POST", f"{inside}/serviceaccounts/reader/token", wish)
         return str(answer["status"]["token"])
@@ -202,6 +205,19 @@ def _write(path: Path, cluster: dict[str, Any], user: dict[str, Any]) -> Path:
     return path
 
 
+async def _may_list(access: Access, path: str) -> None:
+    """Wait until it is allowed."""
+    while True:
+        try:
+            await access.get_json(path)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            await asyncio.sleep(0.1)
+        else:
+            return
+
+
 def admin_of(kubeconfig: Path | None, namespace: str) -> Access:
     settings = KubernetesFile(kubeconfig=str(kubeconfig) if kubeconfig else None, namespace=namespace)
     return Access(settings, SystemClock())
@@ -213,54 +229,9 @@ async def emulated(place: Path) -> AsyncIterator[Cluster]:
     namespace = "trinity-test-emulated"
     names = ("default", "kube-system", namespace)
     async with Emulator(controller=True, speed=60.0, nodes=2, start_s=1.0, namespaces=names) as emulator:
-        shell = emulator.programs.by_name["/bin/sh"]
-
-        async def with_kill(session: Session) -> int:
-            """The emulator's shell, which knows no processes: a signal goes to the real one."""
-            words = session.argv[-1].split()
-            if words[:2] != ["kill", "-s"]:
-                return await shell(session)
-            pid = emulator.kubelet.pid_of(namespace, session.pod["metadata"]["name"])
-            assert pid is not None, "its process runs"
-            os.kill(pid, signal.Signals[f"SIG{words[2]}"])
-            return 0
-
-        emulator.programs.register("/bin/sh", with_kill)
         kubeconfig = emulator.write_kubeconfig(place / "kubeconfig", namespace=namespace)
         admin = admin_of(kubeconfig, namespace)
         try:
-            yield Cluster(kubeconfig, namespace, "example/shell:1", 10.0, admin, emulator)
+            yield Cluster(kubeconfig, namespace, "example/shell:1", 10.0, admin, emulator, 15)
         finally:
             await admin.close()
-
-
-async def make_namespace(name: str) -> None:
-    """On the real cluster. Raises TrinityError with what is wrong with it."""
-    admin = admin_of(None, name)
-    try:
-        await admin.send_json("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-        account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
-        async with asyncio.timeout(30.0):
-            while True:  # pods are refused before it is there
-                with contextlib.suppress(ApiError):
-                    await admin.get_json(account)
-                    return
-                await asyncio.sleep(0.2)
-    finally:
-        await admin.close()
-
-
-async def remove_namespace(name: str) -> None:
-    """With everything in it; waits until it is gone, for two minutes at most."""
-    admin = admin_of(None, name)
-    try:
-        with contextlib.suppress(TrinityError):
-            await admin.send_json("DELETE", f"/api/v1/namespaces/{name}")
-            async with asyncio.timeout(120.0):
-                while True:
-                    await admin.get_json(f"/api/v1/namespaces/{name}")
-                    await asyncio.sleep(0.5)
-    except TimeoutError:
-        print(f"namespace {name} is still being removed", file=sys.stderr)
-    finally:
-        await admin.close()

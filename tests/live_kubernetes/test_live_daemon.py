@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 from tests.e2e.harness import wait_for
@@ -34,7 +35,9 @@ async def test_a_pod_killed_through_the_daemon_is_replaced_and_journalled(cluste
 
 def _killed(cluster: Cluster, replica: str) -> list[tuple[str, str, str]]:
     """Kill it by a daemon of its own; (verb, target, outcome) of what its journal tells."""
-    env = {"KUBECONFIG": str(cluster.kubeconfig)} if cluster.kubeconfig else {}
+    # The daemon runs in a directory of its own: a path that KUBECONFIG has is made whole.
+    named = str(cluster.kubeconfig or os.environ["KUBECONFIG"]).split(os.pathsep)
+    env = {"KUBECONFIG": os.pathsep.join(str(Path(path).absolute()) for path in named if path)}
     with LightFleet(YAML.format(namespace=cluster.namespace), **env) as daemon:
         daemon.up()
         daemon.until_ready(2, "looked-after", cluster.patience_s)

@@ -71,10 +71,14 @@ async def test_a_port_is_reached_through_the_api_server(cluster: Cluster, tmp_pa
                 assert not exited, f"TRINITY_TEST_IMAGE cannot serve: {NO_SERVER}."
                 try:
                     stream = await fleet.dial(name, 8080)
-                    await stream.write(b"GET /index.html HTTP/1.0\r\nHost: pod\r\n\r\n")
-                    answer = await all_of(stream)
-                    await stream.close()
-                except Unreachable:
+                    try:
+                        await stream.write(b"GET /index.html HTTP/1.0\r\nHost: pod\r\n\r\n")
+                        async with asyncio.timeout(10.0):  # not every server closes
+                            while b"hello from a pod" not in answer and (data := await stream.read()):
+                                answer += data
+                    finally:
+                        await stream.close()
+                except (Unreachable, TimeoutError):
                     await asyncio.sleep(0.1)  # it does not listen yet
         with pytest.raises(Unreachable, match="Nothing listens at port 9"):
             await all_of(await fleet.dial(name, 9))

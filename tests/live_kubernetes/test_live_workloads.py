@@ -56,7 +56,7 @@ async def test_a_rollout_replaces_every_pod_and_a_rollback_returns(cluster: Clus
 async def test_a_rollout_to_an_image_that_nobody_has_ends_with_the_cause(cluster: Cluster, tmp_path: Path) -> None:
     async with cluster.fleet(tmp_path) as fleet:
         made = template("stuck", cluster.image, IDLE)
-        await cluster.make("Deployment", workload("stuck", made, replicas=1, progressDeadlineSeconds=15))
+        await cluster.make("Deployment", workload("stuck", made, progressDeadlineSeconds=cluster.deadline_s))
         [first] = await cluster.ready(fleet, "stuck", 1)
         made["spec"]["containers"][0]["image"] = NOWHERE
         await cluster.change("Deployment", "stuck", {"spec": {"template": {"spec": made["spec"]}}})

@@ -391,7 +391,7 @@ class Access:
             home=self._home,
             service_account=self._service_account,
         )
-        return await open_link(choice, generation, former, service_account=self._service_account)
+        return await open_link(choice, generation, former, service_account=self._service_account, env=self._env)
 
 
 def _url(link: Link, path: str, query: Query) -> str:

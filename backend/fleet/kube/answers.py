@@ -16,6 +16,8 @@ from backend.contract.errors import Refused, TrinityError, Unreachable, UsageErr
 from backend.contract.platform import Trouble
 
 _MAX_CHARS: Final = 400
+_CUT: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+"""A connection that was cut in the middle of TLS: nothing is wrong with anybody's certificates."""
 
 
 class Misconfigured(UsageError):
@@ -131,7 +133,7 @@ def _certificate_problem(error: BaseException) -> Callable[[str], TrinityError] 
             break
         inner = getattr(found, "certificate_error", None) or getattr(found, "os_error", None)
         found = inner if isinstance(inner, BaseException) else (found.__cause__ or found.__context__)
-    if not isinstance(found, ssl.SSLError):
+    if not isinstance(found, ssl.SSLError) or isinstance(found, _CUT):
         return None
     text = f"{getattr(found, 'verify_message', '')} {found}".lower()
     if "alert" in text and "expired" in text:

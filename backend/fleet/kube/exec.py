@@ -89,6 +89,8 @@ class KubeExec:
             return b""
         except TrinityError as error:
             self._over = True
+            if self._status.done():  # all was told: how the connection ends then is no matter
+                return b""
             self._fail(error)
             raise
         if message is None:
@@ -131,6 +133,8 @@ def exit_code_of(status: bytes, what: str) -> int:
     if (code := _own_code(said)) is not None:
         return code
     message = " ".join(text(said, "message").split())
+    if "container not found" in message:
+        raise TrinityError(f"{what}: its container does not run now.", "Wait until it runs, or name another one.")
     if any(words in message.lower() for words in _MISSING):
         return NOT_FOUND
     if (found := _EXIT.search(message)) is not None:

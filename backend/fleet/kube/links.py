@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import socket
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from backend.contract.errors import TrinityError
 from backend.fleet.kube import credentials, kubeconfig
 from backend.fleet.kube.answers import Misconfigured, NotAccepted
 from backend.fleet.kube.credentials import Credentials
+from backend.fleet.kube.proxies import proxy_for
 from backend.lean import bare
 
 
@@ -36,11 +38,16 @@ class Link(msgspec.Struct, kw_only=True):
         await self.connector.close()
 
 
-async def open_link(choice: kubeconfig.Choice, generation: int, former: Link | None, *, service_account: Path) -> Link:
-    """A link by what the kubeconfig says. Raises UsageError, NotAccepted."""
+async def open_link(
+    choice: kubeconfig.Choice, generation: int, former: Link | None, *, service_account: Path, env: Mapping[str, str]
+) -> Link:
+    """A link by what the kubeconfig says, through the proxy that it or else `env` names. Raises UsageError,
+    NotAccepted."""
     client, config = await asyncio.to_thread(_libraries)
     made = client.Configuration()
     made.connection_pool_maxsize = 0  # watches, logs and forwards must never wait for each other
+    # From Python 3.13 on certificates are held to RFC 5280 to the letter, which those of many clusters fail.
+    made.disable_strict_ssl_verification = True
     loader = None
     if choice.context == kubeconfig.IN_CLUSTER and not choice.cluster:
         cluster: dict[str, Any] = {"certificate-authority": str(service_account / "ca.crt")}
@@ -54,11 +61,12 @@ async def open_link(choice: kubeconfig.Choice, generation: int, former: Link | N
         made.api_key["BearerToken"] = f"Bearer {found.token}"
     if choice.server.startswith("https"):
         made.ca_cert_data = credentials.read_authority(cluster) or None
+    made.proxy = made.proxy or proxy_for(choice.server, env)
     api = await asyncio.to_thread(_client, client, made, found, choice)
     connector = _connector(api)
     import aiohttp
 
-    made.client_session_kwargs = {"connector": connector, "cookie_jar": aiohttp.DummyCookieJar()}
+    made.client_session_kwargs = {"connector": connector, "cookie_jar": aiohttp.DummyCookieJar(), "trust_env": False}
     keep = loader if "auth-provider" in user else None
     return Link(choice=choice, credentials=found, api=api, connector=connector, loader=keep, generation=generation)
 

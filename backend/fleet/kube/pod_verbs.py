@@ -23,6 +23,7 @@ from backend.fleet.kube.objects import (
     mapping,
     name_of,
     number,
+    objects,
     part,
     path_of,
     selects,
@@ -38,6 +39,9 @@ _SLACK_S: Final = 30.0
 _ASKED_AGAIN: Final = 3
 _LONGEST_WAIT_S: Final = 10.0
 """For a server that asks to wait (429 with Retry-After)."""
+_KILLED: Final = 137
+"""Of a program in a container whose process 1 ended: the kernel takes all others with it."""
+_TOLD_S: Final = 10.0
 MIRROR: Final = "kubernetes.io/config.mirror"
 
 Run = Callable[[str, Sequence[str]], Awaitable[ExecStream]]
@@ -72,7 +76,7 @@ class PodVerbs:
                 f"Process 1 of {replica} is not its program: its containers share their processes.",
                 "Kill it with SIGKILL, or use exec.",
             )
-        await self._signal(replica, number_)
+        await self._signal(replica, number_, pod)
         return pid
 
     async def evict(self, replica: str) -> None:
@@ -136,7 +140,7 @@ class PodVerbs:
         finally:
             await versions.aclose()
 
-    async def _signal(self, replica: str, number_: int) -> None:
+    async def _signal(self, replica: str, number_: int, pod: Object) -> None:
         try:
             name = signals.Signals(number_).name.removeprefix("SIG")
         except ValueError:
@@ -147,9 +151,14 @@ class PodVerbs:
             try:
                 said = b"".join([part async for part in _all(stream)])
                 code = await stream.exit_code()
+            except TrinityError:
+                # Process 1 may be so quick to end that the shell that sent the signal ends with it, unheard.
+                if await self._ended(replica, pod):
+                    return
+                raise
             finally:
                 await stream.close()
-            if code == 0:
+            if code == 0 or (code == _KILLED and await self._ended(replica, pod)):
                 return
             if code not in (126, 127):
                 break
@@ -158,6 +167,21 @@ class PodVerbs:
             f"SIG{name} could not be sent in {replica}: {words or 'it has neither a shell nor `kill`'}.",
             "SIGKILL needs neither: it deletes the pod.",
         )
+
+    async def _ended(self, replica: str, before: Object) -> bool:
+        """Whether its first container is no longer the one it was; the kubelet tells of that within moments."""
+        ref, was = self._names.pod(replica), _first_start(before)
+        versions = versions_of(self._access, ref)
+        try:
+            async with asyncio.timeout(_TOLD_S):
+                async for seen in versions:
+                    if seen is None or uid_of(seen) != uid_of(before) or _first_start(seen) != was:
+                        return True
+        except TimeoutError:
+            return False
+        finally:
+            await versions.aclose()
+        return True
 
     async def _by_budget(self, ref: Ref, pod: Object, said: str) -> Refused:
         next_step = "Wait until more of them are Ready, or scale up first."
@@ -170,6 +194,12 @@ class PodVerbs:
         if not numbers:
             return Refused(f"{ref.name} may not leave now: {said.rstrip('.')}.", next_step)
         return Refused(f"{ref.name} may not leave now: {' and '.join(numbers)}.", next_step)
+
+
+def _first_start(pod: Object) -> object:
+    """Changes when its first container ends or starts: whether it runs, and since when."""
+    first = next(iter(objects(pod, "status", "containerStatuses")), {})
+    return part(first, "state", "running", "startedAt"), text(first, "containerID")
 
 
 def budget_numbers(budget: Object) -> str:

@@ -107,6 +107,29 @@ async def test_a_pod_in_the_cluster_needs_no_kubeconfig(tmp_path: Path) -> None:
             await access.close()
 
 
+async def test_a_cluster_on_this_machine_is_not_asked_for_through_a_proxy(tmp_path: Path) -> None:
+    """As kubectl does it, where the environment names a proxy (for image pulls, say); there is none at port 1."""
+    async with Emulator() as cluster:
+        path = cluster.write_kubeconfig(tmp_path / "config")
+        env = {"KUBECONFIG": str(path), "HTTP_PROXY": "http://127.0.0.1:1", "HTTPS_PROXY": "http://127.0.0.1:1"}
+        access = Access(KubernetesFile(), SystemClock(), env=env, home=tmp_path)
+        try:
+            assert (await access.get_json("/version"))["major"] == "1"
+        finally:
+            await access.close()
+
+
+async def test_a_proxy_of_the_environment_is_used_for_others(tmp_path: Path) -> None:
+    async with Emulator() as cluster:
+        path = write_kubeconfig(tmp_path / "config", Context("far", "http://api.far.invalid", Login(token=ADMIN_TOKEN)))
+        env = {"KUBECONFIG": str(path), "HTTP_PROXY": cluster.url}
+        access = Access(KubernetesFile(), SystemClock(), env=env, home=tmp_path)
+        try:
+            assert (await access.get_json("/version"))["major"] == "1", "the emulator stands for the proxy"
+        finally:
+            await access.close()
+
+
 async def test_a_token_of_a_plugin_is_renewed_when_it_ends(tmp_path: Path) -> None:
     async with Emulator() as cluster:
         add_pods(cluster, 1)

@@ -23,6 +23,7 @@ from backend.contract.platform import (
     Reversible,
 )
 from backend.contract.words import Phase
+from backend.fleet.kube import pod_verbs
 from tests.integration.kube.rig import Watched, until, watching
 from tests.kube_emulator import Emulator
 from tests.kube_emulator.scenes import pod_template, workload
@@ -210,11 +211,38 @@ async def test_other_signals_go_to_process_one_from_inside(tmp_path: Path) -> No
         cluster.programs.register("/bin/sh", shell)
         assert await rig.fleet.kill(name, signal=15) == rig.replica(name).pid
         assert ran == [("/bin/sh", "-c", "kill -s TERM 1")]
-        del cluster.programs.by_name["/bin/sh"]
+        del cluster.programs.by_name["/bin/sh"], cluster.programs.by_name["kill"]
         with pytest.raises(TrinityError, match="SIGHUP could not be sent"):
             await rig.fleet.kill(name, signal=1)
         with pytest.raises(Refused, match="no signal 99"):
             await rig.fleet.kill(name, signal=99)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["killed with it", "unheard"])
+async def test_a_signal_that_ends_process_one_at_once_was_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    """The shell that sends it ends with all of the container, by SIGKILL, or its exit code is never told."""
+    monkeypatch.setattr(pod_verbs, "_TOLD_S", 1.0)
+    async with quick() as cluster, watching(cluster, tmp_path) as rig:
+        cluster.add("StatefulSet", workload("db", replicas=1), namespace="default")
+        [name] = await ready(rig, "db", 1)
+        ends = True
+
+        async def shell(session: Any) -> int:
+            if ends:
+                cluster.kubelet.crash("default", name, code=0)
+            if lost:
+                cluster.streams.drop()
+            return 137
+
+        cluster.programs.register("/bin/sh", shell)
+        pid = rig.replica(name).pid
+        assert await rig.fleet.kill(name, signal=15) == pid
+        await until(lambda: rig.replica(name).restarts == 1 and rig.replica(name).phase is Phase.READY, "started again")
+        ends = False
+        with pytest.raises(TrinityError, match=r"broke|could not be sent"):
+            await rig.fleet.kill(name, signal=15)
 
 
 async def test_a_bare_pod_is_neither_restarted_nor_killed(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.contract.errors import Refused, TrinityError
-from backend.fleet.kube.answers import ApiError
+from backend.contract.errors import Refused, TrinityError, Unreachable
+from backend.fleet.kube.answers import ApiError, network_error
 from backend.fleet.kube.exec import exit_code_of
 from backend.fleet.kube.refusals import budget_words, worded
 
@@ -61,6 +63,9 @@ def test_exit_codes_are_read_from_the_status() -> None:
     )
     with pytest.raises(TrinityError, match="could not be run"):
         exit_code_of(b'{"status":"Failure","message":"container is gone"}', "x")
+    unable = b'{"status":"Failure","message":"unable to upgrade connection: container not found (\\"main\\")"}'
+    with pytest.raises(TrinityError, match="its container does not run now"):  # not: there is no such program
+        exit_code_of(unable, "x")
 
 
 @given(st.binary(max_size=60))
@@ -71,3 +76,10 @@ def test_a_status_of_any_bytes_ends_a_program(data: bytes) -> None:
         code, said = 1, error.message
         assert said.startswith("x could not be run")
     assert code >= 0
+
+
+@pytest.mark.parametrize("cut", [ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError])
+def test_a_server_that_dies_in_the_middle_of_tls_is_unreachable_not_misconfigured(cut: type[ssl.SSLError]) -> None:
+    found = network_error(cut(8, "EOF occurred in violation of protocol"), "https://api")
+    assert isinstance(found, Unreachable)
+    assert "broke" in found.message
