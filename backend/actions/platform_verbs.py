@@ -7,7 +7,7 @@ lacks it refuses in a sentence. What rights forbid is the guard's.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +15,7 @@ from backend.actions.executor import ActionState, Effect, Executor, Inverse, Irr
 from backend.contract.control import ActionRequest, ReplicaView
 from backend.contract.errors import Refused, UsageError
 from backend.contract.fleet import Fleet
+from backend.contract.needs import refusal_of
 from backend.contract.platform import Evictable, HasNodes, Pausable, Reversible
 from backend.contract.words import Phase, Risk, Verb
 
@@ -26,32 +27,29 @@ class _PlatformVerb(ABC):
 
     exclusive: bool = True
     in_maintenance: bool = True
-    able: ClassVar[Any]
-    """The capability it needs, a protocol; `deed` gets the fleet as one that has it."""
-    unable: ClassVar[str]
-    """What a fleet without it cannot do, in words."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
 
+    @property
+    @abstractmethod
+    def verb(self) -> Verb: ...
+
     def preview(self, state: ActionState, request: ActionRequest) -> Effect:
-        return msgspec.structs.replace(self.effect(state, request), refusal=self._refusal)
+        return msgspec.structs.replace(self.effect(state, request), refusal=refusal_of(self._fleet, self.verb))
 
     async def run(self, request: ActionRequest, progress: Progress) -> str:
-        if refusal := self._refusal:
+        if refusal := refusal_of(self._fleet, self.verb):
             raise Refused(refusal)
         return await self.deed(self._fleet, request, progress)
-
-    @property
-    def _refusal(self) -> str:
-        return "" if isinstance(self._fleet, self.able) else f"Fleet {self._fleet.name} cannot {self.unable}."
 
     @abstractmethod
     def effect(self, state: ActionState, request: ActionRequest) -> Effect:
         """What it would do to a fleet that can."""
 
     @abstractmethod
-    async def deed(self, fleet: Any, request: ActionRequest, progress: Progress) -> str: ...
+    async def deed(self, fleet: Any, request: ActionRequest, progress: Progress) -> str:
+        """Done to a fleet that has the capability which the verb needs."""
 
 
 class Pause(_PlatformVerb):
@@ -59,7 +57,6 @@ class Pause(_PlatformVerb):
 
     verb: Final = Verb.PAUSE
     target_kind: TargetKind = "replica"
-    able, unable = Pausable, "pause a replica"
 
     def effect(self, state: ActionState, request: ActionRequest) -> Effect:
         replica = state.replica(request.target)
@@ -84,7 +81,6 @@ class Unpause(_PlatformVerb):
 
     verb: Final = Verb.UNPAUSE
     target_kind: TargetKind = "replica"
-    able, unable = Pausable, "unpause a replica"
 
     def effect(self, state: ActionState, request: ActionRequest) -> Effect:
         name = state.replica(request.target).status.name
@@ -103,7 +99,6 @@ class Evict(_PlatformVerb):
 
     verb: Final = Verb.EVICT
     target_kind: TargetKind = "replica"
-    able, unable = Evictable, "evict a replica"
 
     def effect(self, state: ActionState, request: ActionRequest) -> Effect:
         replica = state.replica(request.target)
@@ -124,7 +119,6 @@ class Rollback(_PlatformVerb):
 
     verb: Final = Verb.ROLLBACK
     target_kind: TargetKind = "workload"
-    able, unable = Reversible, "roll back a workload"
 
     def effect(self, state: ActionState, request: ActionRequest) -> Effect:
         view = state.workload(request.target)
@@ -143,12 +137,14 @@ class Cordon(_PlatformVerb):
 
     target_kind: TargetKind = "free"
     exclusive = False
-    able, unable = HasNodes, "cordon a node"
 
     def __init__(self, fleet: Fleet, *, on: bool) -> None:
         super().__init__(fleet)
         self._on = on
-        self.verb: Final = Verb.CORDON if on else Verb.UNCORDON
+
+    @property
+    def verb(self) -> Verb:
+        return Verb.CORDON if self._on else Verb.UNCORDON
 
     def effect(self, state: ActionState, request: ActionRequest) -> Effect:
         node = state.node(request.target)
@@ -174,7 +170,6 @@ class NodeDrain(_PlatformVerb):
     verb: Final = Verb.NODE_DRAIN
     target_kind: TargetKind = "free"
     exclusive = False
-    able, unable = HasNodes, "drain a node"
 
     def effect(self, state: ActionState, request: ActionRequest) -> Effect:
         node = state.node(request.target)

@@ -11,38 +11,14 @@ from typing import Final, Protocol
 from backend.config.paths import StatePaths
 from backend.config.resolve import FleetConfig
 from backend.contract.clock import Clock
-from backend.contract.fleet import Fleet, Killable, ReplicaStatus, Restartable
+from backend.contract.fleet import Fleet, ReplicaStatus
 from backend.contract.ledger import RowSink
-from backend.contract.platform import (
-    Evictable,
-    Executable,
-    Forwardable,
-    HasNodes,
-    Limited,
-    NodeStatus,
-    Pausable,
-    PlatformOwned,
-    Reversible,
-)
-from backend.contract.words import Verb
+from backend.contract.needs import lacks
+from backend.contract.platform import Limited, NodeStatus, PlatformOwned
 from backend.fleet.local import LocalFleet
 
 PRODUCTION: Final = frozenset({"prod", "production"})
 """Environments in which no program of ours obeys a fault switch."""
-
-_NEEDS: Final[dict[Verb, tuple[type, str]]] = {
-    Verb.KILL: (Killable, "kill replicas"),
-    Verb.RESTART: (Restartable, "restart single replicas"),
-    Verb.PAUSE: (Pausable, "pause replicas"),
-    Verb.UNPAUSE: (Pausable, "pause replicas"),
-    Verb.EVICT: (Evictable, "evict replicas"),
-    Verb.ROLLBACK: (Reversible, "return to former revisions"),
-    Verb.CORDON: (HasNodes, "act on nodes"),
-    Verb.UNCORDON: (HasNodes, "act on nodes"),
-    Verb.NODE_DRAIN: (HasNodes, "act on nodes"),
-    Verb.EXEC: (Executable, "run programs in replicas"),
-    Verb.FORWARD: (Forwardable, "forward ports"),
-}
 
 
 class Driver(Fleet, Protocol):
@@ -84,10 +60,7 @@ def wants_edge(config: FleetConfig) -> bool:
 
 def missing(fleet: Fleet) -> dict[str, str]:
     """Verb -> why nobody can do it in this fleet: what its driver lacks, then what the platform says itself."""
-    lacks = {
-        str(verb): f"{fleet.name} cannot {what}" for verb, (able, what) in _NEEDS.items() if not isinstance(fleet, able)
-    }
-    return {**lacks, **fleet.limits()} if isinstance(fleet, Limited) else lacks
+    return {**lacks(fleet), **fleet.limits()} if isinstance(fleet, Limited) else lacks(fleet)
 
 
 def rollouts(fleet: Fleet) -> dict[str, str]:

@@ -23,6 +23,7 @@ from backend.contract.control import ActionRequest, ErrorInfo, ExecOrder, ExecTi
 from backend.contract.errors import Refused, TrinityError, UsageError
 from backend.contract.exec_frames import CODE, SIZE, ExecFrame, encode_frame, read_frame
 from backend.contract.fleet import Fleet
+from backend.contract.needs import refusal_of
 from backend.contract.platform import ExecStream, Executable
 from backend.contract.rows import ActionRow
 from backend.contract.words import Verb
@@ -93,7 +94,7 @@ class ExecDesk:
         argv = request.args.get("argv")
         if not isinstance(argv, str) or not argv.strip():
             raise UsageError("No program was named.", "For example: trinity exec REPLICA -it -- sh.")
-        refusal = "" if isinstance(self._fleet, Executable) else f"Fleet {self._fleet.name} cannot run programs."
+        refusal = refusal_of(self._fleet, Verb.EXEC)
         if not refusal and request.args.get("session") not in self._sessions:
             refusal = "A program wants somebody at its input and output: trinity exec."
         return Effect(summary=f"{request.target}: run {argv}", refusal=refusal)
@@ -103,7 +104,7 @@ class ExecDesk:
         session, began = self._sessions[identifier], self._clock.mono()
         order, fleet = session.order, self._fleet
         if not isinstance(fleet, Executable):
-            raise Refused(f"Fleet {fleet.name} cannot run programs.")
+            raise Refused(refusal_of(fleet, Verb.EXEC))
         path = self._paths.exec_socket(identifier)
         listener = listen_on(path)
         try:

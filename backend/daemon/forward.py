@@ -19,7 +19,9 @@ import psutil
 
 from backend.contract.errors import Refused, TrinityError, Unreachable, UsageError
 from backend.contract.fleet import Fleet, ReplicaStatus, WorkloadSpec
+from backend.contract.needs import refusal_of
 from backend.contract.platform import ByteStream, Forwardable, ForwardView
+from backend.contract.words import Verb
 from backend.daemon.aim import Aim, aim_at
 from backend.telemetry.http import listen
 
@@ -196,7 +198,7 @@ class Forward:
         """To the replica that it leads to, else to the next Ready one. Raises what the last one said."""
         fleet = self._fleet
         if not isinstance(fleet, Forwardable):
-            raise Refused(f"{fleet.name} cannot forward ports.")
+            raise Refused(refusal_of(fleet, Verb.FORWARD))
         aim = self._aim_now()
         ready = aim.ready(fleet)
         ready.sort(key=lambda name: name != self._replica)

@@ -19,7 +19,8 @@ from backend.config.atomic_file import write_atomically
 from backend.contract.control import ActionRequest
 from backend.contract.errors import TrinityError, UsageError
 from backend.contract.fleet import Fleet
-from backend.contract.platform import Forwardable, ForwardView
+from backend.contract.needs import refusal_of
+from backend.contract.platform import ForwardView
 from backend.contract.words import Risk, Severity, Verb
 from backend.daemon.aim import aim_at
 from backend.daemon.forward import Forward, ForwardOrder, Specs, is_loopback
@@ -157,8 +158,7 @@ class Forwards:
             else "a free port"
         )
         what = f"{order.target}:{aim.port}" if aim.port else order.target
-        able = isinstance(self._fleet, Forwardable)
-        refusal = "" if able else f"Fleet {self._fleet.name} cannot forward ports."
+        refusal = refusal_of(self._fleet, Verb.FORWARD)
         summary = f"{order.bind}, {at}, leads to {what} until it is ended"
         if is_loopback(order.bind):
             return Effect(summary=summary, refusal=refusal)
