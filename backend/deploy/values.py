@@ -152,7 +152,7 @@ class IngressPath(_Values, frozen=True, kw_only=True):
     service: str = "edge"
     """`edge`, the name of one of `extraWorkloads`, or any other service of the namespace as `=name`."""
     port: Port | None = None
-    """Null: the edge's own."""
+    """Null: that service's first, as far as it is one of ours."""
 
 
 class IngressHost(_Values, frozen=True, kw_only=True):
@@ -204,6 +204,8 @@ class BackupValues(_Values, frozen=True, kw_only=True):
     """The claim that archives are written to."""
     schedule: str = "17 3 * * *"
     keep: Annotated[int, Meta(ge=1, le=1000)] = 14
+    beside: Name = "daemon"
+    """The part whose pods use the volume: archives are made on their node."""
 
 
 class WorkloadPort(_Values, frozen=True, kw_only=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,13 +76,28 @@ def pods(documents: list[Document]) -> list[Document]:
 
 @pytest.mark.parametrize("values", VALUES)
 def test_every_document_is_valid_for_kubernetes(template: Template, values: str) -> None:
-    documents = template(values)
-    names = [(d["kind"], d["metadata"]["name"]) for d in documents]
-    assert len(names) == len(set(names)) > 10
-    for document in documents:
-        if document["kind"] not in CUSTOM:
-            for version in (NEWEST, OLDEST) if values == "values-production.yaml" else (NEWEST,):
+    for version in (NEWEST, OLDEST) if values == "values-production.yaml" else (NEWEST,):
+        documents = template(values, "--kube-version", f"{version}.0")
+        names = [(d["kind"], d["metadata"]["name"]) for d in documents]
+        assert len(names) == len(set(names)) > 10
+        for document in documents:
+            if document["kind"] not in CUSTOM:
                 kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_before_it_stops_a_pod_waits_without_a_program_where_kubernetes_can(template: Template) -> None:
+    hooks = {
+        version: [
+            container["lifecycle"]["preStop"]
+            for pod in pods(template("values-production.yaml", "--kube-version", f"{version}.0"))
+            for container in pod["spec"]["containers"]
+            if "lifecycle" in container
+        ]
+        for version in (NEWEST, OLDEST)
+    }
+    assert len(hooks[NEWEST]) == len(hooks[OLDEST]) >= 3
+    assert all(set(hook) == {"sleep"} for hook in hooks[NEWEST]), "images need no `sleep`"
+    assert all(hook["exec"]["command"][0] == "sleep" for hook in hooks[OLDEST])
 
 
 def test_the_check_would_see_a_wrong_document(template: Template) -> None:
@@ -115,6 +132,11 @@ def test_every_pod_is_confined_and_has_limits(template: Template, values: str) -
             assert not confined["allowPrivilegeEscalation"] and confined["capabilities"] == {"drop": ["ALL"]}
             assert confined.get("readOnlyRootFilesystem") or container["name"] == "admin", "admin is `writable`"
             assert set(container["resources"]) == {"requests", "limits"}
+            assert all(port["containerPort"] > 1024 for port in container.get("ports", []))
+        # What the profile `restricted` of Pod Security lets pods mount; and nothing of their node.
+        kinds_of_volumes = {key for volume in pod["spec"]["volumes"] for key in volume} - {"name"}
+        assert kinds_of_volumes <= {"configMap", "emptyDir", "persistentVolumeClaim"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod["spec"])
 
 
 @pytest.mark.parametrize("values", VALUES)
@@ -195,6 +217,101 @@ def test_the_daemon_reads_its_file_and_watches_this_release_only(template: Templ
     assert {spec.of for spec in declared} <= known and not any(spec.routes for spec in declared)
 
 
+def annotations(template: Template, name: str, *arguments: str) -> dict[str, str]:
+    """Of the pods of the workload of that name."""
+    documents = of_kind(template("values.yaml", *arguments), "Deployment", "StatefulSet")
+    return next(d for d in documents if d["metadata"]["name"] == name)["spec"]["template"]["metadata"]["annotations"]
+
+
+def test_pods_are_replaced_when_what_they_read_changes_and_only_then(template: Template) -> None:
+    for name in ("trinity-edge", "trinity-daemon"):
+        before = annotations(template, name)
+        assert annotations(template, name, "--set", "embedding.enabled=false") != before
+        assert annotations(template, name, "--set", "llm.threads=3") == before
+    edge = annotations(template, "trinity-edge")
+    assert annotations(template, "trinity-edge", "--set", "clusterDomain=example.org") != edge
+    assert annotations(template, "trinity-edge", "--set", "secrets.apiKey=sk-another") != edge
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_what_is_reachable_from_outside_publishes_no_metrics(template: Template, values: str) -> None:
+    for service in of_kind(template(values), "Service"):
+        ports = [port["name"] for port in service["spec"]["ports"]]
+        assert "metrics" not in ports or "http" not in ports, service["metadata"]["name"]
+
+
+def peer_fits(peer: Document, pod: dict[str, str], namespace: str) -> bool:
+    if "namespaceSelector" in peer:
+        wanted = peer["namespaceSelector"].get("matchLabels", {}).get("kubernetes.io/metadata.name", namespace)
+        if wanted != namespace:
+            return False
+    elif namespace != "ai":
+        return False
+    return bool(peer.get("podSelector", {}).get("matchLabels", {}).items() <= pod.items())
+
+
+def lets(documents: list[Document], source: dict[str, str], part: str, port: str, namespace: str = "ai") -> bool:
+    """Whether the policies let a pod with those labels, in that namespace, reach a port of a part of ours."""
+    target = {"app.kubernetes.io/name": "trinity", "app.kubernetes.io/instance": "trinity"}
+    target |= {"app.kubernetes.io/component": part}
+    policies = [
+        policy["spec"]
+        for policy in of_kind(documents, "NetworkPolicy")
+        if policy["spec"]["podSelector"]["matchLabels"].items() <= target.items()
+    ]
+    assert all(policy["policyTypes"] == ["Ingress"] for policy in policies), "DNS and the API server stay reachable"
+    rules = [rule for policy in policies for rule in policy["ingress"]]
+    return any(
+        port in [p["port"] for p in rule["ports"]]
+        and ("from" not in rule or any(peer_fits(peer, source, namespace) for peer in rule["from"]))
+        for rule in rules
+    )
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_the_network_lets_through_what_the_parts_need_of_each_other(template: Template, values: str) -> None:
+    documents = template(values)
+    ours = {"app.kubernetes.io/name": "trinity", "app.kubernetes.io/instance": "trinity"}
+    edge, daemon = ({**ours, "app.kubernetes.io/component": part} for part in ("edge", "daemon"))
+    for engine in ("llm", "embedding"):
+        for port in ("http", "health"):
+            assert lets(documents, edge, engine, port) and lets(documents, daemon, engine, port)
+            assert not lets(documents, {"app": "stranger"}, engine, port)
+    assert lets(documents, daemon, "edge", "metrics"), "it counts what the edge counted"
+    production = values == "values-production.yaml"
+    scraper, client = ("monitoring", "ingress-nginx") if production else ("ai", "anywhere")
+    assert lets(documents, {"app": "prometheus"}, "edge", "metrics", scraper)
+    assert lets(documents, {"app": "prometheus"}, "daemon", "metrics", scraper)
+    assert lets(documents, {"app": "prometheus"}, "llm", "http", scraper) == production, "only who is named"
+    assert lets(documents, {"app": "controller"}, "edge", "http", client)
+    assert not lets(documents, {"app": "prometheus"}, "edge", "stats", scraper)
+
+
+def test_archives_are_made_where_the_volume_is_used(template: Template) -> None:
+    documents = template("values-production.yaml")
+    claimed = {
+        f"{claim['metadata']['name']}-{d['metadata']['name']}-0": d["spec"]["template"]["metadata"]["labels"]
+        for d in of_kind(documents, "StatefulSet")
+        for claim in d["spec"].get("volumeClaimTemplates", [])
+    }
+    jobs = of_kind(documents, "CronJob")
+    assert len(jobs) == 2
+    for job in jobs:
+        spec = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        source = next(v["persistentVolumeClaim"]["claimName"] for v in spec["volumes"] if v["name"] == "source")
+        [term] = spec["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+        selector = term["podAffinityTerm"]["labelSelector"]["matchLabels"]
+        assert selector.items() <= claimed[source].items(), source
+        assert len(job["metadata"]["name"]) <= 52, "a job's name has eleven more characters"
+
+
+def test_an_ingress_finds_the_port_of_a_program_that_is_deployed_beside_ours(template: Template) -> None:
+    hosts = '[{"host": "x", "paths": [{"path": "/", "service": "web"}]}]'
+    documents = template("values-production.yaml", "--set-json", f"ingress.hosts={hosts}")
+    [rule] = of_kind(documents, "Ingress")[0]["spec"]["rules"]
+    assert rule["http"]["paths"][0]["backend"]["service"] == {"name": "trinity-web", "port": {"number": 3000}}
+
+
 def review_of(documents: list[Document]) -> Review:
     """What the API server would answer the daemon's account about its rights in the namespace."""
     bound = [d for d in of_kind(documents, "Role", "ClusterRole") if "trinity-daemon" in d["metadata"]["name"]]
@@ -235,6 +352,23 @@ def test_no_pod_is_scraped_twice(template: Template) -> None:
     ]
     assert {"trinity-llm", "trinity-edge", "trinity-daemon"} <= set(chosen)
     assert not [name for name in chosen if name.endswith("-replicas")]
+    scraped = [
+        p["name"]
+        for s in of_kind(documents, "Service")
+        if s["metadata"]["name"] in chosen
+        for p in s["spec"]["ports"]
+        if p["name"] == "metrics"
+    ]
+    assert len(scraped) == 2, "the edge's and the daemon's"
+
+
+def test_rules_name_the_job_that_targets_get_whatever_the_release_is_called(template: Template) -> None:
+    documents = template("values-production.yaml")
+    monitor, rule = of_kind(documents, "ServiceMonitor")[0]["spec"], of_kind(documents, "PrometheusRule")[0]["spec"]
+    service = named(documents, "Service", "trinity-daemon")
+    job = service["metadata"]["labels"][monitor["jobLabel"]]
+    [pattern] = re.findall(r'job=~"([^"]+)"', json.dumps(rule).replace("\\", ""))
+    assert re.fullmatch(pattern, job)
 
 
 def test_production_has_what_is_optional(template: Template) -> None:

@@ -35,6 +35,7 @@ runAsNonRoot: true
 runAsUser: 10001
 runAsGroup: 10001
 fsGroup: 10001
+fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
@@ -85,6 +86,15 @@ livenessProbe:
   periodSeconds: 10
   timeoutSeconds: 3
   failureThreshold: 3
+{{- end -}}
+
+{{/* Seconds before the stop signal, so that no new connection is on its way: (dict "root" $ "seconds" 3). */}}
+{{- define "trinity.linger" -}}
+{{- if semverCompare ">=1.30-0" .root.Capabilities.KubeVersion.Version -}}
+preStop: {sleep: {seconds: {{ .seconds }}}}
+{{- else -}}
+preStop: {exec: {command: [sleep, {{ .seconds | quote }}]}}
+{{- end -}}
 {{- end -}}
 
 {{- define "trinity.claim" -}}
