@@ -113,6 +113,7 @@ _PATCH_NODE: Final = Need("patch", "nodes", everywhere=True)
 CLUSTER_WIDE: Final = (
     _PATCH_NODE,
     Need("list", "pods", everywhere=True),
+    Need("watch", "pods", everywhere=True),
     Need("create", "pods", "eviction", everywhere=True),
 )
 _PLAIN: Final[dict[Verb, tuple[Need, ...]]] = {

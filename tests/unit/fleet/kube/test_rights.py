@@ -37,7 +37,7 @@ def test_an_older_server_asks_only_for_get_on_streams() -> None:
 
 def test_an_administrator_lacks_only_what_the_platform_lacks() -> None:
     everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
-    limits = limits_of(review(everything, patch=True, list=True, create=True), "shop", minor=36)
+    limits = limits_of(review(everything, patch=True, list=True, watch=True, create=True), "shop", minor=36)
     assert limits == {str(verb): why for verb, why in LACKING.items()}
 
 
@@ -83,7 +83,7 @@ def test_more_rules_never_forbid_more(some: list[dict[str, Any]], more: list[dic
 
 @given(st.lists(_rules, max_size=5))
 def test_a_verb_is_limited_exactly_where_no_way_to_it_is_permitted(rules: list[dict[str, Any]]) -> None:
-    seen = review(*rules, patch=True, list=True, create=True)
+    seen = review(*rules, patch=True, list=True, watch=True, create=True)
     limits = limits_of(seen, "shop")
     for verb in Verb:
         open_to = [way for way in ways(verb, (), None) if all(_allowed(seen, need) for need in way)]
