@@ -62,7 +62,7 @@ async def test_with_all_rights_of_the_chart_nothing_that_the_driver_does_is_refu
         config = cluster.write_kubeconfig(tmp_path / "config", token="daemon-token")
         async with watching(cluster, tmp_path, kubeconfig=str(config)) as rig:
             await rig.all_watching()
-            first, second = await ready(rig, "web", 2)
+            first, _ = await ready(rig, "web", 2)
             await rig.fleet.want_logs(None)
             await until(lambda: set(rig.fleet.limits()) == {"pause", "unpause"}, "no verb is grey")
             for name in ("web", "db", first, "node-1"):
