@@ -1,4 +1,4 @@
-"""Core drills on the real default fleet, with small samples, and known-bad builds of it that they must see.
+"""Core drills on the real default fleet, with small samples, the same on pods, and known-bad builds that they must see.
 
 Every core drill and every mutant with full samples is `make certify`.
 """
@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests import mutants
+from tests.e2e.embedding_cluster import embedding_cluster
 from tests.e2e.harness import RealFleet, real_fleet
 from tests.mutants.table import MUTANTS
 
 pytestmark = pytest.mark.alone
 SMALL = ("--confidence", "0.97")
+FAILOVER = "embedding-failover"
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +28,49 @@ def whole() -> Iterator[RealFleet]:
         yield fleet
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("drill", ["embedding-failover", "replica-latency", "edge-kill", "poison-request"])
-def test_core_drill_passes_and_its_report_can_be_recomputed(whole: RealFleet, drill: str) -> None:
-    done = whole.trinity("drill", "run", drill, "--json", *SMALL, check=False, timeout_s=220.0)
+def passes(fleet: RealFleet, drill: str) -> Path:
+    """Run a drill, which must pass and be confirmed by its ledger; the folder of its run."""
+    done = fleet.trinity("drill", "run", drill, "--json", *SMALL, check=False, timeout_s=220.0)
     assert done.returncode == 0, done.stdout + done.stderr
     view = json.loads(done.stdout)
     assert view["outcome"] == "pass"
-    assert whole.trinity("drill", "verify", view["run_id"]).returncode == 0
+    assert fleet.trinity("drill", "verify", view["run_id"]).returncode == 0
+    return fleet.paths.drills_dir / str(view["run_id"])
+
+
+@pytest.fixture(scope="module")
+def failover(whole: RealFleet) -> Path:
+    """The run of the embedding failover on this machine's processes."""
+    return passes(whole, FAILOVER)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("drill", ["replica-latency", "edge-kill", "poison-request"])
+def test_core_drill_passes_and_its_report_can_be_recomputed(whole: RealFleet, drill: str) -> None:
+    passes(whole, drill)
+
+
+@pytest.mark.timeout(240)
+def test_the_embedding_failover_passes_on_processes_and_on_pods_and_its_reports_compare(failover: Path) -> None:
+    """The file as it is shipped; the pods run the same program, with the chart's probes."""
+    with embedding_cluster("direct") as pods:
+        first = {view.status.name for view in pods.snapshot().replicas}
+        run = passes(pods, FAILOVER)
+        compared = pods.trinity("drill", "compare", str(failover), run.name)
+        one, other = (json.loads((path / "report.json").read_text()) for path in (failover, run))
+    print(compared.stdout)
+    assert "failures 0 of" in compared.stdout
+    assert "The drivers differ (local and kubernetes)" in compared.stderr
+    assert (one["driver"], other["driver"]) == ("local", "kubernetes")
+    assert one["scenario_digest"] == other["scenario_digest"], "it is the same file"
+    for report in (one, other):
+        for phase in report["phases"]:
+            (load,) = phase["loads"]
+            assert load["failed"] == load["wrong"] == load["shed"] == 0, phase["name"]
+            assert load["ok"] == load["arrivals"] > 0, phase["name"]
+    killed = [fault["stamps"]["replica"] for fault in other["faults"]]
+    assert len(set(killed)) == 2
+    assert set(killed) <= first, "two seats lost their pods, not one seat twice"
 
 
 @pytest.mark.timeout(240)

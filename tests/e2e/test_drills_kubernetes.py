@@ -5,7 +5,9 @@ request; what the platform does otherwise (it restarts by itself, under other na
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,10 +27,18 @@ NONE_FAILED = '["failed(embed) == 0"]'
 
 
 @pytest.fixture(scope="module")
-def on_processes() -> dict[str, Any]:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the kill's run on this machine's processes is kept."""
+    return tmp_path_factory.mktemp("runs") / "local"
+
+
+@pytest.fixture(scope="module")
+def on_processes(kept: Path) -> dict[str, Any]:
     """The report of the kill on this machine's processes."""
     with light_drill_fleet() as local:
-        return run(local, KILL, "kill")
+        report = run(local, KILL, "kill")
+        shutil.copytree(local.paths.drills_dir / report["run_id"], kept)
+        return report
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +63,7 @@ def nodes_of(fleet: LightCluster) -> set[str]:
 
 
 def test_a_kill_passes_on_both_drivers_and_its_reports_are_alike(
-    cluster: LightCluster, on_processes: dict[str, Any]
+    cluster: LightCluster, on_processes: dict[str, Any], kept: Path
 ) -> None:
     on_pods = run(cluster, KILL, "kill")
     planned = cluster.trinity("drill", "run", str(cluster.root / "kill.yaml"), "--dry-run").stdout
@@ -68,6 +78,9 @@ def test_a_kill_passes_on_both_drivers_and_its_reports_are_alike(
         fault = report["faults"][0]["stamps"]
         times = [fault[name] for name in ("t_command", "t_effective", "t_detected", "t_ready")]
         assert None not in times and times[0] == min(times), "each instant is on record, on either driver"
+    compared = cluster.trinity("drill", "compare", str(kept), on_pods["run_id"])
+    assert "failures 0 of" in compared.stdout
+    assert "The drivers differ (local and kubernetes)" in compared.stderr, "what differs is shown and not judged"
 
 
 def test_a_rolling_restart_costs_no_request(cluster: LightCluster) -> None:
