@@ -1,5 +1,6 @@
 """The embedding workload on Kubernetes: the real replica programs as pods of a Deployment of an emulated cluster, with
-the chart's ports, environment and probes, behind our real edge under the real daemon.
+the chart's ports, environment and probes, behind our real edge under the real daemon. They are as nice to who asks them
+as on this machine without a cluster: one computer is edge, node and client here.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ spec:
       containers:
         - name: embedding
           image: trinity-embedding:1
-          command: ["{sys.executable}", -P, -m, backend.serving.embedding]
+          command: [nice, "-n", "5", "{sys.executable}", -P, -m, backend.serving.embedding]
           ports:
             - {{name: http, containerPort: 8080}}
             - {{name: health, containerPort: 8081}}
