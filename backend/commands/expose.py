@@ -129,7 +129,7 @@ async def _forward(client: ControlClient, actor: str, identifier: str, wish: Wis
     if row.outcome == ActionOutcome.REFUSED:
         raise Refused(row.result)
     if row.outcome != ActionOutcome.OK:
-        raise TrinityError(row.result or f"{wish.target} was not forwarded.", "See `trinity events`.")
+        raise TrinityError(row.result or f"{wish.target} was not forwarded. See `trinity events`.")
 
 
 async def _end(client: ControlClient, actor: str, ids: Sequence[str]) -> None:

@@ -98,9 +98,10 @@ def _refuse_crash_loop(snapshot: Snapshot) -> None:
     for replica in snapshot.replicas:
         status = replica.status
         if status.phase == Phase.CRASH_LOOP:
+            what = "mend it" if status.owner else "mend it, or stop the fleet with `trinity down`"
             raise TrinityError(
-                f"{status.name} ends again and again: {status.reason}",
-                f"See `trinity logs --replica {status.name}`; mend it, or stop the fleet with `trinity down`.",
+                f"{status.name} ends again and again: {status.reason.rstrip('.')}.",
+                f"See `trinity logs --replica {status.name}`; {what}.",
             )
 
 
@@ -280,7 +281,7 @@ def ps(place: Place) -> None:
     if snapshot.trouble is not None:
         narrate(f"{snapshot.trouble.message} {snapshot.trouble.next_step} What follows may be old.")
     now = snapshot.ts
-    placed = any(r.status.node for r in snapshot.replicas)
+    placed = snapshot.driver == "kubernetes" and any(r.status.node for r in snapshot.replicas)
     served = _PS_SERVED if snapshot.has_edge else ()
     rows: list[tuple[object, ...]] = []
     for r in snapshot.replicas:

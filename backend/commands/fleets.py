@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -14,6 +15,8 @@ from backend.contract.control import FleetInfo, FleetOrder
 from backend.contract.errors import TrinityError, UsageError
 from backend.daemon_start import daemon_answers
 
+_WHY: Final = 100
+"""Characters of a fleet's reason in the table; `--json` and `status` tell all of it."""
 _HEADER = ("NAME", "DRIVER", "ADDRESS", "HEALTH", "REPLICAS", "REASON")
 
 
@@ -44,7 +47,9 @@ def _list(place: Place) -> None:
 
 
 def _row(info: FleetInfo) -> tuple[object, ...]:
-    return (info.name, info.driver, info.address, info.health, info.replicas, info.health_reason)
+    why = info.health_reason
+    why = why if len(why) <= _WHY else f"{why[: _WHY - 1].rstrip()}…"
+    return (info.name, info.driver, info.address, info.health, info.replicas, why)
 
 
 @fleets.command("add")

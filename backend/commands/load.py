@@ -87,7 +87,10 @@ def load(place: Place, **options: Any) -> None:
 def _edge_url(place: Place) -> str:
     if not daemon_answers(place.daemon):
         raise Unreachable("No daemon runs for this state directory.", "Start it with `trinity up`, or give --url.")
-    return place.run(lambda client: client.snapshot()).public_url
+    snapshot = place.run(lambda client: client.snapshot())
+    if not snapshot.public_url:
+        raise UsageError(f"{snapshot.fleet} has no edge of ours to send load to.", "Name a server with --url.")
+    return snapshot.public_url
 
 
 def _range(text: str) -> tuple[int, int]:

@@ -89,7 +89,9 @@ def milliseconds(seconds: float | None) -> str:
 
 
 def mebibytes(size: int | None) -> str:
-    return "-" if size is None else f"{size / 1048576:.0f} MiB"
+    if size is None:
+        return "-"
+    return f"{size / 1048576:.0f} MiB" if size >= 1048576 else f"{size / 1024:.0f} KiB"
 
 
 def plain(value: Any) -> Any:

@@ -146,7 +146,8 @@ class Place:
         if not socket.exists():
             if self.wanted is not None and not self.is_address and self._known() is None:
                 raise no_such_fleet(self.wanted, ["local"])
-            raise Unreachable("No daemon runs for this state directory.", "Start it with `trinity up`.")
+            of = f" --fleet {self.wanted}" if self.wanted is not None else ""
+            raise Unreachable("No daemon runs for this state directory.", f"Start it with `trinity up{of}`.")
         return asyncio.run(body())
 
 

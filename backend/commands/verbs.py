@@ -54,7 +54,8 @@ def act(
     if not dry_run and outcome.outcome == ActionOutcome.REFUSED:
         raise Refused(outcome.result, "")
     if not dry_run and outcome.outcome != ActionOutcome.OK:
-        raise TrinityError(outcome.result or f"{verb} {target} failed.", "See `trinity events`.")
+        # What was wrong came with what to do about it.
+        raise TrinityError(outcome.result or f"{verb} {target} failed. See `trinity events`.")
 
 
 def _confirm(summary: str, target: str) -> None:

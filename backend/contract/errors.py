@@ -78,7 +78,9 @@ class PortTaken(TrinityError):
     def __init__(self, host: str, port: int, owner: str, purpose: str) -> None:
         super().__init__(
             f"Port {port} on {host} ({purpose}) is already used by {owner}.",
-            "Stop that program, choose another port, or pass --auto-port.",
+            "Stop that program, or name another port of this machine: TARGET:PORT:LOCAL."
+            if purpose == "forward"
+            else "Stop that program, choose another port, or pass --auto-port.",
         )
         self.host, self.port, self.owner = host, port, owner
 

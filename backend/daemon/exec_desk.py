@@ -80,7 +80,7 @@ class ExecDesk:
             ready.cancel()
         if not session.ready.is_set():
             row = await task
-            raise TrinityError(row.result or "The program could not be started.", "See `trinity actions`.")
+            raise TrinityError(row.result or "The program could not be started. See `trinity actions`.")
         return ExecTicket(session=identifier, socket=str(self._paths.exec_socket(identifier)))
 
     # -- the verb

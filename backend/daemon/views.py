@@ -27,6 +27,8 @@ from backend.version import VERSION
 
 _NAMED = 4
 """Causes and workloads that a sentence names; the others are counted."""
+_REASON = 80
+"""Characters of a replica's reason in a sentence about the fleet."""
 _PHASE = attrgetter("status.phase")
 _STARTING_S = 60.0
 """How long a fleet that was never Ready counts as starting rather than down."""
@@ -179,10 +181,11 @@ def fleet_health(
     if known.has_edge and not known.edge.up:
         reasons.append("the edge does not answer" if known.edge_slots else "no replica of the edge is Ready")
     empty = [w for w in workloads if w.wanted > 0 and w.ready == 0]
-    platform = not known.edge_slots or not known.has_edge
-    if not platform or len(empty) == len([w for w in workloads if w.wanted > 0]):
-        # On a platform one workload that is down is one among many that are not ours.
-        reasons += [f"no replica of {w.name} is Ready{_causes(replicas.get(w.name, ()))}" for w in empty[:_NAMED]]
+    # On a platform one workload that is down is one among many that are not ours: all of them are another matter.
+    grave = [w for w in empty if known.has_edge and known.edge_slots and (w.routes or not w.kind)]
+    if grave or len(empty) == len([w for w in workloads if w.wanted > 0]):
+        worst = grave or empty
+        reasons += [f"no replica of {w.name} is Ready{_causes(replicas.get(w.name, ()))}" for w in worst[:_NAMED]]
     if reasons:
         starting = not known.was_ready and known.uptime_s < _STARTING_S
         return ("starting" if starting else "down"), "; ".join(reasons)
@@ -194,11 +197,17 @@ def fleet_health(
 
 
 def _causes(replicas: Sequence[ReplicaView]) -> str:
-    """What each replica that does not serve is at, in parentheses; empty where there is none."""
-    failing = [r.status for r in replicas if not _serves(r)]
-    causes = [f"{r.name} {r.phase}{f': {r.reason}' if r.reason else ''}" for r in failing[:_NAMED]]
-    if len(failing) > _NAMED:
-        causes.append(f"{len(failing) - _NAMED} more")
+    """What the replicas that do not serve are at, those alike told once, in parentheses; empty where there is none."""
+    alike: dict[str, list[str]] = {}
+    for status in (r.status for r in replicas if not _serves(r)):
+        reason = status.reason if len(status.reason) <= _REASON else f"{status.reason[: _REASON - 1].rstrip()}…"
+        alike.setdefault(f"{status.phase}{f': {reason}' if reason else ''}", []).append(status.name)
+    causes = [
+        f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} {why}"
+        for why, names in list(alike.items())[:_NAMED]
+    ]
+    if left := sum(map(len, list(alike.values())[_NAMED:])):
+        causes.append(f"{left} more")
     return f" ({'; '.join(causes)})" if causes else ""
 
 

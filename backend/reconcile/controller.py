@@ -371,7 +371,7 @@ class Reconciler:
         core = self._core
         workload = core.get(replica).workload
         if not core.spec(workload).routes:
-            raise Refused(f"{replica} gets no requests from our edge.", "Give its workload routes, or evict it.")
+            raise Refused(f"{replica} gets no requests from our edge.", "Give its workload routes, or scale it down.")
         async with core.leases.hold(workload, f"drain by {actor}", actor=actor):
             await core.want(
                 workload,

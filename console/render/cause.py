@@ -20,10 +20,12 @@ MANY_RESTARTS: Final = 3
 
 
 def exit_words(record: ExitRecord | None) -> str | None:
-    """`OOMKilled 137`, `Error 3`, `Killed signal 9`."""
+    """`OOMKilled`, `OOMKilled 137`, `Error 3`, `Killed signal 9`."""
     if record is None:
         return None
-    how = f" {record.code}" if record.code is not None else f" signal {record.signal}" if record.signal else ""
+    if record.code is not None:
+        return f"{record.reason} {record.code}"
+    how = f" signal {record.signal}" if record.signal and record.reason != "OOMKilled" else ""  # that one is always 9
     return f"{record.reason}{how}"
 
 
@@ -31,7 +33,9 @@ def cause_words(status: ReplicaStatus) -> str:
     """`readiness probe fails: HTTP 503`, `CrashLoopBackOff: exit code 1 · last exit Error 1 · "connection refused"`.
 
     Of one that is Ready: how it ended before, where that was no good end."""
-    last = status.last_exit if status.last_exit is not None and status.last_exit.reason not in QUIET else None
+    last = status.last_exit
+    if last is not None and (last.reason in QUIET or (last.reason == "Unknown" and last.code is last.signal is None)):
+        last = None  # a good end, or one of which nothing is known
     if status.phase in WELL:
         return f"last exit {exit_words(last)}" if last is not None and not status.reason else status.reason
     parts = [status.reason]
@@ -42,16 +46,23 @@ def cause_words(status: ReplicaStatus) -> str:
     ]
     if last is not None:
         told = last.code is not None and f"exit code {last.code}" in status.reason
+        told = told or last.reason in status.reason or f"killed by signal {last.signal}" in status.reason
         parts += [] if told else [f"last exit {exit_words(last)}"]
         said = last.last_lines[-1].strip() if last.last_lines else ""
         parts += [f'"{said}"'] if said and said not in status.reason else []
     return " · ".join(part for part in parts if part)
 
 
+def at_rest(status: ReplicaStatus) -> bool:
+    """It did its work, or somebody stopped it: it is not missed."""
+    over = status.last_exit is not None and status.last_exit.reason in QUIET
+    return over and status.phase in (Phase.NOT_READY, Phase.COMPLETED) and status.pid is None
+
+
 def worth_a_look(views: Sequence[ReplicaView]) -> list[ReplicaView]:
     """Replicas that are not well, the worst first; then those that have started often."""
     worst = (Phase.CRASH_LOOP, Phase.FAILED, Phase.NOT_READY, Phase.PENDING)
-    odd = [view for view in views if view.status.phase not in WELL]
+    odd = [view for view in views if view.status.phase not in WELL and not at_rest(view.status)]
     odd.sort(key=lambda view: worst.index(view.status.phase) if view.status.phase in worst else len(worst))
     often = [v for v in views if v.status.phase == Phase.READY and v.status.restarts >= MANY_RESTARTS]
     return odd + sorted(often, key=lambda view: -view.status.restarts)
@@ -61,7 +72,9 @@ def cause_lines(views: Sequence[ReplicaView], width: int, height: int, now: floa
     """What is worth a look, two lines each where there is room: who and since when, and why."""
     found = worth_a_look(views)
     if not found:
-        return [fit_line((("every replica is ready", "ok"),), width)]
+        resting = sum(at_rest(view.status) for view in views)
+        words = f"{units.plural(resting, 'replica')} at rest, all others ready" if resting else "every replica is ready"
+        return [fit_line(((words, "ok"),), width)]
     each = 2 if len(found) * 2 <= height or height >= 6 else 1
     room = max(1, height // each)
     shown = found if len(found) <= room else found[: max(1, (height - 1) // each)]

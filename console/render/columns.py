@@ -217,6 +217,7 @@ def _workload_ready(view: WorkloadView) -> Span:
         return ("✓ done", "muted")
     style = "ok" if view.ready >= view.wanted else "warn" if view.ready else "error b"
     glyph = "●" if view.ready >= view.wanted else "◑" if view.ready else "✗"
+    glyph = glyph if view.wanted or view.ready else "○"
     return (f"{glyph} {view.ready}/{view.wanted}", style if view.wanted else "muted")
 
 

@@ -201,6 +201,7 @@ EVENT_COLUMNS: tuple[Column[EventRow], ...] = (
         key="subject",
         title="SUBJECT",
         width=10,
+        flex=1,
         priority=3,
         cell=lambda r, _: (clean(r.subject), "text"),
         sort=lambda r: r.subject,
@@ -217,7 +218,7 @@ EVENT_COLUMNS: tuple[Column[EventRow], ...] = (
         key="message",
         title="WHAT HAPPENED",
         width=20,
-        flex=1,
+        flex=4,
         cell=lambda r, _: (
             clean(r.message),
             SEVERITIES[r.severity][1] if r.severity not in ("info", "debug") else "text",

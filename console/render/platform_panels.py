@@ -14,6 +14,7 @@ from console.render.spans import Line, clean, crop_middle, fit_line, fit_text, l
 from console.render.words import SHORT_KINDS
 
 BARS: Final = "▁▂▃▄▅▆▇█"
+_REMEDY: Final = 32
 NAME_MOST: Final = 24
 
 
@@ -46,6 +47,8 @@ def _workload(view: WorkloadView, size: int, counted: int, *, roomy: bool) -> Li
     well = view.ready >= view.wanted
     done = is_done(view)
     glyph, style = ("●", "ok") if well else ("◑", "warn") if view.ready else ("✗", "error b")
+    if not view.wanted and not view.ready:
+        glyph, style = "○", "muted"  # nothing is wanted of it
     rollout = "error" if view.rollout.startswith("stuck") else "accent"
     stands = _stands(view, roomy=roomy)
     return (
@@ -71,8 +74,10 @@ def _node(node: NodeStatus, size: int, width: int) -> Line:
     """The fullest form that fits; what is wrong goes before how busy it is."""
     word, style = node_state(node)
     head: Line = ((f"{word[0]} ", style), (fit_text(clean(node.name), size), "text b"))
-    cpu: Line = (("  cpu ", "muted"), *_gauge(node.cpu_percent))
-    memory: Line = (("  mem ", "muted"), *_gauge(memory_share(node)))
+    share = memory_share(node)
+    # A platform that measures neither shows neither.
+    cpu: Line = () if node.cpu_percent is None else (("  cpu ", "muted"), *_gauge(node.cpu_percent))
+    memory: Line = () if share is None else (("  mem ", "muted"), *_gauge(share))
     said: Line = () if style == "ok" else ((f"  {clean(node.reason) or word[2:]}", style),)
     count: Line = ((f"  {units.plural(node.replicas, 'replica')}", "muted"),)
     forms = (
@@ -83,10 +88,8 @@ def _node(node: NodeStatus, size: int, width: int) -> Line:
     return next((form for form in forms if line_width(form) <= width), (*head, *said))
 
 
-def _gauge(share: float | None) -> Line:
+def _gauge(share: float) -> Line:
     """An eighth of a cell for each eighth of the whole, and the number."""
-    if share is None:
-        return ((f"{units.NOTHING:>5}", "faint"),)
     style = "warn" if share >= 90 else "text"
     return ((BARS[min(7, int(share / 12.5))], style), (f"{units.percent(share):>4}", style))
 
@@ -123,4 +126,5 @@ def trouble_line(trouble: Trouble, width: int) -> Line:
     sentence: Line = ((" ▲ ", "warn b"), (clean(trouble.message), "warn"))
     remedy: Line = ((f"  {clean(trouble.next_step)}", "muted"),) if trouble.next_step else ()
     whole = (*sentence, *remedy)
-    return fit_line(whole if line_width(whole) <= width else sentence, width)
+    begun = width - line_width(sentence) >= _REMEDY  # enough of the remedy to know which it is
+    return fit_line(whole if begun or line_width(whole) <= width else sentence, width)

@@ -52,7 +52,7 @@ _DOCKER: Final[tuple[tuple[str, Change], ...]] = (
     ("age", {"priority": 6}),
     ("cpu", {"priority": 4}),
     ("memory", {"priority": 5}),
-    ("image", {"priority": 7}),
+    ("image", {"priority": 7, "flex": 1}),
     ("port", {"priority": 8}),
     ("net", {"priority": 9}),
 )

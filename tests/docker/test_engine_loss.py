@@ -72,7 +72,8 @@ async def test_an_engine_killed_and_started_again_is_followed_on(engine: Engine,
             lambda: any(s.name == "x-kept" and s.pid not in (None, before.pid) for s in rig.fleet.observe()), "new"
         )
         await rig.phase("x-kept", Phase.READY)
-        await rig.phase("x-plain", Phase.FAILED)
+        await rig.phase("x-plain", Phase.FAILED, "stopped with its engine")
+        assert [w.spec.replicas for w in rig.fleet.workloads()] == [1, 1], "it is missed: nobody wished that"
         assert rig.fleet.platform.watch.lists == 2, "one list after the break, not one more"
         await rig.run("x-new")
         await rig.phase("x-new", Phase.READY)

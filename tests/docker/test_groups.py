@@ -62,7 +62,7 @@ async def test_a_compose_project_is_a_fleet_whose_services_scale(engine: Engine,
             assert await rig.fleet.scale("web", 1) == 3
             assert names(rig, "web") == ["shop-web-1"], "the highest numbers go"
             assert await rig.fleet.scale("web", 0) == 1
-            await rig.phase("shop-web-1", Phase.FAILED)
+            await rig.phase("shop-web-1", Phase.NOT_READY, "stopped")
             assert wanted(rig)["web"] == 0, "the last one is kept, stopped, as the pattern"
             assert await rig.fleet.scale("web", 2) == 0
             assert names(rig, "web") == ["shop-web-1", "shop-web-2"]

@@ -72,6 +72,10 @@ async def test_a_service_is_scaled_served_rolled_and_rolled_back(rig: FleetRig) 
         await stream.write(b"GET / HTTP/1.0\r\n\r\n")
         assert b"200 OK" in await stream.read()
         await stream.close()
+    told = {view.source: view for view in rig.fleet.ports()}
+    assert set(told) == {f"task web.{slot}" for slot in range(1, 6)}
+    assert {view.node_port for view in told.values()} == {status.port for status in rig.fleet.observe()}
+    assert told["task web.1"].url.endswith(f":{told['task web.1'].node_port}")
     assert await rig.fleet.scale("web", 1) == 5
     await ready(rig, 1)
 

@@ -67,7 +67,7 @@ async def test_a_container_is_killed_restarted_and_paused(engine: Engine, busybo
         assert again.last_exit is not None and again.last_exit.signal == 9
 
         await rig.fleet.kill("v-plain", signal=15)
-        plain = await rig.phase("v-plain", Phase.FAILED)
+        plain = await rig.phase("v-plain", Phase.NOT_READY)
         assert plain.last_exit is not None and plain.last_exit.code == 0
         await rig.fleet.restart("v-plain", reason="test")
         assert (await rig.phase("v-plain", Phase.READY)).restarts == 1
@@ -158,9 +158,10 @@ async def test_logs_are_stored_without_gap_or_double_over_restarts_and_new_conta
         await rig.run("l-1", "sh", "-c", script, environment={"N": "1"})
         await rig.run("l-tty", "sh", "-c", "echo to a terminal; sleep 1000", tty=True)
         await rig.phase("l-1", Phase.READY)
+        await rig.phase("l-tty", Phase.READY)
         await rig.fleet.want_logs(["l-1", "l-tty"])
         assert rig.messages("l-1")[0] == "begin 1", "what was there before is stored on return"
-        assert rig.messages("l-tty") == ["to a terminal"]
+        await until(lambda: rig.messages("l-tty") == ["to a terminal"], "a terminal's output is stored too")
         await until(lambda: "line 30" in rig.messages("l-1"), "it is followed")
         await rig.fleet.restart("l-1", reason="test")
         await until(lambda: rig.messages("l-1").count("begin 1") == 2, "the second life is followed")

@@ -185,7 +185,7 @@ class Deeds:
                     return None
             else:
                 since = None
-                if status.phase in (Phase.FAILED, Phase.CRASH_LOOP):
+                if status.phase in (Phase.FAILED, Phase.CRASH_LOOP) or at_rest(container):
                     return status.reason or str(status.phase)
             if now >= end:
                 return f"it is not Ready after {self.ready_s:g} s ({status.reason or status.phase})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import Final
 
@@ -10,6 +11,8 @@ import msgspec
 from backend.contract.fleet import ExitRecord
 from backend.fleet.docker_engine.reading import dig, fields, flag, instant, items, text, texts, whole, words
 
+_COMPLAINT: Final = re.compile(r"(?!(?i:usage|warning|note|info):)[\w./+-]{2,40}: \S")
+"""`curl: (7) Failed to connect`: how programs say what is wrong."""
 _HEALTH_KEPT: Final = 5
 _SIGNAL_BASE: Final = 128
 STOP_SIGNAL: Final = 15
@@ -162,11 +165,19 @@ def _health_log(entries: list[object]) -> tuple[HealthAnswer, ...]:
             HealthAnswer(
                 ts=end if end is not None else start,
                 ok=whole(entry, "ExitCode") == 0,
-                output=" ".join(text(entry, "Output").split())[:400],
+                output=telling(text(entry, "Output"))[:400],
                 took_s=max(0.0, end - start) if start is not None and end is not None else None,
             )
         )
     return tuple(answers)
+
+
+def telling(output: str) -> str:
+    """What a check said, in one line: a program's own complaint (`curl: (7) Failed to connect`) where there is one
+    among its progress and usage, else all of it."""
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    complaint = next((line for line in lines if _COMPLAINT.match(line)), None)
+    return complaint if complaint is not None and len(lines) > 1 else " ".join(line for line in lines if line)
 
 
 def signal_number(name: str) -> int:

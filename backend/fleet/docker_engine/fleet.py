@@ -88,7 +88,7 @@ class DockerFleet:
     # -- seeing
 
     def observe(self) -> Sequence[ReplicaStatus]:
-        """Ours first, then the platform's, each oldest first."""
+        """Ours first, then the platform's."""
         return [*self._own.observe(), *self._platform.observe()]
 
     def on_change(self, listener: ReplicaListener) -> Callable[[], None]:

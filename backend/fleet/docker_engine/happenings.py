@@ -82,7 +82,8 @@ def container_row(happening: Happening, replica: str, *, mono_s: float, oom: boo
             attributes["signal"] = happening.signal
             kind, message = "signalled", f"{replica} was sent signal {happening.attributes.get('signal', '?')}"
         case "oom":
-            kind, severity, message = "oom", Severity.ERROR, f"{replica} ran out of the memory it may use"
+            # Where that ends the container its death is the alarm; a program beside the first one may die alone.
+            kind, severity, message = "oom", Severity.WARNING, f"{replica} ran out of the memory it may use"
         case "pause":
             kind, message = "paused", f"{replica} was paused"
         case "unpause":

@@ -124,6 +124,7 @@ class ContainerStarter:
             raise
         except TrinityError as error:
             how = f"Fetch it (`docker pull {image}`) or build it there, or correct `image`."
-            raise UsageError(f"The Docker engine has no image {image}. {error.message}", how) from error
+            why = error.message.removeprefix("The Docker engine could not do it: ")
+            raise UsageError(f"The Docker engine has no image {image} and cannot pull it: {why}", how) from error
         finally:
             self._busy = ""

@@ -29,6 +29,8 @@ class Beyond(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
     """All starts after its first that we know of: the engine's own count begins anew at each start by hand."""
     rates: Rates | None = None
+    with_engine: bool = False
+    """It was stopped as its engine went: nobody wished that."""
 
 
 def phase_of(facts: ContainerFacts, now: float, beyond: Beyond) -> tuple[Phase, str]:
@@ -46,20 +48,20 @@ def phase_of(facts: ContainerFacts, now: float, beyond: Beyond) -> tuple[Phase, 
     if facts.restarting or facts.status == "restarting":
         times = beyond.crashes or facts.restarts
         looping = times >= CRASHES
-        return (Phase.CRASH_LOOP if looping else Phase.PENDING), _after("ended", max(1, times), facts, beyond)
+        return (Phase.CRASH_LOOP if looping else Phase.PENDING), _over_and_over(max(1, times), facts, beyond)
     if facts.paused:
         return Phase.NOT_READY, "paused"
     if facts.running:
         return _running(facts, now, beyond)
     if facts.status == "exited":
-        return Phase.FAILED, _ended(facts, beyond)
+        return _over(facts, beyond)
     return Phase.PENDING, facts.status or "unknown state"
 
 
 def _running(facts: ContainerFacts, now: float, beyond: Beyond) -> tuple[Phase, str]:
     up_s = now - facts.started_ts if facts.started_ts is not None else STEADY_S
     if beyond.crashes >= CRASHES and up_s < STEADY_S and facts.health != "healthy":
-        return Phase.CRASH_LOOP, _after("ended", beyond.crashes, facts, beyond)
+        return Phase.CRASH_LOOP, _over_and_over(beyond.crashes, facts, beyond)
     if facts.health == "starting":
         last = facts.health_log[-1] if facts.health_log else None
         failed = f", last said: {_short(last.output)}" if last is not None and not last.ok and last.output else ""
@@ -70,15 +72,28 @@ def _running(facts: ContainerFacts, now: float, beyond: Beyond) -> tuple[Phase, 
     return Phase.READY, ""
 
 
-def _after(verb: str, times: int, facts: ContainerFacts, beyond: Beyond) -> str:
-    count = "once" if times == 1 else f"{times} times"
-    return f"{verb} {count}, {exit_words(last_exit_of(facts, beyond))}"
+def _over(facts: ContainerFacts, beyond: Beyond) -> tuple[Phase, str]:
+    """It did its work, or somebody stopped it: then nothing failed."""
+    last = last_exit_of(facts, beyond)
+    words = _ended(facts, beyond)
+    if facts.error or beyond.with_engine or last is None:
+        return Phase.FAILED, words
+    if last.reason == "Completed":
+        return Phase.COMPLETED, ""
+    return (Phase.NOT_READY if last.reason == "Stopped" else Phase.FAILED), words
+
+
+def _over_and_over(times: int, facts: ContainerFacts, beyond: Beyond) -> str:
+    """`exit code 3, 4 times in a row: cannot reach db`: the cause first, what it said last where there is room."""
+    how, _, said = exit_words(last_exit_of(facts, beyond)).partition(": ")
+    count = f", {times} times in a row" if times > 1 else ""
+    return f"{how}{count}{': ' if said else ''}{said}"
 
 
 def _ended(facts: ContainerFacts, beyond: Beyond) -> str:
     if facts.error:
         return f"could not start: {_short(facts.error)}"
-    return exit_words(last_exit_of(facts, beyond))
+    return "stopped with its engine" if beyond.with_engine else exit_words(last_exit_of(facts, beyond))
 
 
 def exit_words(record: ExitRecord | None) -> str:

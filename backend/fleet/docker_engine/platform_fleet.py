@@ -35,7 +35,7 @@ from backend.fleet.docker_engine.describing import Describing
 from backend.fleet.docker_engine.exec_stream import start_exec
 from backend.fleet.docker_engine.logs import MAX_FOLLOWED, LogKeeper, Target, container_log, task_log
 from backend.fleet.docker_engine.phases import Reach, reach_of
-from backend.fleet.docker_engine.ports import container_ports, service_ports
+from backend.fleet.docker_engine.ports import container_ports, service_ports, task_ports
 from backend.fleet.docker_engine.remembering import RememberingSink
 from backend.fleet.docker_engine.roster import Container, Place, Roster
 from backend.fleet.docker_engine.sampling import Sampled, Sampler
@@ -148,7 +148,7 @@ class PlatformFleet:
     # -- seeing
 
     def observe(self) -> Sequence[ReplicaStatus]:
-        """Containers, oldest first, then the replicas of services."""
+        """Containers by name, then the replicas of services."""
         seen = [*(container.status for container in self._roster.all()), *self._swarm.statuses()]
         return [self._spliced(status) for status in seen] if self._via else seen
 
@@ -186,6 +186,7 @@ class PlatformFleet:
         return [
             *container_ports([*self._roster.all(), *self._ours.all()], host),
             *service_ports(self._swarm.services(), host),
+            *task_ports(self._swarm.replicas()),
         ]
 
     def trouble(self) -> Trouble | None:
@@ -254,6 +255,11 @@ class PlatformFleet:
         if not held.facts.running or held.facts.paused:
             state = "is paused" if held.facts.paused else "does not run"
             raise Refused(f"{replica} {state}.", "Unpause it." if held.facts.paused else "Restart it first.")
+        if held.facts.restarting:
+            raise Refused(
+                f"{replica} is between two starts: {held.status.reason}.",
+                f"See `trinity logs --replica {replica}`, or try again once it runs.",
+            )
         return await start_exec(self._client, held.facts.id, argv, tty=tty, columns=columns, rows=rows)
 
     async def dial(self, replica: str, port: int) -> ByteStream:

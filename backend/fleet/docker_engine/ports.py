@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from backend.contract.platform import PortView
 from backend.fleet.docker_engine.roster import Container
+from backend.fleet.docker_engine.swarm import Seen
 from backend.fleet.docker_engine.swarm_facts import ServiceFacts
 
 
@@ -49,6 +50,26 @@ def service_ports(services: Sequence[ServiceFacts], engine: str) -> list[PortVie
         )
         for service in services
         for port in service.ports
+    ]
+
+
+def task_ports(replicas: Sequence[Seen]) -> list[PortView]:
+    """A row for each port that a service's task publishes on its own node (`mode=host`)."""
+    return [
+        PortView(
+            workload=seen.service.name,
+            source=f"task {seen.status.name}",
+            protocol=protocol,
+            container_port=port,
+            node_port=published,
+            url=_url(seen.status.host, published, protocol),
+        )
+        for seen in replicas
+        if seen.task.state == "running"
+        for port, protocol, published in dict.fromkeys(  # once for each family of addresses
+            (found.port, found.protocol, found.host_port) for found in seen.task.ports
+        )
+        if published is not None
     ]
 
 

@@ -5,6 +5,7 @@ Owns that memory and nothing else: it is fed by the watch and asks the engine no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -20,6 +21,9 @@ from backend.fleet.docker_engine.phases import STEADY_S, Beyond, Reach, reach_of
 from backend.fleet.docker_engine.usage import Counters, Rates, rates
 
 _EARLY_KEPT: Final = 256
+_DIGITS: Final = re.compile(r"([0-9]{1,18})")
+_GOING_S: Final = 15.0
+"""An engine that is stopped stops its containers so long before it is gone itself."""
 _WISH_HOLDS_S: Final = 60.0
 """A signal sent longer ago than this has not ended the container."""
 
@@ -61,12 +65,14 @@ class Roster:
         """Workload -> the container port that serves it, where somebody said so."""
         self._containers: dict[str, Container] = {}
         self._names: dict[str, str] = {}
+        self._away = (0.0, 0.0)
+        """From when until when (wall seconds) the engine was away last."""
         self._early: dict[str, list[Happening]] = {}
         """Events of containers that have not been looked at yet."""
 
     def all(self) -> list[Container]:
-        """Oldest first."""
-        return sorted(self._containers.values(), key=lambda c: (c.facts.created_ts, c.facts.name))
+        """By workload and number, as people look for them: a container made anew stays in its place."""
+        return sorted(self._containers.values(), key=_place)
 
     def get(self, name: str) -> Container | None:
         """By its name."""
@@ -78,7 +84,7 @@ class Roster:
     def of(self, workload: str) -> list[Container]:
         """A workload's containers, by number."""
         found = [c for c in self._containers.values() if c.member.workload == workload]
-        return sorted(found, key=lambda c: (c.member.number, c.facts.created_ts, c.facts.name))
+        return sorted(found, key=_place)
 
     def put(self, facts: ContainerFacts, member: Member, inspect: object) -> Container:
         """What the engine says of a container now."""
@@ -92,7 +98,8 @@ class Roster:
         former, known.facts, known.member, known.inspect = known.facts, facts, member, inspect
         if former.started_ts is not None and facts.started_ts is not None and facts.started_ts > former.started_ts:
             more = max(1, facts.restarts - former.restarts)
-            known.beyond = msgspec.structs.replace(known.beyond, restarts=known.beyond.restarts + more)
+            restarts = known.beyond.restarts + more
+            known.beyond = msgspec.structs.replace(known.beyond, restarts=restarts, with_engine=False)
             known.counters = None
         if not facts.running:
             known.counters = None
@@ -167,6 +174,17 @@ class Roster:
         self._beyond(known, rates=found)
         return found
 
+    def engine_was_away(self, since_ts: float, until_ts: float) -> None:
+        """What it stopped as it went, or as it came back, nobody wished to be stopped."""
+        self._away = (since_ts - _GOING_S, until_ts)
+        for known in list(self._containers.values()):
+            last = known.beyond.last_exit
+            if last is not None and last.reason == "Stopped" and not known.facts.running and self._was_away(last.ts):
+                self._beyond(known, with_engine=True)
+
+    def _was_away(self, ts: float) -> bool:
+        return self._away[0] <= ts <= self._away[1]
+
     def tick(self) -> None:
         """Let time show: a container that has run long enough is in no crash loop any more."""
         for known in list(self._containers.values()):
@@ -201,7 +219,8 @@ class Roster:
         else:
             crashes = known.beyond.crashes + 1 if quick else 1
         known.killed_at = None
-        self._beyond(known, last_exit=record, crashes=crashes, rates=None)
+        with_engine = wished and not known.beyond.leaving and self._was_away(ts)
+        self._beyond(known, last_exit=record, crashes=crashes, rates=None, with_engine=with_engine)
         return oom, wished
 
     def _beyond(self, known: Container, **changes: object) -> None:
@@ -225,10 +244,23 @@ class Roster:
             self._told(known.status)
 
 
+def _place(container: Container) -> tuple[tuple[object, ...], int, float, str]:
+    member, facts = container.member, container.facts
+    return in_words(member.workload), member.number, facts.created_ts, facts.name
+
+
+def in_words(name: str) -> tuple[object, ...]:
+    """What names are ordered by: `web-2` comes before `web-10`."""
+    parts = _DIGITS.split(name.casefold())
+    return (*(int(part) if at % 2 else part for at, part in enumerate(parts)), name)
+
+
 def at_rest(container: Container) -> bool:
     """Whether it ended as it should (finished, or was stopped by somebody): none that its workload misses."""
     status = container.status
     if container.facts.status != "exited" or container.facts.restarting or container.facts.error:
+        return False
+    if container.beyond.with_engine:
         return False
     last = status.last_exit
     return last is not None and (last.reason in ("Completed", "Stopped") or last.signal == STOP_SIGNAL)

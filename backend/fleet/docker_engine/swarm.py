@@ -294,7 +294,7 @@ def _phase(task: TaskFacts, former: tuple[TaskFacts, ...], now: float) -> tuple[
             return Phase.STARTING, said or "starting"
         return Phase.PENDING, said or task.state
     if task.state == "complete":
-        return Phase.FAILED, "Completed"
+        return Phase.COMPLETED, ""
     if task.state in ("failed", "rejected", "orphaned"):
         return Phase.FAILED, _why(task)
     return Phase.TERMINATING, said or task.state

@@ -313,6 +313,8 @@ class Watch:
     def _recovered(self) -> None:
         if self.trouble is not None:
             gone_s = self._clock.now() - self.trouble.since_ts
+            for roster in (self._roster, self._tasks, self._ours):
+                roster.engine_was_away(self.trouble.since_ts, self._clock.now())
             self.trouble = None
             self._row("reachable", Severity.INFO, f"The Docker engine answers again, after {gone_s:.1f} s")
         self.settled.set()

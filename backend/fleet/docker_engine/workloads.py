@@ -15,7 +15,7 @@ _GRACE_S: Final = 10.0
 
 
 def group_workloads(containers: Sequence[Container]) -> list[PlatformWorkload]:
-    """One for each group of containers, in the order of their oldest."""
+    """One for each group of containers, in their order."""
     groups: dict[str, list[Container]] = {}
     for container in containers:
         groups.setdefault(container.member.workload, []).append(container)
@@ -23,7 +23,7 @@ def group_workloads(containers: Sequence[Container]) -> list[PlatformWorkload]:
 
 
 def _workload(name: str, group: list[Container]) -> PlatformWorkload:
-    pattern = group[-1].facts
+    pattern = max(group, key=lambda container: container.facts.created_ts).facts
     replicas = sum(1 for container in group if not at_rest(container))
     member = group[0].member
     spec = WorkloadSpec(

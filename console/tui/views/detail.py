@@ -24,10 +24,11 @@ REQUESTS: Final = 10
 
 
 class DetailView(View):
-    """Shows a replica (kept fresh) or a row. The verbs act on the replica it shows."""
+    """Shows a replica (kept fresh) or a row. The verbs act on what it shows, on nothing out of sight."""
 
     DEFAULT_CSS = "DetailView { padding: 0 1; }"
     label = "Detail"
+    borrows = False
     keys = (("esc", "back"), ("y", "raw"), ("l", "logs"))
 
     def __init__(self) -> None:
@@ -82,7 +83,8 @@ class DetailView(View):
             return f"{self._told.kind if self._told is not None else ''} {self.thing}  {kind}".lstrip()
         if self.row is not None:
             return f"{type(self.row).__name__.removesuffix('Row').removesuffix('Info').lower()} {kind}"
-        return f"{self.replica_name}  {kind}"
+        gone = self.trinity.state.snapshot is not None and self.trinity.state.replica(self.replica_name) is None
+        return f"{self.replica_name}  {kind}{' · it is gone, this is the last of it' if gone and self.raw else ''}"
 
     def _lines(self, width: int) -> Sequence[Line]:
         told = self._told

@@ -10,7 +10,7 @@ from textual import events, on
 from textual.app import ComposeResult
 
 from backend.contract.control import ReplicaView
-from console.render.cause import WELL
+from console.render.cause import WELL, at_rest
 from console.render.chart_list import QUEUE_AND_FLIGHT, TOKENS, TTFT, USAGE
 from console.render.columns import REPLICAS, replica_haystack
 from console.render.layout import NOTHING_INSTEAD, PANES, one_pane, overview, without_edge
@@ -78,7 +78,7 @@ class OverviewView(View):
         if rows is not self._counted:  # asked at each paint, and there may be many
             self._counted = rows
             self._up = sum(view.edge is not None and view.edge.up for view in rows)
-            self._unwell = sum(view.status.phase not in WELL for view in rows)
+            self._unwell = sum(view.status.phase not in WELL and not at_rest(view.status) for view in rows)
         state = self.trinity.state
         if not (state.has_edge and state.edge_slots):
             return ((f"{self._unwell} not ready", "warn"),) if self._unwell else EMPTY

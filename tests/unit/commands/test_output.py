@@ -48,7 +48,9 @@ def test_ages_are_coarse(seconds: float | None, text: str) -> None:
 
 def test_units_say_what_is_unknown() -> None:
     assert (output.milliseconds(None), output.milliseconds(0.0415)) == ("-", "42 ms")
-    assert (output.mebibytes(None), output.mebibytes(3 * 2**20)) == ("-", "3 MiB")
+    assert (output.mebibytes(None), output.mebibytes(3 * 2**20), output.mebibytes(652 * 2**10)) == (
+        *("-", "3 MiB", "652 KiB"),
+    )
     assert output.clock(1.5).endswith(".500")
     assert output.clock(time.time()).count(":") == 2
 

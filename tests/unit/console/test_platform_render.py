@@ -82,6 +82,7 @@ def cells(columns, item) -> dict[str, str]:  # type: ignore[no-untyped-def]
         ({"phase": Phase.READY, "last_exit": KILLED}, "last exit OOMKilled 137"),
         ({"phase": Phase.READY, "last_exit": KILLED, "reason": "warming up"}, "warming up"),
         ({"phase": Phase.READY, "last_exit": ExitRecord(ts=1.0, code=0, reason="Completed")}, ""),
+        ({"phase": Phase.READY, "last_exit": ExitRecord(ts=1.0, reason="Unknown")}, ""),
         (
             {"phase": Phase.CRASH_LOOP, "reason": "CrashLoopBackOff", "last_exit": KILLED},
             'CrashLoopBackOff · last exit OOMKilled 137 · "Killed"',
@@ -114,6 +115,22 @@ def cells(columns, item) -> dict[str, str]:  # type: ignore[no-untyped-def]
             {"phase": Phase.FAILED, "last_exit": ExitRecord(ts=1.0, signal=9, reason="Killed")},
             "last exit Killed signal 9",
         ),
+        (
+            {
+                "phase": Phase.CRASH_LOOP,
+                "reason": "OOMKilled, 2 times in a row",
+                "last_exit": ExitRecord(ts=1.0, signal=9, reason="OOMKilled"),
+            },
+            "OOMKilled, 2 times in a row",
+        ),
+        (
+            {
+                "phase": Phase.FAILED,
+                "reason": "killed by signal 9",
+                "last_exit": ExitRecord(ts=1.0, signal=9, reason="Killed"),
+            },
+            "killed by signal 9",
+        ),
     ],
 )
 def test_the_cause_is_one_line(parts: dict[str, object], words: str) -> None:
@@ -123,6 +140,7 @@ def test_the_cause_is_one_line(parts: dict[str, object], words: str) -> None:
 def test_how_something_ended() -> None:
     assert exit_words(None) is None
     assert exit_words(ExitRecord(ts=1.0, reason="Unknown")) == "Unknown"
+    assert exit_words(ExitRecord(ts=1.0, reason="OOMKilled", signal=9)) == "OOMKilled"
 
 
 def test_what_is_worth_a_look_is_sorted_by_how_bad_it_is() -> None:
@@ -136,6 +154,14 @@ def test_what_is_worth_a_look_is_sorted_by_how_bad_it_is() -> None:
         on_platform("loops", phase=Phase.CRASH_LOOP),
     ]
     assert [v.status.name for v in worth_a_look(views)] == ["loops", "waits", "drains", "oftener", "often"]
+
+
+def test_what_is_done_or_was_stopped_is_at_rest_and_not_missed() -> None:
+    done = {"phase": Phase.NOT_READY, "pid": None, "last_exit": ExitRecord(ts=1.0, code=0, reason="Completed")}
+    ended, restarting = on_platform("job", **done), on_platform("back", **{**done, "pid": 7})
+    assert [v.status.name for v in worth_a_look([ended, restarting])] == ["back"]
+    assert text(cause_lines([ended, on_platform("web")], 60, 3, NOW)) == "1 replica at rest, all others ready"
+    assert text(cause_lines([on_platform("web")], 60, 3, NOW)) == "every replica is ready"
 
 
 def test_causes_say_who_why_and_how_many_more() -> None:
@@ -253,6 +279,8 @@ def test_nodes_say_how_they_are() -> None:
     ]
     assert text(node_lines([NODE] * 5, 80, 3)).endswith("… 3 more")
     assert text(node_lines([], 80, 3)) == "no nodes are known"
+    unmeasured = msgspec.structs.replace(NODE, cpu_percent=None, memory_bytes=None)
+    assert text(node_lines([unmeasured], 80, 1)) == "● node-1  3 replicas", "no numbers where nobody measures them"
 
 
 SERVICE = PortView(workload="chat", source="service chat", name="http", container_port=8000, service_port=80)
@@ -315,6 +343,9 @@ def test_workloads_that_lack_replicas_come_first() -> None:
     assert "autoscaler is at work maintenance" in text(workload_lines(busy, 70, 1))
     assert text(workload_lines(views, 60, 2)).endswith("… 3 more")
     assert text(workload_lines([], 60, 2)) == "no workloads yet"
+    stopped = msgspec.structs.replace(view("stopped", 0), wanted=0)
+    assert text(workload_lines([stopped], 60, 1)).startswith("○ stopped"), "nothing is wanted of it, and it is not well"
+    assert cells(WORKLOADS, stopped)["ready"] == "○ 0/0"
 
 
 TROUBLE = Trouble(kind="unreachable", message="The API server does not answer.", next_step="Wait.", since_ts=880.0)
@@ -323,6 +354,8 @@ TROUBLE = Trouble(kind="unreachable", message="The API server does not answer.",
 def test_trouble_is_one_line_with_its_remedy() -> None:
     assert text([trouble_line(TROUBLE, 90)]) == " ▲ The API server does not answer.  Wait."
     assert text([trouble_line(TROUBLE, 36)]) == " ▲ The API server does not answer."
+    long = msgspec.structs.replace(TROUBLE, next_step="Start it, or name another one in your configuration.")
+    assert text([trouble_line(long, 76)]).startswith(" ▲ The API server does not answer.  Start it, or name another")
     assert text([trouble_line(msgspec.structs.replace(TROUBLE, next_step=""), 90)]).endswith("answer.")
     assert all(line_width(trouble_line(TROUBLE, width)) == width for width in (20, 40, 80, 200))
 

@@ -39,6 +39,9 @@ async def test_a_kubernetes_fleet_without_an_edge() -> None:
         await screen.press("down", "d")
         await screen.shows("Deployment embed")
         await screen.shows("Template")
+        await screen.press("K")
+        await screen.until(lambda: "Choose a replica first" in screen.message, "none that is out of sight is killed")
+        assert len(screen.app.screen_stack) == 1
         await screen.press("y")
         await screen.shows("kind: Deployment")
 

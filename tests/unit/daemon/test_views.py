@@ -215,6 +215,17 @@ def test_one_of_many_workloads_down_on_a_platform_is_degraded_all_of_them_down()
     assert snapshot.health == "down"
 
 
+def test_beside_an_edge_of_ours_what_it_serves_decides_whether_the_fleet_is_down() -> None:
+    both = {"specs": (SPEC, PLATFORM), "edge": edge("llm-0", "llm-1"), "has_edge": True}
+    wanted = WantedState(
+        workloads={"llm": WorkloadWanted(replicas=2, declared=2), "web": WorkloadWanted(replicas=1, declared=1)}
+    )
+    sick = pod("web-a", Phase.CRASH_LOOP)
+    served = build_snapshot(1, on_platform(status("llm-0"), status("llm-1"), sick, **both, wanted=wanted))
+    assert (served.health, served.health_reason) == ("degraded", "web has 0 of 1 ready (web-a CrashLoop)")
+    assert build_snapshot(1, on_platform(sick, **both, wanted=wanted)).health == "down"
+
+
 def test_a_platform_that_does_not_answer_is_down_with_the_remedy() -> None:
     trouble = Trouble(kind="unreachable", message="The API does not answer.", next_step="See it.", since_ts=1.0)
     snapshot = build_snapshot(1, on_platform(pod("web-a"), pod("web-b"), trouble=trouble))
@@ -222,8 +233,16 @@ def test_a_platform_that_does_not_answer_is_down_with_the_remedy() -> None:
 
 
 def test_a_sentence_names_some_causes_and_counts_the_others() -> None:
-    sick = [pod(f"web-{n}", Phase.FAILED) for n in range(30)]
+    sick = [pod(f"web-{n}", Phase.FAILED, f"exit code {n}") for n in range(30)]
     wanted = WantedState(workloads={"web": WorkloadWanted(replicas=30, declared=30)})
     reason = build_snapshot(1, on_platform(pod("web-x"), *sick, wanted=wanted)).health_reason
-    assert reason.startswith("web has 1 of 30 ready (web-0 Failed; ")
+    assert reason.startswith("web has 1 of 30 ready (web-0 Failed: exit code 0; ")
     assert reason.endswith("; 26 more)")
+
+
+def test_a_sentence_tells_replicas_that_fail_alike_once_and_no_page_of_output() -> None:
+    sick = [pod(f"web-{n}", Phase.NOT_READY, "unhealthy: " + "usage " * 50) for n in range(3)]
+    wanted = WantedState(workloads={"web": WorkloadWanted(replicas=4, declared=4)})
+    reason = build_snapshot(1, on_platform(pod("web-x"), *sick, wanted=wanted)).health_reason
+    assert reason.startswith("web has 1 of 4 ready (web-0 and 2 more NotReady: unhealthy: usage")
+    assert reason.endswith("…)") and len(reason) < 160

@@ -59,7 +59,7 @@ _OFF = {"Running": False, "Pid": 0, "FinishedAt": "2026-11-18T13:06:40Z"}
         ({"Health": {"Status": "healthy"}}, Phase.READY, ""),
         ({"Health": {"Status": "unhealthy", "Log": [{"ExitCode": 1, "Output": "no\n"}]}}, Phase.NOT_READY, "no"),
         ({"Paused": True, "Status": "paused"}, Phase.NOT_READY, "paused"),
-        ({"Status": "exited", "ExitCode": 0, **_OFF}, Phase.FAILED, "Completed"),
+        ({"Status": "exited", "ExitCode": 0, **_OFF}, Phase.COMPLETED, ""),
         ({"Status": "exited", "ExitCode": 3, **_OFF}, Phase.FAILED, "exit code 3"),
         ({"Status": "exited", "ExitCode": 137, "OOMKilled": True, **_OFF}, Phase.FAILED, "OOMKilled"),
         ({"Status": "exited", "ExitCode": 139, **_OFF}, Phase.FAILED, "killed by signal 11"),
