@@ -151,6 +151,13 @@ class Restart(_FleetVerb):
         return await self._operations.restart_replica(request.target, progress, actor=request.actor)
 
 
+def _broken_by_death(replica: ReplicaView) -> str:
+    if replica.edge is not None:
+        return "requests without a first byte are retried elsewhere, begun answers break visibly"
+    again = "; its platform starts it again, or does not, by its own policy" if replica.status.owner else ""
+    return f"its connections break: no edge of ours retries for it{again}"
+
+
 class Kill(_FleetVerb):
     """`kill {signal, force}` the process of a replica, abruptly."""
 
@@ -165,7 +172,7 @@ class Kill(_FleetVerb):
             f"{status.name}: {_signal_name(number)} to pid {status.pid}; {_in_flight(replica)}; "
             f"{others} other{'' if others == 1 else 's'} of {status.workload} serve{'s' if others == 1 else ''}"
         )
-        effects: tuple[str, ...] = ("requests without a first byte are retried elsewhere, begun answers break visibly",)
+        effects: tuple[str, ...] = (_broken_by_death(replica),)
         if status.pid is None:
             return Effect(summary=summary, refusal=f"{status.name} has no process to kill ({status.phase}).")
         last = not others and status.phase == Phase.READY

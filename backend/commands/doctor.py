@@ -42,9 +42,14 @@ class Check(msgspec.Struct, frozen=True):
 @common()
 def doctor(place: Place) -> None:
     """Check machine and fleet; exit code 1 if anything failed."""
-    checks = list(_machine(place))
-    if daemon_answers(place.daemon):
-        checks += _fleet(place)
+    found = _look(place) if daemon_answers(place.daemon) else None
+    elsewhere = found.driver != "local" if isinstance(found, Snapshot) else place.is_address and place.wanted != "local"
+    # What runs on a platform needs no model, memory or engine of this machine.
+    checks = [_state_directory(place)] if elsewhere else list(_machine(place))
+    if isinstance(found, Snapshot):
+        checks += _fleet(place, found)
+    elif found is not None:
+        checks.append(found)
     else:
         checks.append(Check("daemon", "warning", "not running", "Start it with `trinity up`."))
         checks += _ports()
@@ -91,7 +96,11 @@ def _machine(place: Place) -> Iterator[Check]:
     words = "xllamacpp" if engine else "xllamacpp is missing"
     yield Check("engine", "ok" if engine else "failed", words, "Run `make env`.")
     yield _attempt("edge program", "Set TRINITY_HAPROXY to HAProxy 2.8 or newer.", _haproxy)
-    yield _attempt("state directory", "Choose another with --state.", lambda: _room(place))
+    yield _state_directory(place)
+
+
+def _state_directory(place: Place) -> Check:
+    return _attempt("state directory", "Choose another with --state.", lambda: _room(place))
 
 
 def _configuration() -> tuple[FleetConfig, str]:
@@ -147,14 +156,24 @@ def _ports() -> Iterator[Check]:
                 yield Check(name.upper(), "failed", f"{port} is taken", f"Set {name.upper()}, or use --auto-port.")
 
 
-def _fleet(place: Place) -> list[Check]:
+def _look(place: Place) -> Snapshot | Check:
     try:
-        snapshot = place.run(lambda client: client.snapshot())
+        return place.run(lambda client: client.snapshot())
     except TrinityError as error:
-        return [Check("daemon", "failed", error.message, error.next_step)]
+        return Check("daemon", "failed", error.message, error.next_step)
+
+
+def _fleet(place: Place, snapshot: Snapshot) -> list[Check]:
     good = snapshot.health == "ok"
-    checks = [
-        Check("daemon", "ok", f"version {snapshot.version}"),
+    checks = [Check("daemon", "ok", f"version {snapshot.version}")]
+    if snapshot.driver != "local":
+        trouble = snapshot.trouble
+        checks.append(
+            Check("platform", "ok", f"{snapshot.driver} answers, {len(snapshot.replicas)} replicas are seen")
+            if trouble is None
+            else Check("platform", "failed", trouble.message, trouble.next_step)
+        )
+    checks += [
         Check(
             "health", "ok" if good else "failed", f"{snapshot.health} {snapshot.health_reason}".strip(), "`trinity ps`"
         ),
@@ -171,6 +190,8 @@ def _fleet(place: Place) -> list[Check]:
             Check("loop lag", "ok" if lag <= 0.02 else "warning", f"p99 {lag * 1000:.1f} ms", "Less load here.")
         )
     checks += asyncio.run(_monitoring(snapshot))
+    if not (snapshot.has_edge and snapshot.edge_slots):
+        return checks  # nothing there is scaled by us, or sent load to
     scaled = place.run(lambda client: client.rows("actions", limit=1, where={"actor": "autoscaler"}))
     checks.append(
         Check("autoscaling", "ok", "has scaled before")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
+
+import msgspec
 
 from backend.contract.platform import ForwardView, NodeStatus
 from console.render import units
@@ -226,6 +229,19 @@ PORTS: Final[tuple[Column[PortRow], ...]] = (
         sort=lambda p: p.view.url or None,
     ),
 )
+
+
+@cache
+def port_columns(driver: str) -> tuple[Column[PortRow], ...]:
+    """Docker publishes on its machine and names no ports; Kubernetes has services and nodes."""
+    if driver != "docker":
+        return PORTS
+    other: dict[str, dict[str, object]] = {
+        "node": {"title": "HOST"},
+        "service": {"hidden": True},
+        "name": {"hidden": True},
+    }
+    return tuple(msgspec.structs.replace(column, **other.get(column.key, {})) for column in PORTS)
 
 
 def port_haystack(row: PortRow) -> str:

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 
 from backend.contract.platform import ForwardView
 from backend.contract.words import Verb
-from console.render.platform_columns import FORWARDS, PORTS, forward_haystack, port_haystack
+from console.render.platform_columns import FORWARDS, PORTS, forward_haystack, port_columns, port_haystack
 from console.render.spans import EMPTY, Line
 from console.state.port_rows import PortRow, port_rows
 from console.state.table import TableModel
@@ -57,6 +57,8 @@ class PortsView(View):
         ports, forwards = self.tables()
         state = self.trinity.state
         of = {view.status.name: view.status.workload for view in state.replicas} if state.forwards else {}
+        if state.snapshot is not None:
+            ports.offer(port_columns(state.driver), state.driver if state.driver == "docker" else "")
         ports.set_items(port_rows(state.ports, state.forwards, of))
         forwards.set_items(state.forwards)
         self._arrange()

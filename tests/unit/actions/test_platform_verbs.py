@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import msgspec
 import pytest
 
 from backend.actions.executor import ActionState, Executor, Inverse, Irreversible
+from backend.actions.fleet_verbs import Kill
 from backend.actions.guard import refusal
 from backend.actions.platform_verbs import platform_executors
 from backend.contract.control import ActionRequest, ReplicaView, WorkloadView
@@ -144,3 +147,15 @@ def test_a_node_drain_says_who_leaves_and_where_they_can_go() -> None:
 async def test_a_node_drain_takes_seconds(seconds: object) -> None:
     with pytest.raises(UsageError, match="grace_s in seconds"):
         await executor(Verb.NODE_DRAIN).run(ask(Verb.NODE_DRAIN, grace_s=seconds), print)
+
+
+def test_a_kill_without_an_edge_of_ours_promises_no_retries() -> None:
+    alive = msgspec.structs.replace(pod("a", "n1").status, pid=7)
+    state = msgspec.structs.replace(STATE, replicas=(ReplicaView(status=alive), pod("b", "n2")))
+    effect = Kill(cast(Any, None)).preview(state, ActionRequest(verb=Verb.KILL, target="a", actor="cli:ada"))
+    assert effect.effects == (
+        (
+            "its connections break: no edge of ours retries for it; "
+            "its platform starts it again, or does not, by its own policy"
+        ),
+    )

@@ -32,6 +32,7 @@ from console.render.platform_columns import (
     memory_share,
     node_haystack,
     node_state,
+    port_columns,
     port_haystack,
 )
 from console.render.platform_panels import node_lines, port_lines, trouble_line, workload_lines
@@ -302,6 +303,11 @@ def test_ports_say_what_leads_there() -> None:
     assert "port 80" in lines
     assert "https://x/" in lines
     assert text(port_lines([], 60, 2)) == "nothing listens for others"
+    assert port_columns("kubernetes") is PORTS
+    on_docker = {column.key: column for column in port_columns("docker")}
+    assert on_docker["node"].title == "HOST"
+    assert on_docker["service"].hidden, "Docker has no ports of services, so no column says so"
+    assert on_docker["name"].hidden
 
 
 def test_forwards_say_where_they_lead_and_who_may_come() -> None:
