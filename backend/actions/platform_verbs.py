@@ -164,6 +164,10 @@ class Cordon(_PlatformVerb):
         return f"{request.target} is {'cordoned' if self._on else 'open for new replicas'}."
 
 
+STAYING: Final = ("DaemonSet/", "Node/")
+"""Owners of what a drain leaves where it is: it would be there again at once."""
+
+
 class NodeDrain(_PlatformVerb):
     """`node-drain {grace_s}`: cordon a node and evict what is on it, within disruption budgets."""
 
@@ -173,10 +177,12 @@ class NodeDrain(_PlatformVerb):
 
     def effect(self, state: ActionState, request: ActionRequest) -> Effect:
         node = state.node(request.target)
-        here = [r.status for r in state.replicas if r.status.node == node.name]
+        every = [r.status for r in state.replicas if r.status.node == node.name]
+        here = [status for status in every if not status.owner.startswith(STAYING)]
         named = ", ".join(sorted({status.workload for status in here})) or "nothing of this fleet"
+        stay = f"; staying: {len(every) - len(here)} of daemon sets" if len(every) > len(here) else ""
         effects = (
-            f"{len(here)} replicas of this fleet leave it ({named}); it stays cordoned",
+            f"leaving it: {len(here)} of this fleet ({named}){stay}; it stays cordoned",
             "budgets are respected: it waits where one says no",
         )
         others = [other for other in state.nodes if other.name != node.name and other.ready and other.schedulable]

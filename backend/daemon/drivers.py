@@ -15,10 +15,14 @@ from backend.contract.fleet import Fleet, ReplicaStatus
 from backend.contract.ledger import RowSink
 from backend.contract.needs import lacks
 from backend.contract.platform import Limited, NodeStatus, PlatformOwned
+from backend.contract.words import Verb
 from backend.fleet.local import LocalFleet
 
 PRODUCTION: Final = frozenset({"prod", "production"})
 """Environments in which no program of ours obeys a fault switch."""
+
+_NO_SLOTS: Final = "no edge of ours leads requests there; give its workload routes, or evict the replica"
+_NO_EDGE: Final = "no edge of ours is there to send requests to; give a workload routes"
 
 
 class Driver(Fleet, Protocol):
@@ -58,9 +62,16 @@ def wants_edge(config: FleetConfig) -> bool:
     return config.file.driver == "local" or any(spec.routes for spec in config.workloads)
 
 
-def missing(fleet: Fleet) -> dict[str, str]:
-    """Verb -> why nobody can do it in this fleet: what its driver lacks, then what the platform says itself."""
-    return {**lacks(fleet), **fleet.limits()} if isinstance(fleet, Limited) else lacks(fleet)
+def missing(fleet: Fleet, *, slots: bool, served: bool) -> dict[str, str]:
+    """Verb -> why nobody can do it in this fleet: what its driver lacks, then what the platform says itself.
+
+    Without `slots` no edge of ours chooses who gets requests; not `served`, there is none at all to send any to."""
+    found = dict(lacks(fleet))
+    if not slots:
+        found |= dict.fromkeys(map(str, (Verb.DRAIN, Verb.UNDRAIN)), _NO_SLOTS)
+    if not served:
+        found |= dict.fromkeys(map(str, (Verb.LOAD_START, Verb.LOAD_STOP)), _NO_EDGE)
+    return found | dict(fleet.limits()) if isinstance(fleet, Limited) else found
 
 
 def rollouts(fleet: Fleet) -> dict[str, str]:

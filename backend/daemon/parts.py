@@ -352,6 +352,8 @@ class Parts:
     def _known(self) -> Known:
         lag = self.meters.loop_lag.read()
         names = {spec.name for spec in self.specs}
+        ours = isinstance(self.edge, HaproxyEdge)
+        served = isinstance(self.edge, HaproxyEdge) or self.edge.present
         return Known(
             ts=self.clock.now(),
             fleet=self.config.name,
@@ -374,9 +376,9 @@ class Parts:
             was_ready=self.was_ready,
             metrics_url=self.metrics_url,
             driver=self.config.file.driver,
-            has_edge=isinstance(self.edge, HaproxyEdge) or self.edge.present,
-            edge_slots=isinstance(self.edge, HaproxyEdge),
-            limits=missing(self.fleet),
+            has_edge=served,
+            edge_slots=ours,
+            limits=missing(self.fleet, slots=ours, served=served),
             trouble=self.fleet.trouble() if isinstance(self.fleet, Limited) else None,
             nodes=self.fleet.nodes() if isinstance(self.fleet, HasNodes) else (),
             ports=self.fleet.ports() if isinstance(self.fleet, HasPorts) else (),

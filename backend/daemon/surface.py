@@ -29,10 +29,10 @@ from backend.contract.control import (
     VersionInfo,
 )
 from backend.contract.errors import Refused, UsageError
-from backend.contract.platform import Describable, Description, HasNeighbours, Loggable, Neighbours
+from backend.contract.platform import Describable, Description, HasNeighbours, Loggable, Neighbours, Progress
 from backend.contract.recording import Moment, RecordExtent
 from backend.contract.rows import ActionRow, EventRow, LogRow, RequestRow, Row, Scalar
-from backend.contract.words import ActionOutcome, Vantage, Verb
+from backend.contract.words import ActionOutcome, Severity, Vantage, Verb
 from backend.daemon.describing import describe
 from backend.daemon.parts import Parts
 from backend.drills.compare import Comparison
@@ -223,7 +223,7 @@ class FleetSurface:
         """A refusal is an answer too: a row with outcome `refused`, as the journal has it."""
         request = await self._prepare(request)
         try:
-            return await self.parts.gateway.perform(request)
+            return await self.parts.gateway.perform(request, progress_told(request, self.parts.event))
         except Refused as refusal:
             return ActionRow(
                 ts=self.parts.clock.now(),
@@ -249,3 +249,10 @@ class FleetSurface:
 
     def exposition(self) -> Exposition:
         return self.parts.meters.exposition(self.snapshot())
+
+
+def progress_told(request: ActionRequest, event: Callable[[str, Severity, str, str], None]) -> Progress | None:
+    """How it gets on, as events: what may wait for hours for somebody else's budget says for which."""
+    if request.verb != Verb.NODE_DRAIN:
+        return None
+    return lambda words: event("action.progress", Severity.INFO, request.target, f"{request.target}: {words}")

@@ -89,6 +89,8 @@ def _lost(rows: int) -> Line:
 
 def _machine_parts(snapshot: Snapshot) -> list[Line]:
     point = snapshot.point
+    if snapshot.driver == "kubernetes" and all(node.cpu_percent is None for node in snapshot.nodes):
+        return []  # it would be that of the daemon's machine
     return [
         (("cpu ", "muted"), (units.percent(point.cpu_percent), "text")),
         (("mem ", "muted"), (units.percent(point.memory_percent), "text")),

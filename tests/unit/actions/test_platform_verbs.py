@@ -136,9 +136,20 @@ def test_what_takes_them_back() -> None:
     assert isinstance(executor(Verb.CORDON).inverse(STATE, ask(Verb.CORDON, "n2")), Irreversible)
 
 
+def test_a_node_drain_promises_nothing_of_what_would_be_there_again_at_once() -> None:
+    agents = [
+        msgspec.structs.replace(r, status=msgspec.structs.replace(r.status, owner="DaemonSet/agent"))
+        for r in STATE.replicas
+    ]
+    effect = executor(Verb.NODE_DRAIN).preview(
+        msgspec.structs.replace(STATE, replicas=tuple(agents)), ask(Verb.NODE_DRAIN)
+    )
+    assert "leaving it: 0 of this fleet (nothing of this fleet); staying: 1 of daemon sets" in effect.effects[0]
+
+
 def test_a_node_drain_says_who_leaves_and_where_they_can_go() -> None:
     effect = executor(Verb.NODE_DRAIN).preview(STATE, ask(Verb.NODE_DRAIN))
-    assert "1 replicas of this fleet leave it (web)" in effect.effects[0]
+    assert "leaving it: 1 of this fleet (web); it stays" in effect.effects[0]
     assert (effect.summary, effect.risk) == ("n1: drained onto 0 other nodes", Risk.HIGH)
     assert executor(Verb.NODE_DRAIN).preview(STATE, ask(Verb.NODE_DRAIN, "n2")).risk == Risk.LOW
 

@@ -10,14 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.contract.control import ReplicaView, WorkloadView
+from backend.contract.platform import NodeStatus
 from backend.contract.words import Phase
 from console.render.cause import worth_a_look
 from console.render.columns import WORKLOADS
+from console.render.panels import fleet_line
 from console.render.platform_panels import workload_lines
 from console.render.replica_columns import replica_columns
 from console.render.spans import Line, crop_middle, text_width
 from console.state.column import window
-from tests.unit.console.sample import replica
+from console.state.store import FleetState
+from tests.unit.console.sample import replica, snapshot
 
 ENDS = ("payments-api-gateway-7d4b9c6f5d-x7k2p", "payments-api-gateway-7d4b9c6f5d-2v9zr")
 
@@ -73,6 +76,16 @@ def test_a_narrow_panel_says_how_a_rollout_stands_rather_than_the_whole_name(wid
     assert lines[0].endswith("↻ stuck")
     assert lines[1].endswith("deploy")
     assert "long-name" in lines[1] or width < 40
+
+
+def test_the_daemons_own_machine_is_not_taken_for_a_cluster_that_tells_nothing() -> None:
+    state = FleetState()
+    blind = msgspec.structs.replace(snapshot(), driver="kubernetes", has_edge=False, nodes=())
+    state.snapshot, state.link = blind, "live"
+    assert "cpu" not in words([fleet_line(state, 200, 1000.0)])[0]
+    told = (NodeStatus(name="n", ready=True, cpu_percent=3.0),)
+    state.snapshot = msgspec.structs.replace(blind, nodes=told)
+    assert "cpu" in words([fleet_line(state, 200, 1000.0)])[0]
 
 
 def test_a_job_that_is_done_is_done_and_nothing_to_look_at() -> None:

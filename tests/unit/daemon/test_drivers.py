@@ -10,12 +10,20 @@ from tests.fakes.platform import FakePlatform
 
 
 def test_what_a_driver_lacks_is_said_per_verb_and_what_it_can_is_not() -> None:
-    lacks = missing(FakeFleet())
+    lacks = missing(FakeFleet(), slots=True, served=True)
     assert lacks[Verb.PAUSE] == "local cannot pause replicas"
     assert lacks.keys() == {
         *(Verb.PAUSE, Verb.UNPAUSE, Verb.EVICT, Verb.ROLLBACK),
         *(Verb.CORDON, Verb.UNCORDON, Verb.NODE_DRAIN, Verb.EXEC, Verb.FORWARD),
     }
+
+
+def test_without_an_edge_of_ours_nothing_can_be_drained_and_no_load_sent() -> None:
+    whole = missing(FakeFleet(), slots=True, served=True).keys()
+    assert missing(FakeFleet(), slots=False, served=True).keys() - whole == {Verb.DRAIN, Verb.UNDRAIN}
+    bare = missing(FakeFleet(), slots=False, served=False)
+    assert bare.keys() - whole == {Verb.DRAIN, Verb.UNDRAIN, Verb.LOAD_START, Verb.LOAD_STOP}
+    assert "evict" in bare[Verb.DRAIN]
 
 
 def test_what_the_platform_says_itself_comes_before_what_is_lacking() -> None:
@@ -26,8 +34,8 @@ def test_what_the_platform_says_itself_comes_before_what_is_lacking() -> None:
         def trouble(self) -> None:
             return None
 
-    assert missing(Told())[Verb.SCALE].startswith("needs `patch`")
-    assert missing(Told())[Verb.PAUSE] == "frozen by decree"
+    assert missing(Told(), slots=True, served=True)[Verb.SCALE].startswith("needs `patch`")
+    assert missing(Told(), slots=True, served=True)[Verb.PAUSE] == "frozen by decree"
 
 
 async def test_only_rollouts_under_way_are_told() -> None:
