@@ -19,7 +19,7 @@ _EDGE: Final = """\
 #
 #   fly apps create {app}
 #   fly secrets set TRINITY_API_KEY=... --app {app}
-#   fly deploy --config fly.toml
+{push}#   fly deploy --config fly.toml
 {engines}
 app = "{app}"
 primary_region = "{region}"
@@ -29,6 +29,10 @@ kill_timeout = "5m"
 
 [build]
   image = "{image}"
+
+# Fly mounts a /run of its own, which only root may write.
+[processes]
+  app = "--run /tmp/trinity"
 
 [[files]]
   guest_path = "/etc/trinity/edge.yaml"
@@ -40,6 +44,15 @@ kill_timeout = "5m"
   auto_stop_machines = "off"
   auto_start_machines = true
   min_machines_running = 1
+
+  # The edge queues by itself: Fly shall only spread what is more than one edge's queue.
+  [http_service.concurrency]
+    type = "requests"
+    soft_limit = {queue}
+
+  # A prompt may take as long as the edge waits for it.
+  [http_service.http_options]
+    idle_timeout = {deadline}
 
 [metrics]
   port = 9090
@@ -61,8 +74,10 @@ kill_timeout = "5m"
 _STEPS: Final = """\
 #
 #   fly apps create {app}
-{volume}#   fly deploy --config fly.{role}.toml
+{push}{volume}#   fly deploy --config fly.{role}.toml
 #   fly scale count {count} --app {app} --region {region}"""
+_PUSH: Final = "#   docker tag {local} {image}\n#   docker push {image}\n"
+_REGISTRY: Final = "registry.fly.io"
 _VOLUME: Final = "#   fly volumes create models --size 10 --region {region} --count {count} --app {app}\n"
 _ENGINE: Final = """\
 # Written by `trinity deploy render fly`: reached through the edge only, so it has no public service.
@@ -103,6 +118,10 @@ _GRACE_S: Final = 280
 """Fly ends a machine five minutes after it was told to stop."""
 
 
+_TUNNEL_GRACE_S: Final = 180
+"""The longest that cloudflared waits for its requests when it is told to stop."""
+
+
 def fly(values: Values) -> dict[str, str]:
     """fly.toml of the edge, one of each engine, and what the edge serves."""
     where, files = values.fly, {}
@@ -115,8 +134,11 @@ def fly(values: Values) -> dict[str, str]:
         app = f"{where.app}-{role}"
         served["workloads"][role]["dns"] = f"{app}.internal"
         named = {"app": app, "role": role, "region": where.region, "count": where.count}
-        volume = _VOLUME.format(**named) if role == "llm" else ""
-        steps.append(_STEPS.format(**named, volume=volume))
+        # A file of one's own lies on a volume, and has to be brought there; the model in the image needs none.
+        own_file = isinstance(engine, LlmValues) and bool(engine.model_path)
+        volume = _VOLUME.format(**named) if own_file else ""
+        pulled, push = _pulled(values, role, app)
+        steps.append(_STEPS.format(**named, volume=volume, push=push))
         env = {"HOST": "::", "PORT": "8080", "HEALTH_PORT": "8081", "THREADS": str(engine.threads)}
         env["STOP_GRACE"] = str(min(engine.stop_grace_seconds, _GRACE_S))
         if isinstance(engine, LlmValues):
@@ -124,17 +146,34 @@ def fly(values: Values) -> dict[str, str]:
         files[f"fly.{role}.toml"] = _ENGINE.format(
             app=app,
             region=where.region,
-            image=image(values, role),
+            image=pulled,
             env="".join(f"  {key} = {_quoted(value)}\n" for key, value in (env | engine.env).items()),
-            mounts=_MOUNTS if role == "llm" else "",
+            mounts=_MOUNTS if own_file else "",
             size=where.size,
             memory=where.memory,
         )
+    pulled, push = _pulled(values, "edge", where.app)
     files["fly.toml"] = _EDGE.format(
-        app=where.app, region=where.region, image=image(values, "edge"), engines="\n".join(steps)
+        app=where.app,
+        region=where.region,
+        image=pulled,
+        push="#   fly auth docker\n" + push if push else "",
+        engines="\n".join(steps),
+        queue=values.edge.max_queue,
+        deadline=values.edge.deadline_seconds,
     )
     files["edge.yaml"] = to_yaml(served, "What the edge serves; the engines' apps are found by their internal names.")
     return files
+
+
+def _pulled(values: Values, role: str, app: str) -> tuple[str, str]:
+    """Where Fly pulls the image of a role from, and what has to be done for that: without a registry of one's own it
+    is Fly's, which has a repository for each app."""
+    local = image(values, role)
+    if values.image.registry:
+        return local, ""
+    pulled = f"{_REGISTRY}/{app}:{local.rpartition(':')[2]}"
+    return pulled, _PUSH.format(local=local, image=pulled)
 
 
 def _quoted(text: str) -> str:
@@ -149,15 +188,26 @@ def cloudflared(values: Values) -> dict[str, str]:
         "compose.cloudflared.yaml": to_yaml(
             _compose(values), "docker compose -f compose.yaml -f compose.cloudflared.yaml up --detach"
         ),
-        "kubernetes.yaml": "---\n".join(to_yaml(document) for document in _kubernetes(values)),
+        "kubernetes.yaml": _head(values) + "---\n".join(to_yaml(document) for document in _kubernetes(values)),
     }
 
 
 def _words(values: Values) -> str:
-    made = (
-        f"cloudflared tunnel create {values.cloudflared.tunnel}, then its credentials as credentials.json beside this."
+    name, host = values.cloudflared.tunnel, values.cloudflared.hostname
+    return (
+        "The tunnel's way in. The edge asks for its key as ever.\n\n"
+        f"  cloudflared tunnel create {name}           and its credentials as credentials.json beside this,\n"
+        f"                                                 where user 65532 may read them\n"
+        f"  cloudflared tunnel route dns {name} {host}\n\n"
+        "Cloudflare itself ends a request that has been silent for 100 s: long answers want `stream: true`."
     )
-    return f"The tunnel's way in. {made}\nThe edge asks for its key as ever."
+
+
+def _head(values: Values) -> str:
+    return (
+        f"# kubectl create secret generic {values.cloudflared.secret} --from-file=credentials.json\n"
+        "# Then apply this in the release's namespace. Where networkPolicy.clients is set, name these pods there.\n"
+    )
 
 
 def _tunnel(values: Values, edge: str) -> dict[str, Any]:
@@ -166,6 +216,7 @@ def _tunnel(values: Values, edge: str) -> dict[str, Any]:
         "credentials-file": "/etc/cloudflared/creds/credentials.json",
         "metrics": "0.0.0.0:2000",
         "no-autoupdate": True,
+        "grace-period": f"{_TUNNEL_GRACE_S}s",
         "ingress": [
             {
                 "hostname": values.cloudflared.hostname,
@@ -190,8 +241,10 @@ def _compose(values: Values) -> dict[str, Any]:
                     "./credentials.json:/etc/cloudflared/creds/credentials.json:ro",
                 ],
                 "depends_on": ["edge"],
+                "stop_grace_period": f"{_TUNNEL_GRACE_S + 10}s",
                 "networks": ["backend"],
                 "cap_drop": ["ALL"],
+                "security_opt": ["no-new-privileges:true"],
                 "read_only": True,
             }
         }
@@ -207,7 +260,9 @@ def _kubernetes(values: Values) -> list[dict[str, Any]]:
         "image": values.cloudflared.image,
         "args": ["tunnel", "--config", "/etc/cloudflared/config/config.yaml", "run"],
         "securityContext": security,
-        "livenessProbe": {"httpGet": {"path": "/ready", "port": 2000}, "periodSeconds": 10, "failureThreshold": 3},
+        "ports": [{"name": "metrics", "containerPort": 2000}],
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": "metrics"}, "periodSeconds": 5},
+        "livenessProbe": {"httpGet": {"path": "/ready", "port": "metrics"}, "periodSeconds": 10, "failureThreshold": 6},
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": "256Mi"}},
         "volumeMounts": [
             {"name": "config", "mountPath": "/etc/cloudflared/config", "readOnly": True},
@@ -216,6 +271,7 @@ def _kubernetes(values: Values) -> list[dict[str, Any]]:
     }
     pod = {
         "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": _TUNNEL_GRACE_S + 10,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 65532,

@@ -277,7 +277,7 @@ class FlyValues(_Values, frozen=True, kw_only=True):
 class CloudflaredValues(_Values, frozen=True, kw_only=True):
     tunnel: str = "trinity"
     hostname: str = "llm.example.com"
-    image: str = "cloudflare/cloudflared:latest"
+    image: str = "cloudflare/cloudflared:2025.11.1"
     secret: str = "cloudflared-credentials"  # noqa: S105 - the name of one
 
 

@@ -23,8 +23,26 @@ def test_only_the_edge_is_public_on_fly() -> None:
     assert [name for name, app in apps.items() if "http_service" in app or "services" in app] == ["fly.toml"]
     for app in apps.values():
         assert app["checks"] and app["vm"][0]["memory"] and app["build"]["image"]
-    assert apps["fly.llm.toml"]["mounts"][0]["destination"] == "/models"
+        assert app["build"]["image"].startswith(f"registry.fly.io/{app['app']}:"), "Fly cannot pull from this machine"
     assert apps["fly.llm.toml"]["env"]["HOST"] == "::"
+
+
+def test_fly_s_edge_writes_where_it_may_and_waits_as_long_as_the_edge_does() -> None:
+    edge = tomllib.loads(tunnels.fly(parse_values("edge: {deadlineSeconds: 900}\n", "v"))["fly.toml"])
+    assert edge["processes"] == {"app": "--run /tmp/trinity"}, "/run is root's there"
+    assert edge["http_service"]["http_options"]["idle_timeout"] == 900
+
+
+def test_only_a_model_of_one_s_own_needs_a_volume_on_fly() -> None:
+    values = parse_values("llm: {modelPath: /models/own.gguf}\nimage: {registry: registry.example.com}\n", "v")
+    for given, mounted in ((Values(), False), (values, True)):
+        tree = tunnels.fly(given)
+        assert (
+            ("mounts" in tomllib.loads(tree["fly.llm.toml"])) == ("fly volumes create" in tree["fly.toml"]) == mounted
+        )
+        assert ("docker push" in tree["fly.toml"]) != mounted, "images of a registry are there already"
+    assert tomllib.loads(tree["fly.llm.toml"])["build"]["image"].startswith("registry.example.com/trinity-llm:")
+    assert tomllib.loads(tree["fly.llm.toml"])["mounts"][0]["destination"] == "/models"
 
 
 def test_the_edge_finds_fly_s_engines_by_their_internal_names(tmp_path: Path) -> None:
@@ -50,5 +68,10 @@ def test_a_tunnel_leads_to_the_edge_and_nowhere_else() -> None:
     documents = list(yaml.safe_load_all(tree["kubernetes.yaml"]))
     for document in documents:
         kubernetes_validate.validate(document, "1.36", strict=True)
+    pod = documents[1]["spec"]["template"]["spec"]
+    grace = int(config["grace-period"].removesuffix("s"))
+    assert pod["terminationGracePeriodSeconds"] > grace, "streams are not cut by an update"
+    laid_over = yaml.safe_load(tree["compose.cloudflared.yaml"])["services"]["cloudflared"]
+    assert int(laid_over["stop_grace_period"].removesuffix("s")) > grace
     inside = yaml.safe_load(documents[0]["data"]["config.yaml"])
     assert inside["ingress"][0]["service"] == "http://trinity-edge:80"
