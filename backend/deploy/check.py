@@ -1,7 +1,8 @@
 """`trinity deploy check`: the mistakes in a folder of rendered files, found before a platform finds them.
 
-Owns which file is looked at by what. Files in our own formats are read as their programs will read them; compose files
-and charts go through Compose and Helm where those are on PATH, and it is said where they are not. Starts nothing else,
+Owns which file is looked at by what. Files in our own formats are read as their programs will read them; compose files,
+charts and Prometheus's files go through Compose, Helm and promtool where those are on PATH, and it is said where they
+are not. Starts nothing else,
 reaches no platform.
 """
 
@@ -27,7 +28,7 @@ from backend.deploy.values import parse_values
 
 _TIMEOUT_S: Final = 60
 _HEAD: Final = re.compile(r"^(\w+)\s+(.*)$", re.MULTILINE)
-_MESSAGE: Final = re.compile(r"^(?:\[ERROR\]|Error:|ERROR:)\s*(.+)$", re.MULTILINE)
+_MESSAGE: Final = re.compile(r"^(?:\[ERROR\]|Error:|ERROR:)\s*(.+)$|^\s*FAILED:\s*([\s\S]+)", re.MULTILINE)
 
 
 def check_folder(folder: Path) -> list[Finding]:
@@ -49,6 +50,15 @@ def check_folder(folder: Path) -> list[Finding]:
         words = "Write some with `trinity deploy render KIND --out DIR`."
         raise FileError(str(folder), "nothing here that a deployment is made of.", words)
     return findings
+
+
+def _prometheus(path: Path, asked: str, findings: list[Finding]) -> list[Finding]:
+    """With what Prometheus's own program says of the file, where there is one and we have found nothing ourselves."""
+    if findings[0].result == "wrong":
+        return findings
+    if shutil.which("promtool") is None:
+        return [*findings, Finding(result="skipped", what=str(path), detail="no promtool on PATH")]
+    return [*findings, _run(["promtool", "check", asked, str(path)], f"promtool check {asked}", path)]
 
 
 def _file(path: Path) -> list[Finding]:
@@ -96,7 +106,7 @@ def _rules(path: Path) -> list[Finding]:
                 raise FileError(str(path), f"a rule without an expression or a name: {rule}.", "Complete it.")
         return f"{len(rules)} rules"
 
-    return _looked(path, reading)
+    return _prometheus(path, "rules", _looked(path, reading))
 
 
 def _scrapes(path: Path) -> list[Finding]:
@@ -107,7 +117,7 @@ def _scrapes(path: Path) -> list[Finding]:
             raise FileError(str(path), f"names {', '.join(missing)}, which is not beside it.", "Render it again.")
         return f"{len(content.get('scrape_configs', []))} jobs"
 
-    return _looked(path, reading)
+    return _prometheus(path, "config", _looked(path, reading))
 
 
 def _dashboard(path: Path) -> list[Finding]:
@@ -227,7 +237,7 @@ def _run(argv: list[str], what: str, where: Path) -> Finding:
     if done.returncode == 0:
         return Finding(result="ok", what=what, detail=str(where))
     found = _MESSAGE.search(said)
-    return Finding(result="wrong", what=what, detail=_one_line(found[1] if found else said[-400:]))
+    return Finding(result="wrong", what=what, detail=_one_line(found[1] or found[2][:400] if found else said[-400:]))
 
 
 def _succeeds(argv: list[str]) -> bool:

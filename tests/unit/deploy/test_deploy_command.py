@@ -102,6 +102,7 @@ def test_all_that_we_render_is_right(tmp_path: Path, bare_path: Callable[[str, s
     assert {"config.yaml", "alerts.yaml", "prometheus.yml", "trinity.json", "fly.llm.toml"} <= set(known)
     skipped = {f.detail for f in known.values() if f.result == "skipped"}
     assert any("helm" in words for words in skipped) and any("docker-compose" in words for words in skipped)
+    assert any("promtool" in words for words in skipped)
 
 
 @pytest.mark.parametrize(
@@ -152,12 +153,17 @@ def test_programs_that_are_there_are_asked_and_their_words_kept(
 ) -> None:
     bare_path("helm", "echo '[ERROR] templates/: parse error in edge.yaml' >&2; exit 1")
     bare_path("docker-compose", 'echo "$@" > $0.asked')
+    bare_path(
+        "promtool", '[ "$2" = rules ] || { echo "  FAILED: parsing YAML file: field scrape not found" >&2; exit 1; }'
+    )
     out = tmp_path / "out"
     assert render("helm", out / "helm") == 0 and render("compose", out / "compose") == 0
     known = {f.what: f for f in check_folder(out)}
     assert known["helm lint"].result == "wrong"
     assert known["helm lint"].detail == "templates/: parse error in edge.yaml"
     assert "helm template --values values-staging.yaml" in known
+    assert known["promtool check rules"].result == "ok" and known["promtool check config"].result == "wrong"
+    assert known["promtool check config"].detail == "parsing YAML file: field scrape not found"
     assert "docker-compose config" not in known, "the env files that it names are not written yet"
     for name in ("trinity.env", "grafana.env"):
         (out / "compose" / name).touch()

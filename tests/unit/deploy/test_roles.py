@@ -66,6 +66,28 @@ def test_a_role_imports_only_what_its_image_has(role: str) -> None:
     assert done.returncode == 0, done.stderr[-600:]
 
 
+SLIM = {"linux-vdso", "ld-linux-x86-64", "ld-linux-aarch64", "libc", "libm", "libdl", "librt", "libpthread", "libutil"}
+SLIM |= {"libgcc_s", "libstdc++", "libz", "libbz2", "liblzma", "libcrypt", "libresolv"}
+"""The shared libraries of python:3.12-slim, by their names up to `.so`, that wheels may count on."""
+
+
+@pytest.mark.parametrize("role", roles.ROLES)
+def test_a_role_s_wheels_need_no_library_that_a_slim_base_lacks(role: str) -> None:
+    """Unless its Dockerfile sees to it: `libgomp` for llama.cpp."""
+    files = [path for name in listed(role) for path in importlib.metadata.files(name) or []]
+    binaries = [path for path in files if ".so" in path.name or path.parent.name == "bin"]
+    brought = {path.name for path in binaries}
+    said = subprocess.run(
+        ["ldd", *(str(path.locate()) for path in binaries)], capture_output=True, text=True, timeout=60
+    ).stdout
+    needed = {line.split()[0].rpartition("/")[2] for line in said.splitlines() if "=>" in line or "ld-linux" in line}
+    assert needed, "ldd tells"
+    lacking = {name.partition(".so")[0] for name in needed - brought} - SLIM
+    text = (IMAGES / f"{role}.Dockerfile").read_text()
+    assert not {name for name in lacking if name not in text}
+    assert ("libgomp" in lacking) == (role == "llm")
+
+
 def test_the_daemon_s_image_has_all_that_the_project_needs_but_the_engines() -> None:
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
     todo = [canonical(Requirement(line).name) for line in project["dependencies"]]
