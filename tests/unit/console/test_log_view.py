@@ -173,7 +173,7 @@ async def test_what_is_shown_is_saved_and_a_line_leads_to_its_request(tmp_path: 
         await screen.until(lambda: screen.app.view_name == "correlation", "the request's rows")
         table = screen.app.view.table()
         await screen.until(lambda: {"edge", "log"} <= {piece.seen_by for piece in table.model.order}, "rows came")
-        assert str(line.row().correlation_id) in screen.text
+        await screen.shows(str(line.row().correlation_id))
         await screen.press("enter")
         await screen.shows("request_id")
         await screen.press("escape", "escape")

@@ -129,9 +129,9 @@ async def test_marked_rows_are_previewed_together() -> None:
     async with console(replicas=3) as screen:
         await screen.press("space", "space", "D")
         await screen.until(lambda: isinstance(screen.app.screen, ConfirmDialog), "asks first")
-        assert "drain 2 targets" in screen.text
-        assert "llm-0 gets no new" in screen.text
-        assert "llm-1 gets no new" in screen.text
+        await screen.shows("drain 2 targets")
+        await screen.shows("llm-0 gets no new")
+        await screen.shows("llm-1 gets no new")
         await screen.press("y")
         await screen.until(lambda: screen.verbs_done().count("drain") == 2, "both are drained")
         await screen.press("escape")
@@ -341,13 +341,21 @@ async def test_rows_can_be_described_and_shown_raw() -> None:
 
 async def test_second_tables_get_the_focus_by_tab() -> None:
     async with console() as screen:
-        await screen.press("2", "tab")
-        await screen.until(lambda: screen.app.query_one("#fleet-workloads", VTable).has_focus, "workloads")
-        assert screen.app.chosen_workload() == "llm"
-        await screen.press("5", "tab")
-        await screen.until(lambda: screen.app.query_one("#actions", VTable).has_focus, "actions")
-        await screen.press("6", "tab")
-        await screen.until(lambda: screen.app.query_one("#drill-plan", ScrollPanel).has_focus, "the plan")
+        for key, view, second, kind in (
+            ("2", "fleet", "#fleet-workloads", VTable),
+            ("5", "journal", "#actions", VTable),
+            ("6", "drills", "#drill-plan", ScrollPanel),
+        ):
+            await screen.press(key)
+
+            def first_has_it(view: str = view) -> bool:
+                table = screen.app.view.table()
+                return screen.app.view_name == view and table is not None and table.has_focus
+
+            await screen.until(first_has_it, f"{view}'s first table")
+            await screen.press("tab")
+            await screen.until(lambda: screen.app.query_one(second, kind).has_focus, second)  # noqa: B023 - awaited
+            assert screen.app.chosen_workload() == "llm"
 
 
 async def test_redraw_and_quit() -> None:
