@@ -20,7 +20,7 @@ from backend.drills.library import library
 from backend.drills.recompute import verify_run
 from backend.drills.report import Report
 from backend.drills.runner import DrillRunner
-from tests.integration.drill_fakes import CLOCK, KILL, FakeHost, FakeLoads, until
+from tests.integration.drill_fakes import CLOCK, KILL, FakeHost, FakeLoads, FakeReplica, until
 
 STOP = KILL.replace("fault: process.kill", "fault: process.stop").replace("[pid_gone]", "[proc_state_T]")
 STOP = STOP.replace(
@@ -130,6 +130,32 @@ async def test_a_held_kill_stays_down_until_healed(tmp_path: Path) -> None:
         assert not any(member.held for member in host.members)
     assert report.outcome == "pass", report.reasons
     assert report.faults[0].recovery_s is not None
+
+
+class Replacing(FakeHost):
+    """A platform that makes another replica, of another name, in place of a dead one; listed by name."""
+
+    def _respawn(self, member: FakeReplica) -> None:
+        member.name = f"{member.name}-heir"
+        self.members.sort(key=lambda one: one.name.endswith("heir"))
+
+    async def in_flight(self, workload: str, replica: str) -> int:
+        return sum(member.in_flight for member in self.members if member.name == replica)
+
+
+async def test_two_kills_by_index_hit_two_seats_also_where_heirs_have_other_names(tmp_path: Path) -> None:
+    text = KILL.replace("replicas: 2", "replicas: 3").replace("safety: {", "safety: {blast_radius: {max_down: 2}, ")
+    text = text.replace("victim: {from: pool, pick: busiest}", "a: {from: pool, index: 0}\n  b: {from: pool, index: 1}")
+    kill = '{id: kill, fault: process.kill, target: victim, when: "in_flight(victim) >= 1", verify: [pid_gone]}'
+    first = "{id: kill, fault: process.kill, target: a, verify: [pid_gone]}"
+    whole = 'when: "restarts(a) == 1 and healthy(pool) == 3"'
+    second = first.replace("kill, f", "again, f").replace("target: a", f"target: b, {whole}")
+    text = text.replace(kill, f"{first}\n      - {second}")
+    async with Replacing(replicas=3) as host:
+        report = await finish(host, tmp_path, text)
+        assert sorted(member.name for member in host.members) == ["llm-0-heir", "llm-1-heir", "llm-2"]
+    assert report.outcome == "pass", report.reasons
+    assert [fault.stamps.replica for fault in report.faults] == ["llm-0", "llm-1"], "index 1 was llm-2 by then"
 
 
 async def test_panic_answers_when_the_faults_are_gone_and_the_report_follows(tmp_path: Path) -> None:
