@@ -141,10 +141,13 @@ class Api:
     async def _list(self, request: web.BaseRequest, what: Asked) -> web.Response:
         kind, store, query = what.kind, self.registry.store, request.query
         assert kind is not None
+        _check_version_match(query)
         selection = self._selection(request, what)
         limit = _number(query, "limit") or 0
         version, after = store.version, None
         if query.get("continue"):
+            if query.get("resourceVersion", "") not in ("", "0"):
+                raise bad_request("specifying resource version is not allowed when using continue")
             version, after = _opened(query["continue"])
             if version == 0:
                 version = store.version
@@ -202,6 +205,8 @@ class Api:
                 'ListOptions.meta.k8s.io "" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden '
                 "for watch unless the WatchList feature gate is enabled",
             )
+        if query.get("resourceVersionMatch"):
+            raise _forbidden_option("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
         since = _number(query, "resourceVersion") or None
         if since is not None and since > store.version:
             raise too_large_version(since, store.version)
@@ -299,6 +304,26 @@ def _number(query: Mapping[str, str], name: str) -> int | None:
         message = f'{name}: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
         raise ApiError(400, "BadRequest", message, details=details)
     return value
+
+
+def _check_version_match(query: Mapping[str, str]) -> None:
+    """Raises ApiError 422 where `resourceVersionMatch` has nothing to match."""
+    match = query.get("resourceVersionMatch", "")
+    if not match:
+        return
+    if query.get("continue"):
+        raise _forbidden_option("resourceVersionMatch is forbidden when continue is provided")
+    if not query.get("resourceVersion"):
+        raise _forbidden_option("resourceVersionMatch is forbidden unless resourceVersion is provided")
+    if match not in ("Exact", "NotOlderThan"):
+        raise _forbidden_option(f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan", ""')
+    if match == "Exact" and query["resourceVersion"] == "0":
+        raise _forbidden_option('resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
+
+
+def _forbidden_option(why: str) -> ApiError:
+    message = f'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: {why}'
+    return ApiError(422, "Invalid", message)
 
 
 def _token(version: int, after: tuple[str, str] | None) -> str:

@@ -110,7 +110,7 @@ class Streams:
             if not running.done():
                 return  # the client went
             await socket.send_bytes(bytes((_ERROR,)) + msgspec.json.encode(running.result()))
-            await socket.close()
+            await self._end(socket)
         finally:
             for task in (reading, running):
                 task.cancel()
@@ -175,7 +175,7 @@ class Streams:
                     every = asyncio.ensure_future(asyncio.wait(ends))
                     await asyncio.wait({feeding, every}, return_when=asyncio.FIRST_COMPLETED)
                     every.cancel()
-                await socket.close()
+                await self._end(socket)
         finally:
             self.open_streams.pop(socket, None)
             for pump in pumps:
@@ -245,6 +245,14 @@ class Streams:
             address = pod["status"].get("podIP", "")
             message = f"error trying to reach service: dial tcp {address}:{port}: connect: connection refused"
             raise ApiError(503, "ServiceUnavailable", message) from error
+
+    async def _end(self, socket: web.WebSocketResponse) -> None:
+        """Say that it is over and close the connection right behind that, as API servers do: no answer is awaited."""
+        writer, request = socket._writer, self.open_streams.get(socket)
+        if writer is not None:
+            await writer.close(1000)
+        if request is not None and request.transport is not None:
+            request.transport.close()
 
     async def _accept(self, request: web.BaseRequest, protocols: tuple[str, ...]) -> web.WebSocketResponse:
         if request.headers.get("Upgrade", "").lower() != "websocket":

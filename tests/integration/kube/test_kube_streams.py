@@ -12,6 +12,7 @@ from backend.contract.errors import Refused, TrinityError, Unreachable
 from tests.integration.kube.rig import until, watching
 from tests.kube_emulator import Emulator
 from tests.kube_emulator.access import Rule, reader
+from tests.kube_emulator.certificates import Authority
 from tests.kube_emulator.scenes import running_pod
 
 BIG = bytes(range(256)) * 2048
@@ -42,6 +43,20 @@ async def test_a_program_gives_what_it_writes_and_its_exit_code(tmp_path: Path) 
             await one.close()
             await one.close()
         await until(lambda: not cluster.streams.open_streams, "no stream is left open")
+
+
+async def test_a_server_that_closes_right_behind_its_last_word_has_ended_well(tmp_path: Path) -> None:
+    """As API servers do it: over TLS nothing more can be sent to them then, not even that their end was heard."""
+    authority = Authority(tmp_path)
+    tls = authority.server_context(authority.server())
+    async with Emulator(tls=tls, authority=authority.pair.certificate) as cluster, watching(cluster, tmp_path) as rig:
+        cluster.add("Pod", running_pod("web-1"))
+        await rig.sees("web-1")
+        for _ in range(3):
+            stream = await rig.fleet.exec("web-1", ["sh", "-c", "echo out; exit 3"], tty=False)
+            assert await all_of(stream) == b"out\n"
+            assert await stream.exit_code() == 3
+            await stream.close()
 
 
 async def test_what_is_written_while_the_code_is_awaited_is_kept(tmp_path: Path) -> None:

@@ -134,3 +134,23 @@ async def test_one_page_after_another_adds_up(cluster: Emulator, http: aiohttp.C
     pages = await page_all(http, "/api/v1/configmaps", 2, labelSelector="odd=1")
     assert [names(page) for page in pages] == [["c1", "c3"], ["c5"]]
     assert "remainingItemCount" not in pages[0]["metadata"], "unknown where a selector is used"
+
+
+async def test_options_that_do_not_go_together_are_refused(cluster: Emulator, http: aiohttp.ClientSession) -> None:
+    """As the real server does it: what a client sends wrongly must not pass here."""
+    for number in range(3):
+        cluster.add("Pod", running_pod(f"p{number}"))
+    onward = (await get(http, PODS, limit=1))["metadata"]["continue"]
+    for code, query in (
+        (422, {"resourceVersionMatch": "NotOlderThan"}),
+        (422, {"resourceVersionMatch": "Newest", "resourceVersion": "5"}),
+        (422, {"resourceVersionMatch": "Exact", "resourceVersion": "0"}),
+        (422, {"resourceVersionMatch": "NotOlderThan", "continue": onward}),
+        (400, {"resourceVersion": "5", "continue": onward}),
+        (422, {"resourceVersionMatch": "NotOlderThan", "resourceVersion": "5", "watch": "1"}),
+    ):
+        assert (await get(http, PODS, **query))["code"] == code, query
+    async with http.post(
+        PODS, data=b"k8s\0", headers={"Content-Type": "application/vnd.kubernetes.protobuf"}
+    ) as answer:
+        assert answer.status == 415
