@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import socket
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from backend.contract.errors import TrinityError
 from backend.fleet.kube import credentials, kubeconfig
 from backend.fleet.kube.answers import Misconfigured, NotAccepted
 from backend.fleet.kube.credentials import Credentials
+from backend.fleet.kube.oidc import Renewed, oidc_token
 from backend.fleet.kube.proxies import proxy_for
 from backend.lean import bare
 
@@ -32,6 +34,7 @@ class Link(msgspec.Struct, kw_only=True):
     connector: Any
     loader: Any
     generation: int
+    renewed: Renewed
 
     async def close(self) -> None:
         await self.api.close()
@@ -43,7 +46,7 @@ async def open_link(
 ) -> Link:
     """A link by what the kubeconfig says, through the proxy that it or else `env` names. Raises UsageError,
     NotAccepted."""
-    client, config = await asyncio.to_thread(_libraries)
+    client, config_library = await asyncio.to_thread(_libraries)
     made = client.Configuration()
     made.connection_pool_maxsize = 0  # watches, logs and forwards must never wait for each other
     # From Python 3.13 on certificates are held to RFC 5280 to the letter, which those of many clusters fail.
@@ -55,8 +58,14 @@ async def open_link(
         made.host = choice.server
     else:
         cluster, user = choice.cluster, choice.user
-        loader = await _apply(config, choice, made, former)
-    found = await credentials.read_credentials(user, choice.user_name, cluster)
+        loader = await _apply(config_library, choice, made, former)
+    renewed = former.renewed if former is not None else {}
+    if (config := _oidc(user)) is not None:
+        files = tuple(Path(part) for part in choice.source.split(", "))
+        token = await oidc_token(config, choice.user_name, files=files, env=env, now=time.time(), renewed=renewed)
+        found = Credentials(token=token, expires_ts=credentials.token_expiry(token))
+    else:
+        found = await credentials.read_credentials(user, choice.user_name, cluster)
     if found.token:
         made.api_key["BearerToken"] = f"Bearer {found.token}"
     if choice.server.startswith("https"):
@@ -67,8 +76,25 @@ async def open_link(
     import aiohttp
 
     made.client_session_kwargs = {"connector": connector, "cookie_jar": aiohttp.DummyCookieJar(), "trust_env": False}
-    keep = loader if "auth-provider" in user else None
-    return Link(choice=choice, credentials=found, api=api, connector=connector, loader=keep, generation=generation)
+    keep = loader if "auth-provider" in user and _oidc(user) is None else None
+    return Link(
+        choice=choice,
+        credentials=found,
+        api=api,
+        connector=connector,
+        loader=keep,
+        generation=generation,
+        renewed=renewed,
+    )
+
+
+def _oidc(user: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The settings of a user's OpenID provider; None where it has none."""
+    provider = user.get("auth-provider")
+    if not isinstance(provider, dict) or provider.get("name") != "oidc":
+        return None
+    config = provider.get("config")
+    return config if isinstance(config, dict) else {}
 
 
 def _libraries() -> tuple[Any, Any]:
@@ -83,6 +109,8 @@ def _libraries() -> tuple[Any, Any]:
 async def _apply(config: Any, choice: kubeconfig.Choice, made: Any, former: Link | None) -> Any:
     """Let kubernetes.aio set host, proxy, TLS names, passwords and the tokens of its auth providers."""
     kept = {key: value for key, value in choice.user.items() if key in ("auth-provider", "username", "password")}
+    if _oidc(choice.user) is not None:
+        del kept["auth-provider"]
     ours = ("certificate-authority", "certificate-authority-data")
     document = {
         "current-context": choice.context,
