@@ -43,10 +43,10 @@ def read_on(directory: Path, position: Position, step_bytes: int = STEP_BYTES) -
             data = file.read(start, min(start + step_bytes, file.size))
             newest = number == len(ahead) - 1
             end = data.rfind(b"\n") + 1
-            if (not newest and start + len(data) >= file.size) or (end == 0 and len(data) >= _LONGEST_LINE):
-                end = len(data)  # nothing is added to it any more; or no line of a log is that long
+            if end == 0 and len(data) >= _LONGEST_LINE:
+                end = len(data)  # no line of a log is that long
             if end == 0 and not newest:
-                continue
+                continue  # it was read, but for a line that a full disk cut
             place = Position(stamp, start + end)
             lines = data[:end].split(b"\n")
             if not lines[-1]:

@@ -85,6 +85,28 @@ async def test_what_a_restarted_container_had_open_is_lost(tmp_path: Path) -> No
     assert rig.seen()[-1] == ("silent", "edge_lost"), "though the new life has written nothing yet"
 
 
+@pytest.mark.parametrize("then", ["ends", "restarts", "vanishes"])
+async def test_what_is_open_while_the_daemon_restarts_is_the_next_one_s(tmp_path: Path, then: str) -> None:
+    rig = Rig(tmp_path)
+    first, end = request("long", "1-1-0")
+    rig.platform.restarted("edge-a", 1)
+    rig.platform.say("edge-a", first)
+    await rig.read()
+    await rig.edge.close()
+    match then:
+        case "ends":
+            rig.platform.say("edge-a", end)
+        case "restarts":
+            rig.platform.restarted("edge-a", 2)
+        case "vanishes":
+            rig.platform.replicas = rig.platform.replicas[1:]
+    rig.again()
+    await rig.read()
+    rig.clock.advance(GONE_S)
+    await rig.read()
+    assert rig.seen() == [("long", "--" if then == "ends" else "edge_lost")]
+
+
 async def test_what_a_vanished_replica_had_open_is_lost_but_not_while_nobody_sees(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.platform.say("edge-a", request("cut", "1-1-0")[0])
@@ -243,6 +265,7 @@ async def test_counts_of_all_edge_replicas_are_summed_by_workload(tmp_path: Path
     rig.platform.hangs_up = True
     for _ in range(3):
         await asked(rig)
+        assert rig.edge.observe().workloads == (llm,), "a connection that was closed meanwhile is no gap"
     assert len(rig.platform.dialled) == 3, "one connection each, and one more where one broke"
     rig.platform.replicas = [
         msgspec.structs.replace(r, phase=Phase.NOT_READY) if r.workload == "shop-edge" else r
