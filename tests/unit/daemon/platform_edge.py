@@ -100,7 +100,9 @@ class Platform:
     def restarted(self, replica: str, number: int) -> None:
         """Its container's next life begins."""
         self._ns = max(self._ns, int(T0 * 1e9)) + 1_000_000
-        write_note(self.paths.replica_log_dir(replica) / "starts.list", number, self._ns)
+        directory = self.paths.replica_log_dir(replica)
+        directory.mkdir(parents=True, exist_ok=True)
+        write_note(directory / "starts.list", number, self._ns)
 
     # -- Fleet, PlatformOwned, Loggable, Forwardable, Limited
 
