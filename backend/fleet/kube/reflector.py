@@ -37,6 +37,8 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 15.0
 _FORBIDDEN_PAUSE_S: Final = 300.0
 _LONG_LIVED_S: Final = 5.0
 """A watch that lasted so long was a good one: the next failure is a first one."""
+_TOO_NEW: Final = "Too large resource version"
+"""What such a server says, as Kubernetes' own clients recognise it too; a gateway's 504 says something else."""
 _GARBAGE_LIMIT: Final = 3
 _BUSY_S, _GATHER_S = 0.2, 0.1
 """Where a change follows another sooner than the first, the next are waited for so long."""
@@ -260,6 +262,8 @@ class Reflector(Generic[T]):
             if error.status == 504 or (error.status == 400 and self._at_least):
                 # A server restored from an older state knows no version as new as ours.
                 self._at_least = None
+                if _TOO_NEW in error.message:
+                    self._version = None
             await self._failed(error, at_least_s=error.retry_after_s or 0.0)
 
     async def _failed(self, error: TrinityError, *, at_least_s: float = 0.0) -> None:
