@@ -381,6 +381,9 @@ class TrinityApp(App[int]):
 
         row, names = self.view.current_row(), self.chosen_replicas()
         if not isinstance(self.view, DetailView):
+            if row is None and not names:
+                self.say("There is nothing here to describe yet.", "muted")
+                return
             await self.action_view("detail")
             detail = self.view
             assert isinstance(detail, DetailView)

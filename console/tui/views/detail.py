@@ -12,6 +12,7 @@ from backend.contract.control import WorkloadView
 from backend.contract.errors import TrinityError
 from backend.contract.platform import Description, NodeStatus
 from backend.contract.rows import EventRow, LogRow, RequestRow
+from console.render import units
 from console.render.description import description_lines, source_lines
 from console.render.detail import raw_lines, replica_lines, row_lines
 from console.render.spans import EMPTY, Line, clean
@@ -100,8 +101,8 @@ class DetailView(View):
             return raw_lines(self._raw, width) if self._raw else [(("asking the daemon …", "faint"),)]
         view = self.trinity.state.replica(self.replica_name)
         if view is None:
-            return [((f"{self.replica_name} is gone", "warn"),)]
-        happened = [row for row in self.trinity.state.events if row.subject == self.replica_name][-8:]
+            return self._gone()
+        happened = self._happened()
         more: list[Line] = [((clean(self._untold), "faint"),)] if self._untold else []
         if told is not None:
             more = [EMPTY, *description_lines(told, width)]
@@ -116,6 +117,18 @@ class DetailView(View):
             now=self.trinity.clock.now(),
             width=width,
         )
+
+    def _happened(self) -> list[EventRow]:
+        return [row for row in self.trinity.state.events if row.subject == self.replica_name][-8:]
+
+    def _gone(self) -> list[Line]:
+        """What became of it, and where to go on."""
+        told: list[Line] = [
+            ((f" {units.time_of_day(row.ts)} ", "muted"), (clean(row.message), "text"))
+            for row in reversed(self._happened())
+        ]
+        first: Line = ((f"{self.replica_name} is gone", "warn"), ("   esc back   l its stored log", "muted"))
+        return [first, EMPTY, *told]
 
     async def _fetch(self) -> None:
         name, state, source = self.replica_name, self.trinity.state, self.trinity.source

@@ -77,3 +77,17 @@ async def test_a_console_that_only_looks_forgets_no_fleet_and_adds_only_to_look(
         assert "only looks" in screen.text
         await app.action_on("fleets", "namespace", "x")
         await screen.until(lambda: "not on Kubernetes" in screen.text, "why there are no namespaces")
+
+
+async def test_what_is_gone_says_what_became_of_it_and_nothing_is_no_replica() -> None:
+    daemon = Daemon(replicas=2, seed=1)
+    app = TrinityApp(daemon, user="ada", interval_s=0.05)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = Screen(app, daemon, pilot)
+        await screen.press("d")
+        await screen.until(
+            lambda: "nothing here to describe yet" in screen.text or "llm-0" in screen.text, "a sentence"
+        )
+        await screen.until(lambda: app.link.state.link == "live", "live")
+        await app.show_replica("llm-9")
+        await screen.until(lambda: "llm-9 is gone" in screen.text and "esc back" in screen.text, "where to go on")
