@@ -27,6 +27,11 @@ def title(text: str, info: Line, width: int, shape: Shape, *, focused: bool = Fa
     return fit_line((*head, (shape.rule * max(0, rule), "rule"), (" " if tail else "", "text"), *tail), width)
 
 
+GONE_S: Final = 15.0
+"""A daemon that is taken up again by its successor is back by then."""
+_AGAIN, _GONE = " reconnecting", " reconnecting; `trinity up` starts the daemon"
+
+
 def fleet_line(state: FleetState, width: int, now: float) -> Line:
     """Health first; what does not fit goes from the right."""
     snapshot = state.snapshot
@@ -50,7 +55,7 @@ def _fleet_parts(state: FleetState, snapshot: Snapshot, now: float) -> list[Line
     if state.past:
         badge = ((f" ◷ {state.past} ", "accent r b"),)
     elif stale is not None:
-        badge = ((f" STALE {units.age(stale)} ", "error r b"), (" reconnecting", "muted"))
+        badge = ((f" STALE {units.age(stale)} ", "error r b"), (_AGAIN if stale < GONE_S else _GONE, "muted"))
     elif snapshot.trouble is not None:
         badge = ((f" STALE {units.age(now - snapshot.trouble.since_ts)} ", "warn r b"),)
     elif state.link == "connecting":

@@ -77,7 +77,8 @@ def test_lost_daemon_is_stale_with_its_age():
     state.lost("gone")
     line = one(panels.fleet_line(state, 80, 1045.0))
     assert "STALE 40s" in line
-    assert "reconnecting" in line
+    assert "reconnecting; `trinity up`" in line
+    assert "trinity up" not in one(panels.fleet_line(state, 80, 1010.0))
 
 
 def test_before_the_first_frame_it_says_connecting_and_why_not():
