@@ -2,8 +2,7 @@
 
 Owns which file is looked at by what. Files in our own formats are read as their programs will read them; compose files,
 charts and Prometheus's files go through Compose, Helm and promtool where those are on PATH, and it is said where they
-are not. Starts nothing else,
-reaches no platform.
+are not. Starts nothing else, reaches no platform.
 """
 
 from __future__ import annotations

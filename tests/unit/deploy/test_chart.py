@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -303,6 +306,27 @@ def test_archives_are_made_where_the_volume_is_used(template: Template) -> None:
         selector = term["podAffinityTerm"]["labelSelector"]["matchLabels"]
         assert selector.items() <= claimed[source].items(), source
         assert len(job["metadata"]["name"]) <= 52, "a job's name has eleven more characters"
+
+
+def test_a_run_archives_the_volume_and_removes_only_what_is_old_and_its_own(template: Template, tmp_path: Path) -> None:
+    job = of_kind(template("values-production.yaml"), "CronJob")[0]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    source, backup = tmp_path / "volume", tmp_path / "archives"
+    for folder in (source, backup):
+        folder.mkdir()
+    (source / "ledger").write_text("rows")
+    others = "state-old-20200101T000000Z.tar.gz"
+    mine = [f"state-2020010{day}T000000Z.tar.gz" for day in range(1, 5)]
+    for age, name in enumerate([*reversed(mine), others, "state-20200101T000000Z.tar.gz.part"]):
+        (backup / name).touch()
+        os.utime(backup / name, (1e9 - age, 1e9 - age))
+    script = job["containers"][0]["command"][-1].replace("/source", str(source)).replace("/backup", str(backup))
+    environment = {"PATH": os.environ["PATH"], "BACKUP": "state", "KEEP": "2"}
+    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    left = sorted(path.name for path in backup.iterdir())
+    assert left[0] == mine[-1] and left[2] == others and len(left) == 3
+    with tarfile.open(backup / left[1]) as archive:
+        assert "./ledger" in archive.getnames()
 
 
 def test_an_ingress_finds_the_port_of_a_program_that_is_deployed_beside_ours(template: Template) -> None:
