@@ -12,6 +12,7 @@ import httpx
 import msgspec
 import pytest
 
+from backend.actions.executor import Progress
 from backend.config.fleet_orders import config_of
 from backend.config.known_fleets import KnownFleet, read_known
 from backend.config.paths import StatePaths
@@ -35,7 +36,7 @@ class Gateway:
     def __init__(self) -> None:
         self.asked: list[ActionRequest] = []
 
-    async def perform(self, request: ActionRequest) -> Any:
+    async def perform(self, request: ActionRequest, progress: Progress | None = None) -> Any:
         self.asked.append(request)
         raise Refused("no.")
 
