@@ -147,7 +147,7 @@ def diff(
         from backend.deploy.compose import project
         from backend.deploy.running_compose import read_project
 
-        found = compare_project(project(values), read_project(values.compose.project))
+        found = compare_project(project(values)["services"], read_project(values.compose.project))
     else:
         from backend.deploy.compare import compare_documents
         from backend.deploy.manifest import read_manifest, render_manifest

@@ -32,7 +32,7 @@ def read_project(project: str) -> dict[str, RunningService]:
             client.close()
     except (DockerException, OSError) as error:
         raise Unreachable(
-            f"Docker does not answer: {' '.join(str(error).split())[:200]}.",
+            f"Docker does not answer: {_why(error)}.",
             "Start it, or name the right one with DOCKER_HOST or `docker context use`.",
         ) from None
     return by_service(inspected)
@@ -51,6 +51,19 @@ def by_service(containers: Iterable[Mapping[str, Any]]) -> dict[str, RunningServ
         )
         for name, group in sorted(groups.items())
     }
+
+
+def _why(error: BaseException) -> str:
+    """The innermost cause in the system's words: around it stand those of three libraries."""
+    held: list[BaseException] = [error]
+    for each in held:  # grows meanwhile
+        more = (*each.args, each.__cause__, each.__context__, getattr(each, "reason", None))
+        nested = [inner for arg in more for inner in (arg if isinstance(arg, tuple) else (arg,))]
+        held += [inner for inner in nested if isinstance(inner, BaseException) and inner not in held]
+    numbered = [e.errno for e in held if isinstance(e, OSError) and e.errno is not None]
+    words = os.strerror(numbered[-1]).lower() if numbered else " ".join(str(error).split())[:200]
+    where = os.environ.get("DOCKER_HOST", "")
+    return f"{words} ({where})" if where else words
 
 
 def _client() -> docker.DockerClient:

@@ -311,6 +311,8 @@ def read_values(path: Path | None) -> Values:
     """
     if path is None:
         return Values()
+    if not path.exists():
+        raise FileError(str(path), "no such file.", "Name an existing file of values, or leave --values away.")
     text = read_text(path)
     if not text.strip() or all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines()):
         return Values()

@@ -246,3 +246,23 @@ def test_what_cannot_be_compared_is_one_sentence(
     assert "Pod is no kind of our chart" in capsys.readouterr().err
     assert run(["deploy", "diff", "helm", "--context", "nowhere", *odd]) == 64
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_the_command_compares_services_with_services(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("backend.deploy.running_compose.read_project", lambda project: {})
+    assert run(["deploy", "diff", "compose"]) == 1
+    said = capsys.readouterr().out
+    assert "service edge" in said and "service llm" in said and "service volumes" not in said
+
+
+def test_an_engine_that_is_not_there_and_values_that_are_not_there_are_one_sentence_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    assert run(["deploy", "diff", "compose"]) == 69
+    said = capsys.readouterr().err
+    assert f"Docker does not answer: no such file or directory (unix://{tmp_path}/none.sock)." in said
+    assert run(["deploy", "diff", "compose", "--values", str(tmp_path / "none.yaml")]) == 64
+    assert "none.yaml: no such file. Name an existing file of values," in capsys.readouterr().err
