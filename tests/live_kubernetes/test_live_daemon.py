@@ -1,4 +1,10 @@
-"""A daemon on a cluster: what it is told to do is done by the platform and journalled."""
+"""A daemon on a cluster: what it is told to do is done by the platform and journalled.
+
+No drill runs here. A drill must have a load, or it proves nothing and is refused; a load needs an engine that answers
+OpenAI requests, many at a time, and an image of which no more is known than that it has a shell cannot be one. What
+drills do to a cluster (kill, scale, roll out, drain) is done here verb by verb; the drills themselves run on pods where
+the engines are ours (tests/e2e/test_drills_kubernetes.py).
+"""
 
 from __future__ import annotations
 
