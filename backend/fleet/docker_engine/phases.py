@@ -201,7 +201,7 @@ def replica_status(
         net_rx_bytes_per_s=rates.rx_bytes_per_s if rates is not None else None,
         net_tx_bytes_per_s=rates.tx_bytes_per_s if rates is not None else None,
         last_exit=last_exit_of(facts, beyond),
-        probes=readiness(facts),
+        probes=readiness(facts) if facts.running else (),  # what was said in a life that is over
         node=node,
         image=facts.image,
         owner=owner,

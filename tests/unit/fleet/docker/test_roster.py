@@ -107,3 +107,13 @@ def test_a_container_that_ends_again_and_again_names_the_cause_first() -> None:
     assert found.status.reason.startswith("exit code 3, ") and found.status.reason.endswith(
         "in a row: cannot reach x:1"
     )
+
+
+def test_what_a_check_said_of_a_life_that_is_over_is_not_told_as_if_it_failed_now() -> None:
+    held = roster()
+    sick = {"Health": {"Status": "unhealthy", "Log": [{"ExitCode": 1, "Output": "no"}]}}
+    name = put(held, "web", **(_ON | sick))
+    found = held.by_id(name)
+    assert found is not None and [probe.ok for probe in found.status.probes] == [False]
+    put(held, "web", **(_OFF | sick))
+    assert found.status.probes == ()
