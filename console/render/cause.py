@@ -74,7 +74,7 @@ def cause_lines(views: Sequence[ReplicaView], width: int, height: int, now: floa
     if not found:
         resting = sum(at_rest(view.status) for view in views)
         words = f"{units.plural(resting, 'replica')} at rest, all others ready" if resting else "every replica is ready"
-        return [fit_line(((words, "ok"),), width)]
+        return [fit_line(((words, "ok") if views else ("no replicas", "faint"),), width)]
     each = 2 if len(found) * 2 <= height or height >= 6 else 1
     room = max(1, height // each)
     shown = found if len(found) <= room else found[: max(1, (height - 1) // each)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from backend.contract.control import WorkloadView
 from backend.contract.platform import NodeStatus, PortView, Trouble
 from console.render import units
@@ -128,3 +130,12 @@ def trouble_line(trouble: Trouble, width: int) -> Line:
     whole = (*sentence, *remedy)
     begun = width - line_width(sentence) >= _REMEDY  # enough of the remedy to know which it is
     return fit_line(whole if begun or line_width(whole) <= width else sentence, width)
+
+
+def trouble_lines(trouble: Trouble, width: int, height: int) -> list[Line]:
+    """The same in two lines where one is too short for both and `height` allows it."""
+    needed = text_width(clean(trouble.message)) + text_width(clean(trouble.next_step)) + 5
+    if height < 2 or not trouble.next_step or needed <= width:
+        return [trouble_line(trouble, width)]
+    remedy: Line = (("   ", "text"), (clean(trouble.next_step), "muted"))
+    return [trouble_line(msgspec.structs.replace(trouble, next_step=""), width), fit_line(remedy, width)]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from backend.contract.words import DrillOutcome
 from console.render.drill_live import banner_line
-from console.render.platform_panels import trouble_line
+from console.render.platform_panels import trouble_lines
 from console.render.spans import Line
 from console.state.drill_live import live
 from console.tui.canvas import Canvas
+
+LINES_FOR_TWO: Final = 20
+"""A lower screen needs its lines for what it shows."""
 
 
 class DrillBanner(Canvas):
@@ -43,9 +47,15 @@ class TroubleBanner(Canvas):
 
     def update(self) -> None:
         """Come and go with the trouble."""
-        self.display = self.trinity.state.trouble is not None
+        trouble = self.trinity.state.trouble
+        self.display = trouble is not None
+        if trouble is not None:
+            self.styles.height = len(self._lines(self.app.size.width))
         self.sync()
 
-    def paint(self, width: int, height: int) -> Sequence[Line]:
+    def _lines(self, width: int) -> list[Line]:
         trouble = self.trinity.state.trouble
-        return [trouble_line(trouble, width)] if trouble is not None else []
+        return trouble_lines(trouble, width, 2 if self.app.size.height >= LINES_FOR_TWO else 1) if trouble else []
+
+    def paint(self, width: int, height: int) -> Sequence[Line]:
+        return self._lines(width)[:height]

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.contract.control import ReplicaView, WorkloadView
-from backend.contract.platform import NodeStatus
+from backend.contract.platform import NodeStatus, Trouble
 from backend.contract.words import Phase
-from console.render.cause import worth_a_look
+from console.render.cause import cause_lines, worth_a_look
 from console.render.columns import WORKLOADS
 from console.render.panels import fleet_line
-from console.render.platform_panels import workload_lines
+from console.render.platform_panels import trouble_lines, workload_lines
 from console.render.replica_columns import replica_columns
-from console.render.spans import Line, crop_middle, text_width
+from console.render.spans import Line, crop_middle, line_width, text_width
 from console.state.column import window
 from console.state.store import FleetState
 from tests.unit.console.sample import replica, snapshot
@@ -92,6 +92,17 @@ def test_a_job_that_is_done_is_done_and_nothing_to_look_at() -> None:
     assert words(workload_lines([job()], 60, 3)) == ["✓ migrate   done  Job"]
     ready = next(column for column in WORKLOADS if column.key == "ready")
     assert ready.cell(job(), 0.0)[0] == "✓ done"
-    assert ready.cell(job(rollout="suspended"), 0.0)[0] == "● 0/0"
+    assert ready.cell(job(rollout="suspended"), 0.0)[0] == "○ 0/0"
     done: ReplicaView = replica("migrate-1", phase=Phase.COMPLETED)
     assert worth_a_look([done]) == []
+
+
+def test_trouble_takes_a_second_line_for_its_remedy_where_there_is_room_below() -> None:
+    trouble = Trouble(kind="unauthorized", message="m" * 60, next_step="Log in again: aws sso login.", since_ts=0.0)
+    assert [line.strip() for line in words(trouble_lines(trouble, 80, 2))] == [
+        f"▲ {trouble.message}",
+        trouble.next_step,
+    ]
+    assert len(trouble_lines(trouble, 80, 1)) == len(trouble_lines(trouble, 120, 2)) == 1
+    assert all(line_width(line) == 80 for line in trouble_lines(trouble, 80, 2))
+    assert words(cause_lines([], 40, 4, 0.0)) == ["no replicas"]
