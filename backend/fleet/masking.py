@@ -19,21 +19,24 @@ _SECRET: Final = re.compile(
     r"(?:^-*|_)(?:o?auth|cert|cookie|salt|session)(?:$|_)|-(?:auth|cookie)$",
     re.IGNORECASE,
 )
-_NOT_SECRET: Final = re.compile(
-    r"token(?:s|_?limit|_?count|izer)|(?:max|num|min)[-_]?token|secretname|(?:file|path|dir)$", re.IGNORECASE
-)
+_NOT_SECRET: Final = re.compile(r"tokenizer|secretname|(?:file|path|dir)$", re.IGNORECASE)
+_COUNT: Final = re.compile(r"token(?:s|_?limit|_?count)|(?:max|num|min)[-_]?token", re.IGNORECASE)
+"""What may be a number of tokens as well as tokens: its value tells."""
+_NUMBER: Final = re.compile(r"\s*[-+]?[\d_.,]+[kKmM]?\s*")
 _FLAG: Final = re.compile(r"^(-{1,2}[\w.-]+)(=|\s+)(.*)$", re.DOTALL)
 _IN_URL: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+@", re.IGNORECASE)
 
 
-def is_secret_name(name: str) -> bool:
-    """Whether what has that name is better not shown."""
-    return _SECRET.search(name) is not None and _NOT_SECRET.search(name) is None
+def is_secret(name: str, value: str) -> bool:
+    """Whether that value of what has that name is better not shown."""
+    if _SECRET.search(name) is None or _NOT_SECRET.search(name) is not None:
+        return False
+    return _COUNT.search(name) is None or _NUMBER.fullmatch(value) is None
 
 
 def masked_value(name: str, value: str) -> str:
     """A variable's or an annotation's value for reading; in what is no secret, passwords inside of addresses go."""
-    return MASK if value and is_secret_name(name) else _IN_URL.sub(rf"\1{MASK}@", value)
+    return MASK if value and is_secret(name, value) else _IN_URL.sub(rf"\1{MASK}@", value)
 
 
 def masked_lines(environment: Sequence[str]) -> list[str]:
@@ -45,20 +48,20 @@ def masked_lines(environment: Sequence[str]) -> list[str]:
 def masked_words(words: Sequence[Any]) -> list[Any]:
     """argv: values of flags that name a secret are masked, `--api-key=x` and `--api-key x`."""
     shown: list[Any] = []
-    hide = False
+    flag = ""
     for word in words:
         if not isinstance(word, str):
             shown.append(word)
-            hide = False
+            flag = ""
             continue
         match = _FLAG.match(word)
-        if hide and not word.startswith("-"):
-            shown.append(MASK)
-        elif match is not None and is_secret_name(match[1]):
-            shown.append(f"{match[1]}{match[2]}{MASK}")
+        if flag and not word.startswith("-"):
+            shown.append(masked_value(flag, word))
+        elif match is not None:
+            shown.append(f"{match[1]}{match[2]}{masked_value(match[1], match[3])}")
         else:
             shown.append(_IN_URL.sub(rf"\1{MASK}@", word))
-        hide = match is None and word.startswith("-") and is_secret_name(word)
+        flag = word if match is None and word.startswith("-") else ""
     return shown
 
 

@@ -20,7 +20,7 @@ from backend.fleet.docker_engine.reading import dig, fields, items, text, texts,
 from backend.fleet.docker_engine.roster import Container
 from backend.fleet.docker_engine.swarm import Seen
 from backend.fleet.docker_engine.swarm_facts import ServiceFacts, TaskFacts
-from backend.fleet.masking import MASK, is_secret_name, masked_lines, masked_words
+from backend.fleet.masking import MASK, is_secret, masked_lines, masked_words
 
 Section = tuple[str, tuple[str, ...]]
 
@@ -218,6 +218,6 @@ def _masked_field(key: str, value: Any) -> Any:
             return masked_lines(value)
         if key in ("Cmd", "Args", "Entrypoint", "Command", "Test"):
             return masked_words(value)
-    if isinstance(value, str) and value and key not in ("Id", "ID") and is_secret_name(key):
+    if isinstance(value, str) and value and key not in ("Id", "ID") and is_secret(key, value):
         return MASK
     return masked(value)
