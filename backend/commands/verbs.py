@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from backend.commands.output import narrate, print_json
-from backend.commands.parameters import Count
+from backend.commands.parameters import Count, Seconds
 from backend.commands.place import Place, common
 from backend.contract.control import ActionRequest
 from backend.contract.errors import Refused, TrinityError, UsageError
@@ -111,6 +111,54 @@ def kill(place: Place, replica: str, signum: int, force: bool, yes: bool, dry_ru
 def drain(place: Place, replica: str, undo: bool, yes: bool, dry_run: bool, reason: str) -> None:
     """Give REPLICA no new work; what it has goes on."""
     act(place, Verb.UNDRAIN if undo else Verb.DRAIN, replica, yes=yes, dry_run=dry_run, reason=reason)
+
+
+@click.command()
+@click.argument("replica")
+@click.option("--undo", is_flag=True, help="Let it go on.")
+@_verb_options
+@common()
+def pause(place: Place, replica: str, undo: bool, yes: bool, dry_run: bool, reason: str) -> None:
+    """Freeze REPLICA's processes as they are."""
+    act(place, Verb.UNPAUSE if undo else Verb.PAUSE, replica, yes=yes, dry_run=dry_run, reason=reason)
+
+
+@click.command()
+@click.argument("replica")
+@_verb_options
+@common()
+def evict(place: Place, replica: str, yes: bool, dry_run: bool, reason: str) -> None:
+    """Ask REPLICA to leave within its disruption budget; its owner makes another."""
+    act(place, Verb.EVICT, replica, yes=yes, dry_run=dry_run, reason=reason)
+
+
+@click.command()
+@click.argument("workload")
+@_verb_options
+@common()
+def rollback(place: Place, workload: str, yes: bool, dry_run: bool, reason: str) -> None:
+    """Take WORKLOAD back to its former revision, to the rollout's end."""
+    act(place, Verb.ROLLBACK, workload, yes=yes, dry_run=dry_run, reason=reason)
+
+
+@click.command()
+@click.argument("node")
+@click.option("--undo", is_flag=True, help="Let new replicas come onto it again.")
+@_verb_options
+@common()
+def cordon(place: Place, node: str, undo: bool, yes: bool, dry_run: bool, reason: str) -> None:
+    """Let no new replicas come onto NODE; those it has stay."""
+    act(place, Verb.UNCORDON if undo else Verb.CORDON, node, yes=yes, dry_run=dry_run, reason=reason)
+
+
+@click.command()
+@click.argument("node")
+@click.option("--timeout", default=600.0, show_default=True, type=Seconds(), help="How long budgets may hold it up.")
+@_verb_options
+@common()
+def node_drain(place: Place, node: str, timeout: float, yes: bool, dry_run: bool, reason: str) -> None:
+    """Cordon NODE and evict what is on it, within disruption budgets; `cordon --undo` opens it again."""
+    act(place, Verb.NODE_DRAIN, node, {"grace_s": timeout}, yes=yes, dry_run=dry_run, reason=reason)
 
 
 @click.command()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from backend.contract.platform import HasNodes
+from backend.daemon.drivers import use_of_nodes
 from backend.scaling.policy import Observation, clamp_maximum
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ class ScalingInputs:
         self._parts, self._workload = parts, workload
 
     def observe(self) -> Observation:
-        """This instant: machine CPU, edge queue, p99 TTFT over 60 s, and what memory holds."""
+        """This instant: CPU where its replicas run, edge queue, p99 TTFT over 60 s, and what memory holds."""
         parts, name = self._parts, self._workload
         edge, machine = parts.edge.observe(), parts.meters.machine.read()
         totals = next((w for w in edge.workloads if w.workload == name), None)
@@ -36,7 +38,7 @@ class ScalingInputs:
             mono_s=parts.clock.mono(),
             current=wanted.replicas,
             ready=len(parts.reconciler.serving(name)),
-            cpu_percent=machine.cpu_percent,
+            cpu_percent=self._cpu_percent(),
             queue_depth=totals.queued if totals else None,
             in_flight=totals.in_flight if totals else 0,
             ttft_p99_ms=None if ttft is None else ttft * 1000.0,
@@ -46,3 +48,10 @@ class ScalingInputs:
             lease=None if holder == _OWN_LEASE else holder,
             maintenance=wanted.maintenance,
         )
+
+    def _cpu_percent(self) -> float | None:
+        """Of a cluster's nodes together, null where nobody measures them; of this machine where replicas run here."""
+        parts = self._parts
+        if parts.config.file.driver == "kubernetes" and isinstance(parts.fleet, HasNodes):
+            return use_of_nodes(parts.fleet.nodes())[0]
+        return parts.meters.machine.read().cpu_percent

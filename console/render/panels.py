@@ -29,7 +29,7 @@ def title(text: str, info: Line, width: int, shape: Shape, *, focused: bool = Fa
 
 GONE_S: Final = 15.0
 """A daemon that is taken up again by its successor is back by then."""
-_AGAIN, _GONE = " reconnecting", " reconnecting; `trinity up` starts the daemon"
+_AGAIN, _GONE = " reconnecting", " reconnecting; `{up}` starts the daemon"
 
 
 def fleet_line(state: FleetState, width: int, now: float) -> Line:
@@ -44,6 +44,11 @@ def fleet_line(state: FleetState, width: int, now: float) -> Line:
     return fit_line(((" ", "text"), *join(parts, SEPARATOR)), width)
 
 
+def _up(snapshot: Snapshot) -> str:
+    """The command that starts this fleet's daemon; without a name it would be the local fleet's."""
+    return "trinity up" if snapshot.driver == "local" else f"trinity up --fleet {clean(snapshot.fleet)}"
+
+
 def _fleet_parts(state: FleetState, snapshot: Snapshot, now: float) -> list[Line]:
     """In order of importance."""
     glyph, style = HEALTH.get(snapshot.health, UNKNOWN)
@@ -55,7 +60,8 @@ def _fleet_parts(state: FleetState, snapshot: Snapshot, now: float) -> list[Line
     if state.past:
         badge = ((f" ◷ {state.past} ", "accent r b"),)
     elif stale is not None:
-        badge = ((f" STALE {units.age(stale)} ", "error r b"), (_AGAIN if stale < GONE_S else _GONE, "muted"))
+        words = _AGAIN if stale < GONE_S else _GONE.format(up=_up(snapshot))
+        badge = ((f" STALE {units.age(stale)} ", "error r b"), (words, "muted"))
     elif snapshot.trouble is not None:
         badge = ((f" STALE {units.age(now - snapshot.trouble.since_ts)} ", "warn r b"),)
     elif state.link == "connecting":

@@ -16,7 +16,6 @@ import msgspec
 import pytest
 
 from backend.contract.control import VersionInfo
-from backend.contract.words import Phase
 from backend.serving.models import bundled_model
 from tests.e2e.harness import PORTS, TRINITY, RealFleet, wait_for
 from tests.e2e.light_fleet import WEB, LightFleet
@@ -147,13 +146,12 @@ def test_an_engine_that_fails_at_start_gives_its_own_cause() -> None:
         assert "ends again and again" in last
         assert "trinity logs --replica llm-" in last
 
-        def looping() -> bool:
-            return all(view.status.phase == Phase.CRASH_LOOP for view in fleet.snapshot().replicas)
+        def told() -> bool:
+            """Each is waiting for its next try at some moment, and the table says why."""
+            table = fleet.trinity("ps").stdout
+            return (table.count("CrashLoop"), table.count("unknown model architecture")) == (2, 2)
 
-        wait_for(looping, 20.0, "CrashLoop")
-        table = fleet.trinity("ps").stdout
-        assert table.count("CrashLoop") == 2
-        assert table.count("unknown model architecture") == 2
+        wait_for(told, 40.0, "CrashLoop of both, with their cause")
         assert fleet.trinity("status", check=False).returncode == 1
         fleet.trinity("down")
         assert fleet.processes() == []

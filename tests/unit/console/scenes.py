@@ -48,7 +48,7 @@ SCENES = (
     Scene("overview", (), "Replicas"),
     Scene("fleet", ("2",), "llm"),
     Scene("requests", ("3",), "Requests"),
-    Scene("logs", ("4", "0"), "Logs"),
+    Scene("logs", ("4", "0"), "5250"),
     Scene("journal", ("5",), "Events"),
     Scene("drills", ("6",), "Drills"),
     Scene("charts", ("7",), "TTFT"),
