@@ -158,7 +158,7 @@ _ALL: Final = (
         "the edge never tries a request twice",
         "llm-replica-kill",
         ABORTED,
-        (Mutation("backend.daemon.edges", "_edge_settings", replaced_fields(retries=False)),),
+        (Mutation("backend.daemon.edges", "_settings", replaced_fields(retries=False)),),
     ),
     Mutant(
         "detection-off",
