@@ -148,3 +148,50 @@ def test_expose_leads_to_a_pod_and_ctrl_c_leaves_no_forward_behind(pods: LightCl
         with pytest.raises(httpx.ConnectError):
             httpx.get(gone)
     wait_for(lambda: streams(pods) == 0, 10.0, "the end of the streams that carried them")
+
+
+# -- verbs of the platform
+
+
+def nodes(fleet: LightCluster) -> dict[str, bool]:
+    """Node -> whether new pods may come onto it."""
+    every = fleet.cluster("/api/v1/nodes")["items"]
+    return {node["metadata"]["name"]: not node["spec"].get("unschedulable", False) for node in every}
+
+
+def test_a_pod_is_evicted_and_its_heir_is_ready(pods: LightCluster) -> None:
+    pods.until_ready(2, "embedding", 30.0)
+    victim = next(iter(living(pods)))
+    assert "asked to leave" in pods.trinity("evict", victim, "--dry-run").stdout
+    assert victim in living(pods)
+    assert pods.trinity("evict", victim).stdout == f"{victim} was evicted.\n"
+    wait_for(lambda: victim not in living(pods) and len(living(pods)) == 2, 20.0, "another pod")
+    pods.until_ready(2, "embedding", 30.0)
+
+
+def test_a_node_is_cordoned_drained_and_opened_again(pods: LightCluster) -> None:
+    pods.until_ready(2, "embedding", 30.0)
+    name, node = next((name, pod["spec"]["nodeName"]) for name, pod in living(pods).items())
+    pods.trinity("cordon", node)
+    assert not nodes(pods)[node]
+    pods.trinity("node-drain", node, "--timeout", "30")
+    wait_for(lambda: name not in living(pods), 20.0, "the pod's leave")
+    pods.trinity("cordon", node, "--undo")
+    assert all(nodes(pods).values())
+    pods.until_ready(2, "embedding", 30.0)
+
+
+def test_a_workload_is_rolled_back_and_what_cannot_be_done_is_said(pods: LightCluster) -> None:
+    pods.until_ready(2, "embedding", 30.0)
+    before = set(living(pods))
+    pods.trinity("restart", "--rolling", "embedding", "--yes", timeout_s=90.0)
+    assert not before & set(living(pods))
+    between = set(living(pods))
+    pods.trinity("rollback", "embedding", "--yes", timeout_s=90.0)
+    assert not between & set(living(pods))
+    refused = pods.trinity("pause", next(iter(living(pods))), check=False)
+    assert (refused.returncode, refused.stdout) == (7, "")
+    assert "Kubernetes cannot freeze a container" in refused.stderr
+    unknown = pods.trinity("cordon", "nowhere", check=False)
+    assert unknown.returncode == 64
+    assert "nowhere" in unknown.stderr

@@ -81,6 +81,12 @@ def test_lost_daemon_is_stale_with_its_age():
     assert "trinity up" not in one(panels.fleet_line(state, 80, 1010.0))
 
 
+def test_of_a_platform_s_lost_daemon_it_says_how_that_fleet_is_had_again():
+    state = live(driver="docker", fleet="docker:prod/shop")
+    state.lost("gone")
+    assert "`trinity up --fleet docker:prod/shop` starts" in one(panels.fleet_line(state, 120, 1045.0))
+
+
 def test_before_the_first_frame_it_says_connecting_and_why_not():
     state = FleetState()
     assert "connecting" in one(panels.fleet_line(state, 80, 0.0))
