@@ -68,3 +68,14 @@ async def test_a_fleet_that_is_looked_after_already_is_shown_and_not_added_again
     assert daemon.ordered == (FleetOrder(address="k8s:a/d", read_only=True),)
     await fleets.forget("k8s:a/d")
     assert await fleets.others() == ["k8s:a/c"]
+
+
+async def test_neighbours_are_those_of_the_fleet_that_is_asked_about() -> None:
+    daemon, other = Daemon(replicas=1), Daemon(replicas=1, seed=4)
+    daemon.around, other.around = Neighbours(contexts=("here",)), Neighbours(contexts=("there",))
+    fleets = DaemonFleets(lambda name: other if name == "k8s:a/b" else daemon)
+    fleets.begin(None)
+    assert (await fleets.neighbours(None)).contexts == ("here",)
+    assert (await fleets.neighbours("k8s:a/b")).contexts == ("there",)
+    fleets.begin("k8s:a/b")
+    assert (await fleets.neighbours(None)).contexts == ("there",)

@@ -91,3 +91,11 @@ def test_what_was_recorded_last_is_there_until_something_newer_comes():
 def test_an_acknowledgement_without_a_number_silences_nothing(state):
     state.add_actions([action("a", verb="acknowledge", args={"seq": "all"})])
     assert state.acked_seq == 0
+
+
+def test_an_edge_and_its_slots_are_there_until_the_fleet_says_otherwise(state):
+    assert (state.has_edge, state.edge_slots) == (True, True)
+    state.apply(Frame(seq=1, snapshot=snapshot(edge_slots=False)))
+    assert (state.has_edge, state.edge_slots) == (True, False)
+    state.apply(Frame(seq=2, snapshot=snapshot(has_edge=False)))
+    assert not state.has_edge
