@@ -229,7 +229,8 @@ async def test_exhausted_memory_can_be_healed_before_the_limit(base: Path) -> No
     assert (await client.fault(order("exhaust-memory"))).active
     assert (await healed(client)).ended_by == "heal"
     assert alive(client.record.pid)
-    assert len(psutil.Process(client.record.shim_pid).children()) == 1
+    shim = psutil.Process(client.record.shim_pid)
+    await until(lambda: len(shim.children()) == 1, "the end of who ate the memory, without a zombie")
     await client.stop(2.0)
 
 
