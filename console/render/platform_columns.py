@@ -131,7 +131,7 @@ NODES: Final[tuple[Column[NodeStatus], ...]] = (
         width=14,
         flex=3,
         priority=4,
-        cell=lambda n, _: (clean(n.reason), "warn"),
+        cell=lambda n, _: (clean(n.reason), "warn" if n.reason else "muted"),
         sort=lambda n: n.reason or None,
     ),
 )
