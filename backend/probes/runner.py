@@ -60,7 +60,8 @@ class ProbeRunner:
             due_s = self.lifecycle.next_due_s()
             wait_s = None if due_s is None else max(0.0, due_s - self._clock.mono())
             try:
-                await asyncio.wait_for(self._answered.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._answered.wait()
             except TimeoutError:
                 continue
 

@@ -70,7 +70,8 @@ class Stopper:
         try:
             while not self.over.is_set() and self._alive():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.over.wait(), _PERIOD_S)
+                    async with asyncio.timeout(_PERIOD_S):
+                        await self.over.wait()
                 for fault_id, held in list(self._faults.items()):
                     if not held.ended_by and time.monotonic() >= held.until_s:
                         await self._heal(fault_id, "ttl")

@@ -26,6 +26,7 @@ from backend.fleet.supervision.process import ReplicaProcess
 from backend.fleet.supervision.replica_events import ReplicaEvents, died_message, exit_attributes
 from backend.fleet.supervision.seed import ReplicaSeed
 from backend.fleet.supervision.settle import settled
+from backend.fleet.supervision.waiting import is_set_within
 from backend.probes.lifecycle import Verdict
 
 UNHEALTHY_GRACE_S: Final = 1.0
@@ -133,8 +134,7 @@ class Replica(Generic[S_co]):
             self.pause(on=True)
         self._event("adopted", Severity.INFO, f"{self.seed.name} goes on as pid {self.pid}", pid=self.pid)
         self.begin()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._first_verdict.wait(), answer_s)
+        await is_set_within(self._first_verdict, answer_s)
 
     def begin_missed(self, exit_record: ExitRecord | None, note: Callable[[ReplicaSeed], None]) -> None:
         """Begin with a process that ended while no daemon ran (null: an exit that was told already); `note` writes down
@@ -270,8 +270,7 @@ class Replica(Generic[S_co]):
                 wait_s = float("inf")
             elif wait_s <= 0:
                 return True
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), None if wait_s == float("inf") else wait_s)
+            await is_set_within(self._wake, None if wait_s == float("inf") else wait_s)
 
     async def _start(self) -> None:
         asked = self._intent
