@@ -58,7 +58,8 @@ class WardenLink:
             )
         assert process.stdout is not None
         try:
-            line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S)
+            async with asyncio.timeout(START_TIMEOUT_S):
+                line = await process.stdout.readline()
         except TimeoutError:
             line = b""
         if line != READY:
@@ -80,7 +81,8 @@ class WardenLink:
                 self._process.stdin.write(DONE + b"\n")
             self._process.stdin.close()
         try:
-            await asyncio.wait_for(self._process.wait(), END_TIMEOUT_S)
+            async with asyncio.timeout(END_TIMEOUT_S):
+                await self._process.wait()
         except TimeoutError:
             self._process.kill()
             await self._process.wait()

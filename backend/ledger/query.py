@@ -117,7 +117,8 @@ async def run_query(
         *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
-        stdout, stderr = await asyncio.wait_for(process.communicate(sql.encode()), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            stdout, stderr = await process.communicate(sql.encode())
     except TimeoutError as error:
         raise TrinityError(
             f"The query took longer than {timeout_s:g} s and was ended.",

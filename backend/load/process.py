@@ -91,7 +91,8 @@ class LoadProcess:
                 await stdin.drain()
         wait_s = (self.spec.grace_s if grace_s is None else grace_s) + STOP_MARGIN_S
         try:
-            return await asyncio.wait_for(asyncio.shield(self._end), wait_s)
+            async with asyncio.timeout(wait_s):
+                return await asyncio.shield(self._end)
         except TimeoutError:
             raise InternalError(
                 f"The load generator did not stop within {wait_s:g} s.", "It was killed; start the load again."

@@ -190,9 +190,8 @@ class ShimClient:
     async def _connect(self, timeout_s: float) -> None:
         path = self.record.spec.socket_path
         try:
-            reader, self._writer = await asyncio.wait_for(
-                asyncio.open_unix_connection(path, limit=MAX_LINE_BYTES), timeout_s
-            )
+            async with asyncio.timeout(timeout_s):
+                reader, self._writer = await asyncio.open_unix_connection(path, limit=MAX_LINE_BYTES)
         except (OSError, TimeoutError) as error:
             recorded = read_exit(self.record.spec.exit_path)
             if recorded is not None and recorded.pid == self.record.pid:
@@ -225,7 +224,8 @@ class ShimClient:
         self._waiting[request.id] = answer
         try:
             self._writer.write(encode_line(request))
-            message = await asyncio.wait_for(answer, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                message = await answer
         except (OSError, TimeoutError) as error:
             raise Unreachable(f"The shim of {name} did not answer `{operation}`.") from error
         finally:
@@ -315,7 +315,8 @@ async def _start_shim(spec: ShimSpec, timeout_s: float) -> StartReport:
             cwd="/",
         )
         try:
-            said, complaint = await asyncio.wait_for(process.communicate(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                said, complaint = await process.communicate()
         except TimeoutError as error:
             late = read_record(spec.record_path)
             if late is not None and shim_alive(late):
@@ -343,7 +344,8 @@ async def wait_gone(pid: int, start: int, timeout_s: float) -> bool:
             return True
         loop.add_reader(descriptor, ended.set)
         try:
-            await asyncio.wait_for(ended.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await ended.wait()
         except TimeoutError:
             return False
         finally:

@@ -184,7 +184,8 @@ class WorkloadVerbs:
             while True:
                 patience = max(self._stall_s, number(last, "spec", "progressDeadlineSeconds") + self._stall_s / 10)
                 try:
-                    seen = await asyncio.wait_for(anext(versions), max(0.0, told_mono + patience - self._clock.mono()))
+                    async with asyncio.timeout(max(0.0, told_mono + patience - self._clock.mono())):
+                        seen = await anext(versions)
                 except TimeoutError:
                     raise await self._given_up(ref, last, f"{ref} got no further in {patience:.0f} s") from None
                 if seen is None:

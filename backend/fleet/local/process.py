@@ -76,7 +76,8 @@ class ShimIncarnation:
         """Returns once the shim is gone too."""
         self.released = True
         try:
-            await asyncio.wait_for(self.client.closed(), _SHIM_STUCK_S)
+            async with asyncio.timeout(_SHIM_STUCK_S):
+                await self.client.closed()
         except TimeoutError:
             self._kill_shim()
             await self.client.closed()

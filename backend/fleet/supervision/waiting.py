@@ -1,4 +1,4 @@
-"""Waiting for an event for a while. Owns why it is not asyncio.wait_for."""
+"""Waiting for an event for a while, so that a cancellation always ends it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import asyncio
 
 
 async def is_set_within(event: asyncio.Event, seconds: float | None) -> bool:
-    """Whether it is set within that time (null: however long that takes).
-
-    Until Python 3.12 asyncio.wait_for forgets a cancellation that comes when the event was just set: a loop around it
-    then goes on, and whoever cancelled it waits for ever."""
+    """Whether it is set within that time (null: however long that takes)."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
