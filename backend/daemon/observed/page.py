@@ -1,6 +1,6 @@
 """What a platform's edge counts: HAProxy's own metrics page, fetched over one connection that is kept.
 
-Owns the HTTP of that and what the numbers mean. Whom to ask, and how a stream to it is opened, its caller says.
+Owns that connection and what the numbers mean. Whom to ask, and how a stream to it is opened, its caller says.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
+import h11
 import msgspec
 
 from backend.contract.edge import EdgeWorkload
@@ -18,7 +19,10 @@ from backend.edge.config import ATTEMPTS, BUDGET
 from backend.telemetry.exposition import parse
 
 PORT: Final = 9090
-_ASKED: Final = b"GET /metrics?scope=backend HTTP/1.1\r\nHost: edge\r\nAccept: text/plain\r\n\r\n"
+_ASKED: Final = h11.Request(
+    method="GET", target="/metrics?scope=backend", headers=[("Host", "edge"), ("Accept", "text/plain")]
+)
+_OURS: Final = "Is it an edge of ours?"
 _TIMEOUT_S: Final = 3.0
 _MOST_BYTES: Final = 8 * 1024 * 1024
 _NAMES: Final = {
@@ -37,7 +41,7 @@ class MetricsPage:
     def __init__(self, opening: Callable[[], Awaitable[ByteStream]]) -> None:
         self._opening = opening
         self._stream: ByteStream | None = None
-        self._rest = b""
+        self._http = h11.Connection(h11.CLIENT)
 
     async def fetch(self) -> str:
         """The page. Raises TrinityError; Unreachable where it does not answer in three seconds, or not so."""
@@ -60,59 +64,32 @@ class MetricsPage:
 
     async def close(self) -> None:
         """Idempotent."""
-        stream, self._stream, self._rest = self._stream, None, b""
+        stream, self._stream = self._stream, None
         if stream is not None:
             await stream.close()
 
     async def _ask(self) -> str:
         if self._stream is None:
-            self._stream = await self._opening()
-        await self._stream.write(_ASKED)
-        head = (await self._until(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
-        headers = dict(line.split(": ", 1) for line in head[1:] if ": " in line)
-        if head[0].split(" ")[1:2] != ["200"]:
-            raise Unreachable(f"Port {PORT} answers {head[0][:60]!r}.", "Is it an edge of ours?")
-        if "chunked" in headers.get("transfer-encoding", ""):
-            return (await self._chunks()).decode("utf-8", "replace")
-        length = headers.get("content-length", "")
-        if not length.isdecimal():
-            raise Unreachable(f"Port {PORT} says no length.", "Is it an edge of ours?")
-        return (await self._exactly(int(length))).decode("utf-8", "replace")
-
-    async def _chunks(self) -> bytes:
-        body = bytearray()
-        while True:
-            size = await self._until(b"\r\n")
-            try:
-                count = int(size.split(b";")[0], 16)
-            except ValueError:
-                raise Unreachable(f"Port {PORT} sends a chunk without a size.", "Is it an edge of ours?") from None
-            body += (await self._exactly(count + 2))[:-2]
-            if count == 0:
-                return bytes(body)
-            if len(body) > _MOST_BYTES:
-                raise Unreachable(f"Port {PORT} sends more than 8 MiB.", "Is it an edge of ours?")
-
-    async def _until(self, mark: bytes) -> bytes:
-        while (at := self._rest.find(mark)) < 0:
-            await self._more()
-        found, self._rest = self._rest[:at], self._rest[at + len(mark) :]
-        return found
-
-    async def _exactly(self, count: int) -> bytes:
-        if not 0 <= count <= _MOST_BYTES:
-            raise Unreachable(f"Port {PORT} announces {count} bytes.", "Is it an edge of ours?")
-        while len(self._rest) < count:
-            await self._more()
-        found, self._rest = self._rest[:count], self._rest[count:]
-        return found
-
-    async def _more(self) -> None:
-        assert self._stream is not None
-        data = await self._stream.read()
-        if not data or len(self._rest) > _MOST_BYTES:
-            raise Unreachable(f"Port {PORT} broke off its answer.", "See its log.")
-        self._rest += data
+            self._stream, self._http = await self._opening(), h11.Connection(h11.CLIENT)
+        http, body = self._http, bytearray()
+        try:
+            await self._stream.write((http.send(_ASKED) or b"") + (http.send(h11.EndOfMessage()) or b""))
+            while not isinstance(event := http.next_event(), h11.EndOfMessage):
+                if event is h11.NEED_DATA:
+                    http.receive_data(await self._stream.read())
+                elif isinstance(event, h11.Response) and event.status_code != 200:
+                    raise Unreachable(f"Port {PORT} answers with status {event.status_code}.", _OURS)
+                elif isinstance(event, h11.Data):
+                    body += event.data
+                if len(body) > _MOST_BYTES:
+                    raise Unreachable(f"Port {PORT} sends more than 8 MiB.", _OURS)
+            if http.their_state is h11.DONE:
+                http.start_next_cycle()
+            else:
+                await self.close()
+        except h11.ProtocolError as error:
+            raise Unreachable(f"Port {PORT} answers otherwise than HTTP does: {error}.", _OURS) from None
+        return body.decode("utf-8", "replace")
 
 
 class Counts(msgspec.Struct):
