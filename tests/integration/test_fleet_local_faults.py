@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -56,6 +57,11 @@ def engine(base: Path, *options: str, **changes: Any) -> WorkloadSpec:
 def without_liveness(spec: WorkloadSpec) -> WorkloadSpec:
     """Nobody ends it for being stopped."""
     return msgspec.structs.replace(spec, probes=msgspec.structs.replace(spec.probes, liveness=None))
+
+
+def frozen_threads(pid: int | None) -> list[int]:
+    """The threads a fault holds."""
+    return [] if pid is None else [tid for tid in thread_ids(pid) if thread_state(pid, tid) == "t"]
 
 
 def stop(ttl_s: float = 30.0) -> FaultOrder:
@@ -231,10 +237,10 @@ async def test_probes_go_through_a_splice_and_a_restart_keeps_it(rig: Rig) -> No
     assert rig.status().via_port is None
 
 
-async def test_a_frozen_replica_is_adopted_frozen_and_thaws_by_itself(rig: Rig) -> None:
-    await rig.fleet.create(engine(rig.base), "w-1")
+async def test_a_frozen_replica_is_adopted_frozen_and_thaws_when_it_is_healed(rig: Rig) -> None:
+    await rig.fleet.create(without_liveness(engine(rig.base)), "w-1")
     before = await rig.phase(Phase.READY)
-    await rig.fleet.fault("w-1", FaultOrder(id="f", kind="freeze-engine", ttl_s=1.0))
+    assert (await rig.fleet.fault("w-1", FaultOrder(id="f", kind="freeze-engine", ttl_s=60.0))).active
     await rig.fleet.close()
     rig.fleet = LocalFleet(rig.paths, rig.rows, SystemClock())
     await rig.fleet.adopt()
@@ -243,7 +249,27 @@ async def test_a_frozen_replica_is_adopted_frozen_and_thaws_by_itself(rig: Rig) 
     assert rig.status().pid == pid
     assert [report.active for report in await rig.fleet.faults("w-1")] == [True]
     assert (await rig.fleet.heal("w-1", "unknown")) is None
-    await until(lambda: "t" not in {thread_state(pid, tid) for tid in thread_ids(pid)}, "it thaws")
+    report = await rig.fleet.heal("w-1", "f")
+    assert report is not None
+    assert (report.active, report.ended_by) == (False, "heal")
+    await until(lambda: not frozen_threads(pid), "it thaws")
+
+
+async def test_a_frozen_replica_thaws_by_itself_while_no_daemon_looks(rig: Rig) -> None:
+    await rig.fleet.create(without_liveness(engine(rig.base)), "w-1")
+    before = await rig.phase(Phase.READY)
+    assert before.pid is not None
+    await rig.fleet.fault("w-1", FaultOrder(id="f", kind="freeze-engine", ttl_s=1.0))
+    await rig.fleet.close()
+    await asyncio.sleep(1.0)
+    rig.fleet = LocalFleet(rig.paths, rig.rows, SystemClock())
+    await rig.fleet.adopt()
+    assert rig.status().pid == before.pid
+    async with asyncio.timeout(30.0):
+        while (report := (await rig.fleet.faults("w-1"))[0]).active or not report.ended_by:
+            await asyncio.sleep(0.01)
+    assert report.ended_by == "ttl"
+    assert frozen_threads(before.pid) == []
 
 
 async def test_a_shim_that_dies_takes_stopped_program_and_faults_along(rig: Rig) -> None:
