@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def short_dir() -> Iterator[Path]:
         left = processes_about(path)
         for process in left:
             process.kill()
-        psutil.wait_procs(left, timeout=5)
+        psutil.wait_procs(left, timeout=30)
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -72,7 +72,7 @@ def spec(base: Path, *argv: str, name: str = "r-1", **changes: Any) -> ShimSpec:
     )
 
 
-async def until(condition: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
     """Wait until `condition()` is true."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -80,11 +80,21 @@ async def until(condition: Callable[[], object], what: str, timeout_s: float = 1
         await asyncio.sleep(0.005)
 
 
+async def until_answer(
+    ask: Callable[[], Awaitable[object]], wanted: object, what: str, timeout_s: float = 30.0
+) -> None:
+    """Ask again and again until that is the answer."""
+    deadline = time.monotonic() + timeout_s
+    while (answer := await ask()) != wanted:
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what} (it is {answer!r})"
+        await asyncio.sleep(0.01)
+
+
 async def get(port: int, path: str, host: str = "127.0.0.1") -> str:
     """The body of a GET, off the loop. Raises OSError."""
 
     def ask() -> str:
-        with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=30) as answer:
             body: bytes = answer.read()
             return body.decode()
 

@@ -72,7 +72,7 @@ class Rig:
     def status(self, replica: str = "w-1") -> ReplicaStatus:
         return next(status for status in self.fleet.observe() if status.name == replica)
 
-    async def phase(self, phase: Phase, replica: str = "w-1", timeout_s: float = 10.0) -> ReplicaStatus:
+    async def phase(self, phase: Phase, replica: str = "w-1", timeout_s: float = 30.0) -> ReplicaStatus:
         await until(lambda: self.status(replica).phase is phase, f"{replica} is {phase}", timeout_s)
         return self.status(replica)
 

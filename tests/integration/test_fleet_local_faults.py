@@ -22,7 +22,7 @@ from backend.contract.words import Phase
 from backend.drills.processes import start_mark
 from backend.fleet.local import LocalFleet
 from backend.shim.threads import thread_ids, thread_state
-from tests.integration.shim_rig import free_port, short_dir, until
+from tests.integration.shim_rig import free_port, short_dir, until, until_answer
 from tests.integration.test_fleet_local import Rig, running, workload
 
 base = pytest.fixture(short_dir, name="base")
@@ -265,10 +265,11 @@ async def test_a_frozen_replica_thaws_by_itself_while_no_daemon_looks(rig: Rig) 
     rig.fleet = LocalFleet(rig.paths, rig.rows, SystemClock())
     await rig.fleet.adopt()
     assert rig.status().pid == before.pid
-    async with asyncio.timeout(30.0):
-        while (report := (await rig.fleet.faults("w-1"))[0]).active or not report.ended_by:
-            await asyncio.sleep(0.01)
-    assert report.ended_by == "ttl"
+
+    async def ended_by() -> str:
+        return (await rig.fleet.faults("w-1"))[0].ended_by
+
+    await until_answer(ended_by, "ttl", "it has thawed")
     assert frozen_threads(before.pid) == []
 
 
