@@ -106,7 +106,7 @@ async def _undo(host: DrillHost, clock: Clock, undo: Undo) -> Result:
 
 
 def _summaries(entries: list[Entry]) -> tuple[UndoSummary, ...]:
-    last = {entry.id: entry for entry in entries if isinstance(entry, Result)}
+    last = undo_log.standing(entries)
     found = []
     for entry in entries:
         if isinstance(entry, Undo):

@@ -140,10 +140,23 @@ def read(run_dir: Path) -> list[Entry]:
     return [_DECODER.decode(line) for line in lines[:-1] if line]
 
 
+def standing(entries: Sequence[Entry]) -> dict[str, Result]:
+    """What counts of each undo: its last result. A warden that could not do it is no witness against who did: slower
+    than the next daemon, it writes last that this is left to the next daemon."""
+    found: dict[str, Result] = {}
+    for entry in entries:
+        if isinstance(entry, Result):
+            before = found.get(entry.id)
+            if before is None or entry.verified or entry.by != "warden" or not before.verified:
+                found[entry.id] = entry
+    return found
+
+
 def pending(entries: Sequence[Entry]) -> list[Undo]:
-    """Undos that are not verified (the last result of each counts), last in first."""
-    verified = {entry.id: entry.verified for entry in entries if isinstance(entry, Result)}
-    return [entry for entry in reversed(entries) if isinstance(entry, Undo) and not verified.get(entry.id)]
+    """Undos that are not verified, last in first."""
+    results = standing(entries)
+    undos = [entry for entry in reversed(entries) if isinstance(entry, Undo)]
+    return [undo for undo in undos if undo.id not in results or not results[undo.id].verified]
 
 
 def is_closed(entries: Sequence[Entry]) -> bool:

@@ -19,7 +19,7 @@ from backend.contract.words import DrillOutcome, Phase, Verb
 from backend.drills import processes, undo_log
 from backend.drills.catalogue import FAULTS, HeldBy
 from backend.drills.check import Compiled, load_scenario
-from backend.drills.faults import proofs
+from backend.drills.faults import proofs, undoing
 from backend.drills.injection import Injector
 from backend.drills.records import FaultStamps, PhaseSpan, RunRecord
 from backend.drills.scenario import FaultName
@@ -303,30 +303,53 @@ async def test_the_record_is_on_disk_before_the_deed_and_the_condition_holds_at_
     assert asked == [2, 0, 0, 0, 3]
 
 
-async def test_a_hanging_holder_delays_nobody_and_abort_takes_less_than_a_second(tmp_path: Path) -> None:
+async def test_a_hanging_holder_does_not_delay_an_abort(tmp_path: Path) -> None:
     keys = "target: victim, verify: [proc_state_T]"
     async with rig(tmp_path, "process.stop", keys) as made:
         assert await made.inject()
-        made.host.heal_delay_s["llm-0"] = 30.0
+        made.host.heal_delay_s["llm-0"] = 1000.0
         began = CLOCK.mono()
         await made.injector.undo_all()
-        assert CLOCK.mono() - began < 1.0
         assert not processes.is_stopped(made.host.members[0].pid or 0, (made.host.members[0].process and "") or "")
         assert processes.state(made.host.members[0].pid or 0) in ("S", "R")
         assert made.injector.all_verified, "the direct way did it"
         assert made.stamps.t_undone is not None
-        assert made.stamps.t_undone - began < 1.0
+        assert began < made.stamps.t_undone <= CLOCK.mono()
 
 
-async def test_an_abort_with_three_slow_holders_undoes_them_at_once(tmp_path: Path) -> None:
+async def test_an_abort_with_three_slow_holders_undoes_them_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each heals only once all were asked to: one after the other, the first would never end."""
+    monkeypatch.setattr(undoing, "HEAL_TIMEOUT_S", 60.0)
     async with rig(tmp_path, "net.latency") as made:
         assert await made.inject()
-        for name in ("llm-0", "llm-1", "llm-2"):
-            made.host.heal_delay_s[name] = 0.3
-        took = await made.injector.undo_all()
-        print(f"three holders of 300 ms each: every fault verified gone after {took * 1000:.0f} ms")
-        assert took < 0.6
+        heal = made.host.heal
+        asked: list[str] = []
+
+        async def together(run_id: str, replica: str, kind: HeldBy, fault_id: str) -> FaultReport | None:
+            asked.append(replica)
+            await until(lambda: len(asked) == 3, timeout_s=30.0)
+            return await heal(run_id, replica, kind, fault_id)
+
+        monkeypatch.setattr(made.host, "heal", together)
+        await made.injector.undo_all()
+        assert sorted(asked) == ["llm-0", "llm-1", "llm-2"]
         assert not any(made.host.orders.values())
+
+
+async def test_the_time_of_a_proof_begins_with_the_deed(tmp_path: Path, quick: None) -> None:
+    """Ordered through a busy fleet, the deed itself may take longer than a proof of it is waited for."""
+
+    class Busy(FakeHost):
+        async def signal(self, run_id: str, replica: str, signal: int) -> int:
+            await asyncio.sleep(4 * proofs.VERIFY_TIMEOUT_S)
+            return await super().signal(run_id, replica, signal)
+
+    async with rig(tmp_path, "process.kill", "target: victim, verify: [pid_gone]", host=Busy(3)) as made:
+        made.host.respawn_s = 1000.0
+        assert await made.inject(), made.stamps.problem
+        assert made.stamps.evidence == (f"pid_gone: process {made.stamps.pid} has ended",)
 
 
 async def test_an_undo_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,30 @@ def _proof(step: VerifyName, at: float | None, setting: Setting, good: str, bad:
     return Proof(step, at is not None, setting.clock.mono() if at is None else at, bad if at is None else good)
 
 
+def _patience(setting: Setting, timeout_s: float) -> Callable[[], bool]:
+    """Whether a proof has been waited for long enough. The time begins with the deed, which a busy fleet may take
+    longer to do than its effect takes to show; that effect is looked for from the start, to know its instant."""
+    end: float | None = None
+
+    def over() -> bool:
+        nonlocal end
+        if end is None and setting.injected.is_set():
+            end = setting.clock.mono() + timeout_s
+        return end is not None and setting.clock.mono() >= end
+
+    return over
+
+
+async def _seen(setting: Setting, timeout_s: float, period_s: float, true: Callable[[], bool]) -> float | None:
+    """The instant `true` first held, or None when it did not within that time after the deed."""
+    over = _patience(setting, timeout_s)
+    while not true():
+        if over():
+            return None
+        await asyncio.sleep(period_s)
+    return setting.clock.mono()
+
+
 def _replica(setting: Setting, victim: Victim) -> ReplicaStatus | None:
     return replica_of(setting.host, victim)
 
@@ -59,16 +83,16 @@ def _replica(setting: Setting, victim: Victim) -> ReplicaStatus | None:
 async def _pid_gone(setting: Setting, victim: Victim) -> Proof:
     slow = setting.injection.fault in ("memory.exhaust", "process.exit", "node.drain")
     timeout = SLOW_TIMEOUT_S if slow else VERIFY_TIMEOUT_S
-    at = await until(setting.clock, timeout, 0.001, lambda: has_ended(setting.host, victim))
+    at = await _seen(setting, timeout, 0.001, lambda: has_ended(setting.host, victim))
     what = f"process {victim.pid}" if victim.mark else victim.replica
     good, bad = f"{what} has ended", f"{what} still runs"
     return _proof("pid_gone", at, setting, good, bad)
 
 
 async def _port_closed(setting: Setting, victim: Victim) -> Proof:
-    end = setting.clock.mono() + VERIFY_TIMEOUT_S
+    over = _patience(setting, VERIFY_TIMEOUT_S)
     where = f"{victim.host}:{victim.port}"
-    while victim.port is not None and setting.clock.mono() < end:
+    while victim.port is not None and not over():
         try:
             async with asyncio.timeout(0.5):
                 _, writer = await asyncio.open_connection(victim.host, victim.port)
@@ -97,14 +121,14 @@ async def _respawned(setting: Setting, victim: Victim) -> Proof:
         heir = next((r.name for r in others if r.name not in setting.before and r.pid is not None), "")
         return bool(heir)
 
-    at = await until(setting.clock, SLOW_TIMEOUT_S, 0.01, replaced)
+    at = await _seen(setting, SLOW_TIMEOUT_S, 0.01, replaced)
     name = victim.replica
     good = f"{heir} stands in place of {name}" if heir else f"{name} has a new process"
     return _proof("respawned", at, setting, good, f"{name} got no new process")
 
 
 async def _proc_state_t(setting: Setting, victim: Victim) -> Proof:
-    at = await until(setting.clock, VERIFY_TIMEOUT_S, 0.001, lambda: processes.is_stopped(victim.pid, victim.mark))
+    at = await _seen(setting, VERIFY_TIMEOUT_S, 0.001, lambda: processes.is_stopped(victim.pid, victim.mark))
     seen = processes.state(victim.pid)
     good = f"process {victim.pid} is in state T"
     return _proof("proc_state_T", at, setting, good, f"process {victim.pid} is in state {seen}")
@@ -117,7 +141,7 @@ async def _thread_stopped(setting: Setting, victim: Victim) -> Proof:
         stopped, known = processes.stopped_threads(victim.pid)
         return 0 < stopped < known and not has_ended(setting.host, victim)
 
-    at = await until(setting.clock, VERIFY_TIMEOUT_S, 0.002, frozen)
+    at = await _seen(setting, VERIFY_TIMEOUT_S, 0.002, frozen)
     stopped, known = processes.stopped_threads(victim.pid)
     text = f"{stopped} of {known} threads of process {victim.pid} are stopped"
     return _proof("thread_stopped", at, setting, text, text)
@@ -160,7 +184,7 @@ async def _exit_recorded(setting: Setting, victim: Victim) -> Proof:
             return False
         return last.code == wanted if wanted is not None else last.signal == 9 or last.reason == "OOMKilled"
 
-    at = await until(setting.clock, SLOW_TIMEOUT_S, 0.01, recorded)
+    at = await _seen(setting, SLOW_TIMEOUT_S, 0.01, recorded)
     replica = _replica(setting, victim)
     last = None if replica is None else replica.last_exit
     ended = "no exit is on record" if last is None else f"ended with code {last.code}, signal {last.signal}"
@@ -171,7 +195,7 @@ async def _exit_recorded(setting: Setting, victim: Victim) -> Proof:
 async def _not_ready(setting: Setting, victim: Victim) -> Proof:
     """Its process has ended and it stays not Ready for at least the delay that was asked for."""
     clock = setting.clock
-    gone = await until(clock, VERIFY_TIMEOUT_S, 0.001, lambda: has_ended(setting.host, victim))
+    gone = await _seen(setting, VERIFY_TIMEOUT_S, 0.001, lambda: has_ended(setting.host, victim))
     if gone is None:
         return Proof("not_ready", False, clock.mono(), f"process {victim.pid} still runs")
 
@@ -198,7 +222,7 @@ async def _crash_loop(setting: Setting, victim: Victim) -> Proof:
         again = last is not None and last.pid != victim.pid and last.code == setting.injection.code
         return replica.phase == Phase.CRASH_LOOP or again
 
-    at = await until(setting.clock, SLOW_TIMEOUT_S, 0.01, looping)
+    at = await _seen(setting, SLOW_TIMEOUT_S, 0.01, looping)
     replica = _replica(setting, victim)
     phase = "gone" if replica is None else replica.phase.value
     return _proof("crash_loop", at, setting, f"{victim.replica}'s next start failed", f"{victim.replica} is {phase}")
@@ -267,7 +291,7 @@ async def _edge_replaced(setting: Setting) -> Proof:
             began.append(clock.mono())
         return other
 
-    at = await until(clock, SLOW_TIMEOUT_S, 0.002, replaced)
+    at = await _seen(setting, SLOW_TIMEOUT_S, 0.002, replaced)
     now = setting.host.edge().pid
     good = f"the edge's process {old.pid} was replaced by {now}"
     return _proof("edge_replaced", began[0] if at is not None else None, setting, good, f"the edge still is {now}")
@@ -302,7 +326,7 @@ async def _action_done(setting: Setting) -> Proof:
                 return f"{name} is being replaced or removed"
         return ""
 
-    at = await until(setting.clock, SLOW_TIMEOUT_S, 0.01, lambda: bool(begun()))
+    at = await _seen(setting, SLOW_TIMEOUT_S, 0.01, lambda: bool(begun()))
     return _proof("action_done", at, setting, f"{setting.spec.name}: {begun()}", "no replica changed")
 
 

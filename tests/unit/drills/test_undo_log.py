@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -21,8 +22,8 @@ def undo(name: str, *, written_ts: float = 100.0) -> Undo:
     )  # fmt: skip
 
 
-def result(name: str, *, verified: bool) -> Result:
-    return Result(id=name, done=True, verified=verified, by="daemon", ts=1.0)
+def result(name: str, *, verified: bool, by: Literal["daemon", "warden", "recovery"] = "daemon") -> Result:
+    return Result(id=name, done=True, verified=verified, by=by, ts=1.0)
 
 
 def test_entries_come_back_in_order_and_a_torn_tail_is_left_out(tmp_path: Path) -> None:
@@ -81,3 +82,13 @@ def test_process_identity() -> None:
     assert not processes.resume(os.getpid(), "another")
     assert processes.start_mark(2**22 + 1) is None
     assert processes.state(2**22 + 1) is None
+
+
+def test_a_late_warden_overturns_no_proof_and_its_own_counts() -> None:
+    late, proof = result("a", verified=False, by="warden"), result("a", verified=True, by="recovery")
+    assert undo_log.pending([undo("a"), proof, late]) == []
+    assert undo_log.standing([undo("a"), proof, late]) == {"a": proof}
+    assert undo_log.pending([undo("a"), late]) == [undo("a")]
+    assert undo_log.pending([undo("a"), late, result("a", verified=True, by="warden")]) == []
+    corrected = result("a", verified=False)
+    assert undo_log.pending([undo("a"), result("a", verified=True), corrected]) == [undo("a")], "by who did it"
