@@ -118,8 +118,10 @@ class GeneratedLoad:
                 self._rows += 1
                 self._begun(row.intended_s - self._offsets[_index(message.row)])
                 self._on_row(row)
-            elif isinstance(message, ProgressMessage) and message.elapsed_s > 0:
-                self._begun(message.ts - message.elapsed_s - (self._clock.now() - self._clock.mono()))
+            elif isinstance(message, ProgressMessage) and message.start_mono_s is not None:
+                # Told, not reckoned from what two clocks show: whoever reads them one after the other may be stopped
+                # in between, and every arrival would be due at another time than it is sent.
+                self._begun(message.start_mono_s)
 
     def _begun(self, zero: float) -> None:
         if self._zero is None:

@@ -142,6 +142,7 @@ class _Run:
                 ProgressMessage(
                     ts=self.clock.now(),
                     elapsed_s=max(0.0, self.clock.mono() - self.start_mono),
+                    start_mono_s=self.start_mono,
                     arrivals=self.arrived,
                     in_flight=len(self.in_flight),
                     ok=count[RequestOutcome.OK],

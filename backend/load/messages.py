@@ -77,6 +77,8 @@ class ProgressMessage(msgspec.Struct, frozen=True, kw_only=True, tag="progress",
 
     ts: float
     elapsed_s: float
+    start_mono_s: float | None = None
+    """The schedule's zero on CLOCK_MONOTONIC, which all processes of a machine share."""
     arrivals: int
     in_flight: int
     ok: int

@@ -94,6 +94,9 @@ class LoadProcess:
             async with asyncio.timeout(wait_s):
                 return await asyncio.shield(self._end)
         except TimeoutError:
+            await self.kill()
+            if self._end.exception() is None:
+                return self._end.result()  # it had stopped in time: we are who was late to hear of it
             raise InternalError(
                 f"The load generator did not stop within {wait_s:g} s.", "It was killed; start the load again."
             ) from None

@@ -17,7 +17,7 @@ DONE = b"data: [DONE]\n\n"
 ANSWER = b'{"choices":[{"text":"a"}],"usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}}'
 
 
-async def until(condition: Callable[[], bool], within_s: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
     """Return once the condition holds."""
     async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110 - conditions of other processes and threads have no event

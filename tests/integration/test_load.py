@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import time
 from contextlib import closing
 
+import msgspec
 import pytest
 
 from backend.contract.errors import Unreachable
@@ -43,7 +43,7 @@ async def test_good_answers_become_rows_with_tokens_ids_and_times() -> None:
     for row in rows:
         assert row.vantage is Vantage.CLIENT and (row.workload, row.drill_run) == ("w", "d")
         assert (row.ttft_s is not None) == row.stream
-        assert row.total_s is not None and 0 < row.total_s < 5 and had_first_byte(row)
+        assert row.total_s is not None and row.total_s > 0 and had_first_byte(row)
         assert row.ttft_s is None or row.ttft_s <= row.total_s
     assert summary.ttft.count == sum(row.stream for row in rows)
     again = summarize(rows, duration_s=summary.duration_s)
@@ -96,7 +96,7 @@ async def _headers_only(call: Call) -> None:
 async def _hang(call: Call) -> None:
     await call.start_stream()
     await call.chunk(CHUNK)
-    await asyncio.sleep(30)
+    await asyncio.sleep(1000)
 
 
 async def _junk(call: Call) -> None:
@@ -135,7 +135,9 @@ async def test_each_bad_end_has_its_name(
     behaviour: Behaviour, outcome: RequestOutcome, termination: str, first_byte: bool, status: int
 ) -> None:
     async with target(behaviour) as (url, _calls):
-        summary, rows = await _run(LoadSpec(url=url, rate=100.0, count=2, deadline_s=0.4))
+        # Only what hangs waits for its deadline; its first byte comes long before.
+        deadline_s = 4.0 if behaviour is _hang else 100.0
+        summary, rows = await _run(LoadSpec(url=url, rate=100.0, count=2, deadline_s=deadline_s))
     assert summary.total == 2
     for row in rows:
         assert (row.outcome, row.termination, row.status) == (outcome, termination, status)
@@ -251,8 +253,7 @@ async def test_ttft_counts_from_the_last_request_byte() -> None:
     _summary, rows = await _run(spec)
     server.close()
     assert rows[0].ttft_s is not None and rows[0].total_s is not None
-    assert rows[0].total_s > 0.3
-    assert rows[0].ttft_s < 0.25
+    assert rows[0].total_s - rows[0].ttft_s > 0.29
 
 
 async def test_keepalive_uses_connections_again() -> None:
@@ -266,43 +267,54 @@ async def test_keepalive_uses_connections_again() -> None:
         spec = LoadSpec(url=url, rate=50.0, count=20, arrival="constant", keepalive=True)
         summary, _rows = await _run(spec)
     assert summary.ok == 20
-    assert len(ports) < 10
+    assert len(ports) <= summary.max_in_flight, "another one is opened only while all are busy"
 
 
 async def test_progress_twice_a_second() -> None:
     seen: list[ProgressMessage] = []
+    stop = asyncio.Event()
+
+    def take(message: ProgressMessage) -> None:
+        seen.append(message)
+        if len(seen) == 2:
+            stop.set()
+
     async with target() as (url, _calls):
-        await run_load(LoadSpec(url=url, rate=50.0, duration_s=1.3), None, seen.append)
-    assert len(seen) == 2
+        await run_load(LoadSpec(url=url, rate=50.0), None, take, stop=stop)
     assert seen[1].arrivals > seen[0].arrivals > 0
+    assert seen[1].elapsed_s - seen[0].elapsed_s > 0.49
     assert seen[1].lag_p99_s is not None
+    assert seen[0].start_mono_s == seen[1].start_mono_s is not None
 
 
-async def test_lag_stays_small_at_two_hundred_a_second() -> None:
+async def test_every_arrival_is_sent_and_the_lag_is_how_late() -> None:
+    spec = LoadSpec(url="", rate=200.0, duration_s=2.0, stream_fraction=0.5)
     async with target() as (url, _calls):
-        start = time.monotonic()
-        summary, _rows = await _run(LoadSpec(url=url, rate=200.0, duration_s=2.0, stream_fraction=0.5))
-    assert summary.ok == summary.total
-    assert time.monotonic() - start < 4
-    # The server shares this loop here, so the bound is loose; the program's own is measured in test_load_process.
-    assert summary.lag.p50_s is not None and summary.lag.p50_s < 0.02
+        summary, rows = await _run(msgspec.structs.replace(spec, url=url))
+    assert summary.ok == summary.total == summary.lag.count == len(schedule(spec))
+    late = [row.ts - row.intended_ts for row in rows if row.intended_ts is not None]
+    assert summary.lag.max_s == pytest.approx(max(late), abs=1e-5)
 
 
 async def test_a_vector_that_changes_is_wrong() -> None:
-    answers: dict[str, int] = {}
+    asked: dict[str, list[str]] = {}
+    rows: list[RequestRow] = []
 
     async def change_the_third(call: Call) -> None:
         text = json.loads(call.body)["input"]
-        answers[text] = answers.get(text, 0) + 1
-        vector = [0.0, 1.0] if answers[text] == 3 else [1.0, 0.0]
+        earlier = list(asked.setdefault(text, []))
+        asked[text].append(call.headers["x-request-id"])
+        if len(earlier) == 2:  # however many are in flight at once: a good answer has been heard before the bad one
+            await until(lambda: any(row.request_id in earlier for row in rows))
+        vector = [0.0, 1.0] if len(earlier) == 2 else [1.0, 0.0]
         await call.whole(json.dumps({"data": [{"embedding": vector}]}).encode())
 
     async with target(change_the_third) as (url, _):
-        spec = LoadSpec(url=url, kind="embeddings", rate=2_000.0, count=1_500, golden=True)
-        summary, rows = await _run(spec)
-        changed = sum(count >= 3 for count in answers.values())
-        answers.clear()
-        loose, _ = await _run(LoadSpec(url=url, kind="embeddings", rate=2_000.0, count=500))
+        spec = LoadSpec(url=url, kind="embeddings", rate=2_000.0, count=1_500, concurrency=1_500, golden=True)
+        summary = await run_load(spec, rows.append)
+        changed = sum(len(ids) >= 3 for ids in asked.values())
+        asked.clear()
+        loose, _ = await _run(LoadSpec(url=url, kind="embeddings", rate=2_000.0, count=100))
     assert changed > 10
     assert (summary.wrong, summary.ok) == (changed, 1_500 - changed)
     assert {row.termination for row in rows if row.outcome is RequestOutcome.WRONG} == {"other_vector"}
