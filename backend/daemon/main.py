@@ -104,7 +104,7 @@ def _prepare(paths: StatePaths) -> DaemonLock:
         free = shutil.disk_usage(paths.state_dir).free
         probe = paths.state_dir / ".room"
         probe.write_bytes(b"\0" * 4096)
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another one that starts at this moment makes the same
     except OSError as error:
         raise state_dir_error(paths, error) from None
     if free < _MIN_FREE_BYTES:
