@@ -34,4 +34,6 @@ class DaemonLock:
         os.pwrite(self._fd, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
+        # Unlocked, not only closed: a child that is being started has a copy of the descriptor until it is its program.
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
         os.close(self._fd)

@@ -32,7 +32,7 @@ def test_the_lock_ends_with_its_process_however_it_ends(tmp_path: Path) -> None:
         with pytest.raises(AlreadyRunning):
             DaemonLock(path)
         holder.kill()
-        holder.wait(5)
+        holder.wait(30)
     DaemonLock(path).release()
 
 
@@ -41,3 +41,14 @@ def test_a_pid_shorter_than_the_last_one_leaves_no_digits_behind(tmp_path: Path)
     lock = DaemonLock(tmp_path / "lock")
     assert (tmp_path / "lock").read_text() == str(os.getpid())
     lock.release()
+
+
+def test_a_lock_that_was_let_go_is_free_though_a_child_on_its_way_still_has_its_file(tmp_path: Path) -> None:
+    """Between fork and exec a child of a neighbour holds each descriptor of ours."""
+    lock = DaemonLock(tmp_path / "lock")
+    childs = os.dup(lock._fd)
+    lock.release()
+    try:
+        DaemonLock(tmp_path / "lock").release()
+    finally:
+        os.close(childs)
