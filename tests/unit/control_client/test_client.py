@@ -20,6 +20,8 @@ from backend.control_client import ControlClient
 from tests.unit.console.sample import event, snapshot
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+INTERVAL_S = 10.0
+"""A client of such a stream takes a minute's silence for none."""
 VERSION = VersionInfo(version="1", protocol=1, pid=2, started_ts=3.0, state_dir="/s")
 
 
@@ -30,8 +32,8 @@ def path() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def daemon(path: Path, handler: Handler) -> AsyncIterator[ControlClient]:
-    """A server that answers every connection by `handler`, and a client of it."""
+async def daemon(path: Path, handler: Handler, *, patience_s: float = 60.0) -> AsyncIterator[ControlClient]:
+    """A server that answers every connection by `handler`, and a client of it that waits so long."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
@@ -39,9 +41,11 @@ async def daemon(path: Path, handler: Handler) -> AsyncIterator[ControlClient]:
         writer.close()
 
     server = await asyncio.start_unix_server(serve, str(path))
-    async with ControlClient(path, timeout_s=0.5) as client:
-        yield client
-    server.close()
+    try:
+        async with ControlClient(path, timeout_s=patience_s) as client:
+            yield client
+    finally:
+        server.close()
 
 
 def answering(status: int, body: bytes, *, asked: list[bytes] | None = None) -> Handler:
@@ -76,7 +80,7 @@ async def test_a_daemon_that_hangs_is_unreachable_after_the_timeout(path: Path) 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    async with daemon(path, silent) as client:
+    async with daemon(path, silent, patience_s=0.2) as client:
         with pytest.raises(Unreachable, match="does not answer in time"):
             await client.version()
 
@@ -135,14 +139,14 @@ def streaming(*pieces: bytes) -> Handler:
 
 async def read(client: ControlClient, seen: list[int]) -> None:
     """Put the number of every frame into `seen`, until the stream ends by an error."""
-    async for frame in client.stream(1.0):
+    async for frame in client.stream(INTERVAL_S):
         seen.append(frame.seq)  # noqa: PERF401 - the stream ends by an error; what came before counts
 
 
 async def test_a_line_that_is_no_frame_is_internal(path: Path) -> None:
     async with daemon(path, streaming(b'{"seq":"x"}\n', b"")) as client:
         with pytest.raises(InternalError, match="trinity version"):
-            await anext(client.stream(1.0))
+            await anext(client.stream(INTERVAL_S))
 
 
 async def test_frames_survive_any_cut_of_the_bytes(path: Path) -> None:
@@ -198,7 +202,7 @@ async def test_leaving_a_stream_early_leaves_the_client_usable(path: Path) -> No
         await reader.read()
 
     async with daemon(path, handler) as client:
-        async with aclosing(client.stream(1.0)) as frames:
+        async with aclosing(client.stream(INTERVAL_S)) as frames:
             assert (await anext(frames)).seq == 1
         assert await client.version() == VERSION
 
@@ -207,7 +211,7 @@ async def test_a_refused_stream_raises_the_daemons_error(path: Path) -> None:
     body = msgspec.json.encode(ErrorInfo(kind="usage", message="No.", next_step=""))
     async with daemon(path, answering(400, body)) as client:
         with pytest.raises(UsageError, match=r"No\."):
-            await anext(client.stream(1.0))
+            await anext(client.stream(INTERVAL_S))
 
 
 async def test_names_in_paths_are_quoted(path: Path) -> None:

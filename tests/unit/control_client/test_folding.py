@@ -15,7 +15,7 @@ from backend.contract.control import Frame, Snapshot
 from backend.contract.deltas import make_delta
 from backend.control_client.folding import FrameFolder
 from tests.unit.console.sample import event, replica, snapshot
-from tests.unit.control_client.test_client import daemon
+from tests.unit.control_client.test_client import INTERVAL_S, daemon
 
 FIRST = snapshot(seq=1)
 SECOND = snapshot(seq=2, replicas=(FIRST.replicas[0], replica("llm-1", restarts=1)))
@@ -86,7 +86,7 @@ async def test_a_client_that_loses_its_place_begins_anew_and_misses_no_event(pat
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
         await writer.drain()
 
-    async with daemon(path, handler) as client, aclosing(client.stream(1.0)) as frames:
+    async with daemon(path, handler) as client, aclosing(client.stream(INTERVAL_S)) as frames:
         first, second = await anext(frames), await anext(frames)
     assert [url.split(b"?")[0] for url in asked] == [b"/v1/stream", b"/v1/stream", b"/v1/rows/events"]
     assert b"deltas=1" in asked[0]
