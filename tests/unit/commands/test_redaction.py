@@ -69,10 +69,11 @@ def test_nothing_is_passed_over_for_speed(text: str) -> None:
 
 
 @given(st.text(max_size=8), st.text(max_size=8), st.text(min_size=4, max_size=8))
+@example("\0\0\0", "", "\0\0\0\0")
 def test_a_known_secret_never_remains(before: str, after: str, secret: str) -> None:
     if any(secret in word for word in (REDACTED, "stderr")):  # a secret that is a word of ours is redacted there too
         return
     row = Redactor([secret])(LogRow(ts=1.0, replica="r0", message=before + secret + after))
     assert msgspec.structs.replace(row, message="") == LogRow(ts=1.0, replica="r0", message="")
     assert (before + secret + after).replace(secret, REDACTED).startswith(row.message[: len(before)])
-    assert secret not in row.message.replace(REDACTED, "\0")
+    assert not any(secret in piece for piece in row.message.split(REDACTED))

@@ -258,7 +258,7 @@ def test_the_recorder_writes_what_it_was_offered_and_tells_of_trouble_once(
     for at, one in enumerate(seconds_of(6)):
         disk.room = 0 if at in (2, 3) else None
         recorder.offer(one)
-        assert arrived.acquire(timeout=5.0)
+        assert arrived.acquire(timeout=30.0)
     recorder.close()
     recorder.close()
     assert told == [
@@ -276,7 +276,7 @@ def test_a_disk_that_hangs_holds_up_nobody_and_costs_a_bounded_queue(
 
     def slow(self: SegmentWriter, one: Snapshot) -> None:
         begun.set()
-        go_on.wait(5.0)
+        go_on.wait(60.0)
         add(self, one)
 
     monkeypatch.setattr(SegmentWriter, "add", slow)
@@ -284,7 +284,7 @@ def test_a_disk_that_hangs_holds_up_nobody_and_costs_a_bounded_queue(
     recorder.start()
     all_of_it = seconds_of(10)
     recorder.offer(all_of_it[0])
-    assert begun.wait(5.0)
+    assert begun.wait(30.0)
     for one in all_of_it[1:]:
         recorder.offer(one)
     go_on.set()

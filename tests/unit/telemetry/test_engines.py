@@ -47,11 +47,9 @@ def feed(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not happen within 2.5 s")
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - no event tells of it
+            await asyncio.sleep(0.005)
 
 
 def test_token_rate_is_the_counters_increase_over_ten_seconds() -> None:
@@ -235,7 +233,7 @@ async def test_a_mistake_of_ours_is_not_swallowed() -> None:
 
     engines = scraper(Fleet(target()), SettableClock(), handler=handler)
     with pytest.raises(RuntimeError, match="a bug"):
-        await asyncio.wait_for(engines.run(), 5)
+        await asyncio.wait_for(engines.run(), 30)
     await engines.close()
 
 

@@ -42,6 +42,8 @@ def test_old_samples_leave() -> None:
 
 async def test_a_blocked_loop_is_seen() -> None:
     meter = LoopLagMeter(period_s=0.01)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     meter.start()
     meter.start()
     await asyncio.sleep(0.03)
@@ -50,7 +52,7 @@ async def test_a_blocked_loop_is_seen() -> None:
     lag = meter.read()
     meter.stop()
     assert lag.max_s is not None
-    assert 0.1 < lag.max_s < 1.0
+    assert 0.1 < lag.max_s < loop.time() - began, "however slow the machine, no timer is later than it was waited for"
     stopped = meter.read().count
     await asyncio.sleep(0.03)
     assert meter.read().count == stopped

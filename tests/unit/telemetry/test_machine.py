@@ -10,7 +10,8 @@ import pytest
 from backend.telemetry.machine import MachineMeter, own_groups, read_limits
 from tests.unit.telemetry.scenes import SettableClock
 
-MIB = 1024 * 1024
+KIB = 1024
+"""In these: so much memory is free on every machine, however much its tests take."""
 
 
 @pytest.fixture
@@ -18,9 +19,9 @@ def group(tmp_path: Path) -> Path:
     (tmp_path / "cgroup.controllers").write_text("cpu memory\n")
     inner = tmp_path / "box" / "app"
     inner.mkdir(parents=True)
-    (tmp_path / "box" / "memory.max").write_text(f"{512 * MIB}\n")
-    (tmp_path / "box" / "memory.current").write_text(f"{300 * MIB}\n")
-    (tmp_path / "box" / "memory.stat").write_text(f"anon 1\ninactive_file {44 * MIB}\n")
+    (tmp_path / "box" / "memory.max").write_text(f"{512 * KIB}\n")
+    (tmp_path / "box" / "memory.current").write_text(f"{300 * KIB}\n")
+    (tmp_path / "box" / "memory.stat").write_text(f"anon 1\ninactive_file {44 * KIB}\n")
     (inner / "memory.max").write_text("max\n")
     (inner / "cpu.max").write_text("50000 100000\n")
     (inner / "cpu.stat").write_text("usage_usec 1000000\nuser_usec 1\n")
@@ -46,8 +47,8 @@ def test_no_groups_on_version_1_or_elsewhere(tmp_path: Path) -> None:
 
 def test_the_tightest_limit_of_all_groups_counts(group: Path) -> None:
     limits = read_limits(groups_of(group))
-    assert limits.memory_max_bytes == 512 * MIB
-    assert limits.memory_used_bytes == 256 * MIB
+    assert limits.memory_max_bytes == 512 * KIB
+    assert limits.memory_used_bytes == 256 * KIB
     assert limits.cpu_cores == 0.5
     assert limits.cpu_usage_s == 1.0
 
@@ -58,7 +59,7 @@ def test_shares_are_of_what_the_group_allows(group: Path) -> None:
     first = meter.read()
     assert first.cpu_percent is None
     assert first.memory_percent == 50.0
-    assert first.memory_available_bytes == 256 * MIB
+    assert first.memory_available_bytes == 256 * KIB
     clock.wall += 2.0
     (group / "cpu.stat").write_text("usage_usec 1250000\n")
     second = meter.read()
