@@ -1,7 +1,8 @@
 """For all tests: how examples are generated, and that none is judged by its time.
 
-Which examples there are is a matter of the test alone: not of luck, of what an earlier run had found, or of which of our
-modules other tests have loaded before, so that what is red is red again. `--hypothesis-profile=search` looks for others.
+Which examples there are is a matter of the test alone: not of luck, of what an earlier run had found, or of which
+modules of ours other tests have loaded before, so that what is red is red again. `--hypothesis-profile=search` looks
+for others.
 """
 
 from __future__ import annotations

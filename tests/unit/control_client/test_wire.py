@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from backend.control_client.wire import Broken, TooSlow, ask
 
-
 PATIENCE_S = 60.0
 """For what comes at once; what never comes is asked for with less."""
 
