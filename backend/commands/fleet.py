@@ -101,7 +101,7 @@ def _refuse_crash_loop(snapshot: Snapshot) -> None:
             what = "mend it" if status.owner else "mend it, or stop the fleet with `trinity down`"
             raise TrinityError(
                 f"{status.name} ends again and again: {status.reason.rstrip('.')}.",
-                f"See `trinity logs --replica {status.name}`; {what}.",
+                f"See `trinity logs {status.name}`; {what}.",
             )
 
 

@@ -34,17 +34,15 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 @click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines are written.")
 @click.option("--since", help="How far back: 10m, 2h, or a POSIX time.")
-@click.option("--replica", "replicas", multiple=True, help="Only this replica (repeatable; default: all).")
 @click.option("--level", type=click.Choice(["debug", "info", "warning", "error"]), help="This level or worse.")
 @click.option("-n", "--lines", default=200, show_default=True, type=Count(0, 100_000))
 @common()
-def logs(
-    place: Place, follow: bool, since: str | None, replicas: tuple[str, ...], level: str | None, lines: int
-) -> None:
-    """Lines of the replicas, merged by time."""
-    chosen = list(replicas) or None
+def logs(place: Place, follow: bool, since: str | None, names: tuple[str, ...], level: str | None, lines: int) -> None:
+    """Lines of all replicas, of those named, or of those of a workload, merged by time."""
+    chosen = list(names) or None
     start = since_ts(since, time.time())
 
     worst = _LEVELS[_LEVELS.index(level) :] if level else None

@@ -108,7 +108,7 @@ class ControlClient:
         until_ts: float | None = None,
         limit: int = 500,
     ) -> LogWindow:
-        """The newest `limit` lines of those replicas (all when None), merged by time, oldest first."""
+        """The newest `limit` lines of those replicas or workloads (all when None), merged by time, oldest first."""
         query = _log_query(replicas, since_ts) | {"limit": str(limit)}
         if until_ts is not None:
             query["until_ts"] = str(until_ts)

@@ -203,7 +203,7 @@ class Splices:
         while (ports := _read_ports(path)) is None:
             if shim.gone or self._clock.mono() > deadline:
                 name = shim.record.spec.name
-                raise TrinityError(f"The fault proxy {name} did not start.", f"See `trinity logs --replica {name}`.")
+                raise TrinityError(f"The fault proxy {name} did not start.", f"See `trinity logs {name}`.")
             await asyncio.sleep(_STEP_S)
         return ports
 

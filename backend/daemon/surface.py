@@ -102,22 +102,31 @@ class FleetSurface:
         for row in rows:
             self.parts.ledger.append(row)
 
-    async def logs(self, replicas: list[str] | None, since_ts: float, until_ts: float | None, limit: int) -> LogWindow:
-        """Raises UsageError for a replica that never was."""
-        self._check_logged(replicas)
+    async def logs(self, names: list[str] | None, since_ts: float, until_ts: float | None, limit: int) -> LogWindow:
+        """Raises UsageError for a name that is no workload and never was a replica."""
+        replicas = self._logged(names)
         await self._wish_for_logs(replicas)
         return await asyncio.to_thread(
             self._logs.tail, replicas, limit=limit, since_ts=since_ts or None, until_ts=until_ts
         )
 
-    async def follow_logs(self, replicas: list[str] | None, since_ts: float) -> AsyncIterator[Sequence[LogRow]]:
-        """Batches of lines; an empty one now and then says that we live."""
+    def follow_logs(self, names: list[str] | None, since_ts: float) -> AsyncIterator[Sequence[LogRow]]:
+        """Batches of lines; an empty one now and then says that we live. A replica that is born to a workload of
+        `names` joins. Raises UsageError as `logs` does."""
+        return self._follow_logs(names or (), self._logged(names), since_ts)
+
+    async def _follow_logs(
+        self, names: Sequence[str], replicas: list[str] | None, since_ts: float
+    ) -> AsyncIterator[Sequence[LogRow]]:
         follower = Follower(self.parts.paths.logs_dir, replicas, tail=0, since_ts=since_ts or None)
         clock, last = self.parts.clock, self.parts.clock.mono()
         wished = await self._wish_for_logs(replicas)
         try:
             while not self.ended.is_set():
-                if clock.mono() - wished > _WISH_PERIOD_S:
+                if replicas is not None and (born := set(self._replicas_of(names)).difference(replicas)):
+                    replicas += sorted(born)  # the follower reads this list at each look
+                    wished = await self._wish_for_logs(replicas)
+                elif clock.mono() - wished > _WISH_PERIOD_S:
                     wished = await self._wish_for_logs(replicas)
                 batch = await asyncio.to_thread(follower.poll)
                 if batch or clock.mono() - last > _FOLLOW_BEAT_S:
@@ -152,13 +161,20 @@ class FleetSurface:
             await self.parts.fleet.want_logs(replicas)
         return self.parts.clock.mono()
 
-    def _check_logged(self, replicas: list[str] | None) -> None:
-        """Those that run, and those that left their lines behind, have logs."""
+    def _logged(self, names: list[str] | None) -> list[str] | None:
+        """The replicas that are meant; those that run, and those that left their lines behind, have logs."""
+        if names is None:
+            return None
         logs_dir = self.parts.paths.logs_dir
-        names = {v.status.name for v in self.snapshot().replicas} | {p.name for p in logs_dir.iterdir() if p.is_dir()}
-        for name in replicas or ():
-            if name not in names:
-                raise unknown("replica", name, sorted(names))
+        replicas = {s.name for s in self.parts.fleet.observe()} | {p.name for p in logs_dir.iterdir() if p.is_dir()}
+        known = replicas | {spec.name for spec in self.parts.specs}
+        for name in names:
+            if name not in known:
+                raise unknown("replica", name, sorted(known))
+        return [*(name for name in names if name in replicas), *self._replicas_of(names)]
+
+    def _replicas_of(self, workloads: Sequence[str]) -> list[str]:
+        return [status.name for status in self.parts.fleet.observe() if status.workload in workloads]
 
     def raw(self, replica: str) -> dict[str, Any]:
         parts = self.parts

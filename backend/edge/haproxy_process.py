@@ -175,7 +175,7 @@ class HaproxyProcess:
                     raise last_words(error, self._paths.replica_log_dir(NAME)) from error
             if self._clock.mono() > deadline:
                 raise last_words(
-                    TrinityError("HAProxy did not take over after a reload.", "See `trinity logs --replica edge`."),
+                    TrinityError("HAProxy did not take over after a reload.", "See `trinity logs edge`."),
                     self._paths.replica_log_dir(NAME),
                 )
             await asyncio.sleep(_STEP_S)

@@ -98,7 +98,7 @@ async def _abort(core: Core, spec: WorkloadSpec, culprit: ReplicaStatus, waited_
         await removal
     raise TrinityError(
         f"The rollout of {spec.name} stopped: {culprit.name} did not get Ready in {waited_s:.0f} s ({why(culprit)}).",
-        f"{kept} See `trinity logs --replica {culprit.name}`.",
+        f"{kept} See `trinity logs {culprit.name}`.",
     )
 
 
@@ -141,7 +141,7 @@ async def restart_in_place(core: Core, replica: str, *, actor: str, ready_deadli
             if not _is_back(core, replica, wants_traffic):
                 raise TrinityError(
                     f"{replica} did not get Ready after its restart ({why(core.get(replica))}).",
-                    f"See `trinity logs --replica {replica}`.",
+                    f"See `trinity logs {replica}`.",
                 )
         finally:
             extra = [status.name for status in core.alive(workload) if status.name not in before]

@@ -144,7 +144,7 @@ def test_an_engine_that_fails_at_start_gives_its_own_cause() -> None:
         last = done.stderr.strip().splitlines()[-1]
         assert "unknown model architecture: 'xlama'" in last
         assert "ends again and again" in last
-        assert "trinity logs --replica llm-" in last
+        assert "trinity logs llm-" in last
 
         def told() -> bool:
             """Each is waiting for its next try at some moment, and the table says why."""

@@ -48,7 +48,7 @@ def usage(fleet: LightFleet, *args: str, code: int = 64) -> str:
         ("maintenance wb on", "Did you mean web?"),
         ("autoscale --workload wbe", "There is no workload `wbe`"),
         ("wait --workload wbe", "There is no workload `wbe`. There are: web."),
-        ("logs --replica wbe-0", "There is no replica wbe-0. Did you mean web-0?"),
+        ("logs wbe-0", "There is no replica wbe-0. Did you mean web-0?"),
         ("ack 999999", "There is no event #999999."),
         ("undo nothing", "There is no action nothing."),
         ("note  ", "Missing argument"),
@@ -64,6 +64,24 @@ def test_a_wrong_name_is_answered_with_what_was_meant(web: LightFleet, command: 
     assert words in done.stderr
     assert done.stdout == ""
     assert len(done.stderr.strip().splitlines()) <= 2, done.stderr
+
+
+def test_logs_of_a_workload_are_those_of_its_replicas_and_of_those_it_gets(web: LightFleet) -> None:
+    def writers(*names: str) -> set[str]:
+        return {json.loads(line)["replica"] for line in web.trinity("logs", *names, "--json").stdout.splitlines()}
+
+    wait_for(lambda: writers("web") == {"web-0", "web-1"}, 30, "lines of both replicas")
+    assert writers("web-1") == {"web-1"}
+    assert writers("web-1", "edge") >= {"web-1"} and "web-0" not in writers("web-1", "edge")
+    with web.start("logs", "web", "--follow", "--json", stdout=subprocess.PIPE) as follower:
+        assert follower.stdout is not None
+        try:
+            assert json.loads(follower.stdout.readline())["replica"] in {"web-0", "web-1"}
+            web.trinity("scale", "web", "3")
+            assert any(json.loads(line)["replica"] == "web-2" for line in follower.stdout)
+        finally:
+            follower.kill()
+            web.trinity("scale", "web", "2")
 
 
 def test_a_scaling_beyond_the_maximum_is_refused_and_nothing_is_done(web: LightFleet) -> None:

@@ -165,7 +165,7 @@ class OwnFaults:
                 return
             if shim.gone or self._engine.clock.mono() > deadline:
                 name = shim.record.spec.name
-                raise TrinityError(f"The holder {name} did not start.", f"See `trinity logs --replica {name}`.")
+                raise TrinityError(f"The holder {name} did not start.", f"See `trinity logs {name}`.")
             await asyncio.sleep(_STEP_S)
 
     async def _end(self, replica: str) -> None:

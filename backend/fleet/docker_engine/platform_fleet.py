@@ -258,7 +258,7 @@ class PlatformFleet:
         if held.facts.restarting:
             raise Refused(
                 f"{replica} is between two starts: {held.status.reason}.",
-                f"See `trinity logs --replica {replica}`, or try again once it runs.",
+                f"See `trinity logs {replica}`, or try again once it runs.",
             )
         return await start_exec(self._client, held.facts.id, argv, tty=tty, columns=columns, rows=rows)
 

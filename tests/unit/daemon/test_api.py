@@ -67,8 +67,8 @@ class Surface:
         self._note("logs", *args)
         return LogWindow()
 
-    async def follow_logs(self, replicas: list[str] | None, since_ts: float) -> AsyncIterator[list[LogRow]]:
-        self.asked.append(("follow", replicas, since_ts))
+    async def follow_logs(self, names: list[str] | None, since_ts: float) -> AsyncIterator[list[LogRow]]:
+        self.asked.append(("follow", names, since_ts))
         yield []
 
     async def log_chunks(self, replicas: list[str] | None, lines: int) -> AsyncIterator[bytes]:
