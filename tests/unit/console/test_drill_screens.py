@@ -10,26 +10,27 @@ from typing import Any
 
 import pytest
 
-from backend.contract.clock import SystemClock
 from backend.contract.control import DrillInfo
 from backend.contract.words import Verb
 from console.state.simulator import SimulatorSource
 from console.tui.app import TrinityApp
 from console.tui.banner import DrillBanner
 from console.tui.dialogs import AskDialog, ConfirmDialog, PickDialog
+from console.tui.views import drills as drills_view
 from console.tui.views.drills import DrillsView
+from tests.unit.console.sample import FixedClock
 from tests.unit.console.test_tui import Screen
 
 DRILL = "llm-replica-kill"
 
 
-class Skipping(SystemClock):
-    """The machine's clock, and a way to be later."""
+class Skipping(FixedClock):
+    """Stands, so that a phase lasts as long as a test looks at it, until it is put ahead."""
 
     ahead_s = 0.0
 
     def now(self) -> float:
-        return super().now() + self.ahead_s
+        return self.at + self.ahead_s
 
 
 class Counting(SimulatorSource):
@@ -90,7 +91,10 @@ async def test_the_list_says_results_and_the_plan_of_the_chosen_one() -> None:
         await screen.shows("⊘ Refused: this would take the last healthy replica")
 
 
-async def test_the_daemon_plans_one_drill_and_is_not_asked_again_while_nothing_happens() -> None:
+async def test_the_daemon_plans_one_drill_and_is_not_asked_again_while_nothing_happens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(drills_view, "LIST_EVERY_S", 3600.0)
     async with drills() as screen:
         await screen.choose()
         await screen.pilot.pause(0.2)
@@ -207,8 +211,10 @@ async def test_after_x_nothing_starts_until_p() -> None:
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (120, 40), (200, 60), (24, 6)])
 async def test_drill_screens_draw_at_every_size(size: tuple[int, int]) -> None:
     async with drills(size) as screen:
-        await screen.press("f", "enter")
-        await screen.until(lambda: isinstance(screen.app.screen, ConfirmDialog) or screen.message, "something is said")
+        await screen.press("f")
+        await screen.until(lambda: screen.app.view_name == "drills" and screen.app.view.table().model.current, "listed")
+        await screen.press("enter")
+        await screen.until(lambda: isinstance(screen.app.screen, ConfirmDialog), "asks first")
         await screen.press("y")
         await screen.until(lambda: screen.app.view_name == "drill-run", "the timeline")
         for ahead in (9.0, 60.0):

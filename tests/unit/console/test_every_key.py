@@ -14,6 +14,7 @@ from backend.contract.words import Severity
 from console.state.simulator import SimulatorSource
 from console.tui.command_line import CommandBar, CommandInput
 from console.tui.dialogs import AskDialog, PickDialog
+from console.tui.expose import ExposeDialog
 from tests.unit.console.key_proofs import (
     DOCKER,
     EVERYWHERE,
@@ -164,6 +165,7 @@ def spans(less: bool) -> Proof:
 
 async def plays(screen: Screen, key: str) -> None:
     scrub = screen.app.part("travel").scrub
+    screen.app.part("travel").go_to(scrub.first)  # minutes from the end, where it would stand by itself
     await screen.press(key)
     await screen.until(lambda: scrub.speed == 1, f"{key} plays")
     await screen.press(key, key, key)
@@ -388,7 +390,9 @@ async def test_keys_of_platforms() -> None:
         await front(screen, "nodes")
         await prove(screen, NODES)
         await front(screen, "ports")
-        await screen.press("p", "enter")
+        await screen.press("p")
+        await screen.until(lambda: isinstance(screen.app.screen, ExposeDialog), "asks which port")
+        await screen.press("enter")
         await screen.until(lambda: screen.app.state.forwards, "a forward")
         await prove(screen, PORTS)
     async with console(replicas=6, driver="docker", edge=False) as screen:

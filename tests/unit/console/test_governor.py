@@ -6,6 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from rich.color import ColorSystem
 from rich.segment import Segment
 from rich.style import Style
@@ -14,10 +15,17 @@ from textual.geometry import Offset, Region, Size
 from textual.strip import Strip
 
 from console.state.pace import FASTEST_GAP_S
+from console.tui import governor
 from console.tui.governor import SYNC_FROM, ConsoleDriver, FrameGovernor
 
 WIDTH, HEIGHT = 30, 4
 RED = Style(color="red")
+
+
+@pytest.fixture(autouse=True)
+def time_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gap between frames is none of the machine's: it is over when a test says so."""
+    monkeypatch.setattr(governor, "time", SimpleNamespace(monotonic=lambda: Desk.now))
 
 
 class Link(ConsoleDriver):
@@ -38,7 +46,9 @@ class Link(ConsoleDriver):
 
 
 class Desk:
-    """A governor with as much of an app as it looks at."""
+    """A governor with as much of an app as it looks at, and its clock."""
+
+    now = 1000.0
 
     def __init__(self) -> None:
         self.link = Link()
@@ -68,11 +78,12 @@ class Desk:
         self.link.under_way = False
         self.frames.left(len(self.link.wrote[-1]), took_s, took_s)
 
-    async def wrote(self, count: int) -> list[str]:
-        for _ in range(200):
-            if len(self.link.wrote) >= count:
-                break
-            await asyncio.sleep(FASTEST_GAP_S / 10)
+    async def wrote(self, count: int, *, after_s: float) -> list[str]:
+        """All that was written, so much later."""
+        Desk.now += after_s
+        async with asyncio.timeout(60):
+            while len(self.link.wrote) < count:
+                await asyncio.sleep(FASTEST_GAP_S / 10)
         return self.link.wrote
 
 
@@ -82,7 +93,7 @@ async def test_while_a_frame_is_under_way_the_others_become_one():
         assert desk.show(text)
     assert len(desk.link.wrote) == 1
     desk.leaves(took_s=60.0)
-    wrote = await desk.wrote(2)
+    wrote = await desk.wrote(2, after_s=2.0)
     assert len(wrote) == 2
     assert "four" in wrote[1]
     assert not any("two" in data or "three" in data for data in wrote)
@@ -95,7 +106,7 @@ async def test_frames_of_data_wait_for_the_pace_and_answers_to_keys_do_not():
     desk.leaves()
     desk.show("two")
     assert len(desk.link.wrote) == 1
-    assert "two" in (await desk.wrote(2))[1]
+    assert "two" in (await desk.wrote(2, after_s=1.0))[1]
     desk.leaves()
     desk.frames.key()
     desk.show("six")

@@ -36,7 +36,7 @@ def at(log: LogExplorer) -> str:
 
 
 def until(met: Callable[[], bool], log: LogExplorer) -> None:
-    for _ in range(200):
+    for _ in range(1000):
         log.look(HEIGHT)
         if met():
             return
@@ -241,6 +241,7 @@ def test_matches_far_away_are_found_in_the_background_both_ways() -> None:
         log.next_match(direction, HEIGHT)
         settled(log)
         assert log.cursor[0] == second
+    until(lambda: log.finder.settled, log)  # the last match is told before the lines behind it are searched
     progress = log.finder.progress(log.cursor)
     assert progress is not None
     assert (progress["at"], progress["found"], progress["scanned"], progress["done"]) == (1, 3, 10_000, True)
@@ -285,7 +286,7 @@ def test_what_came_since_is_searched_once_for_each_time_one_asks() -> None:
     searches = []
     for number in range(3, 6):
         assert finder.search is not None
-        assert finder.search.wait(10)
+        assert finder.search.wait(60)
         assert finder.arrived() is None
         searches.append(finder.search)
         store.append(chunk("a", numbered(1, start=number)))

@@ -143,6 +143,12 @@ class Pipe:
         self.left.append(size)
         self.some.set()
 
+    def stop(self) -> None:
+        """To its end: the outlet itself waits for a second only, in which a machine may do nothing."""
+        self.outlet.stop()
+        self.outlet.join(60)
+        assert not self.outlet.is_alive()
+
     def read(self, size: int) -> bytes:
         data = b""
         while len(data) < size:
@@ -155,7 +161,7 @@ def test_the_outlet_writes_in_order_and_says_what_has_left():
     pipe.outlet.write("one ")
     pipe.outlet.write("zwei ä")
     assert pipe.read(11) == "one zwei ä".encode()
-    pipe.outlet.stop()
+    pipe.stop()
     assert pipe.left == [4, 7]
     assert not pipe.outlet.busy
 
@@ -168,7 +174,7 @@ def test_a_link_that_takes_nothing_blocks_nobody_and_says_a_bell_once():
         pipe.outlet.write("\a")
     assert pipe.outlet.waiting == 2
     assert pipe.read(len(huge) + 1) == huge.encode() + b"\a"
-    pipe.outlet.stop()
+    pipe.stop()
     assert pipe.left == [len(huge), 1]
 
 
@@ -177,7 +183,7 @@ def test_a_terminal_that_went_away_ends_nothing():
     os.close(pipe.reader)
     pipe.outlet.write("hello")
     pipe.outlet.write("again")
-    pipe.outlet.stop()
+    pipe.stop()
     assert pipe.left == [5, 5]
 
 
@@ -200,6 +206,7 @@ def test_what_a_terminal_takes_at_once_needs_no_thread_and_the_rest_waits_there(
         read += os.read(terminal, 1 << 16)
     assert read == huge.encode() + b"after"
     outlet.stop()
+    outlet.join(60)
     assert sizes == [5, len(huge), 5]
     os.close(terminal)
     os.close(program)

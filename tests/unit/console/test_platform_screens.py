@@ -5,7 +5,7 @@ from __future__ import annotations
 from backend.contract.platform import Trouble
 from backend.contract.words import Phase, Verb
 from console.state.simulator import SimulatorSource
-from console.tui.dialogs import ConfirmDialog
+from console.tui.dialogs import ConfirmDialog, PickDialog
 from console.tui.expose import ExposeDialog
 from tests.unit.console.test_tui import Screen, console
 
@@ -73,7 +73,9 @@ async def test_what_may_not_be_done_is_said_before_anything_is_asked() -> None:
         await screen.until(lambda: f"⊘ node-drain: {why}" in screen.message, "nodes too")
         await screen.press("8")
         await screen.shows(f"⊘ {why}")
-        await screen.press("ctrl+p", *"evict")
+        await screen.press("ctrl+p")
+        await screen.until(lambda: isinstance(screen.app.screen, PickDialog), "the palette opens")
+        await screen.press(*"evict")
         await screen.shows(f"⊘ {why}")
 
 
@@ -125,13 +127,19 @@ async def test_a_port_is_exposed_to_everybody_after_a_warning_and_stopped() -> N
 
 async def test_a_node_is_cordoned_drained_and_opened_again() -> None:
     async with console(replicas=30, driver="kubernetes", edge=False) as screen:
+
+        async def confirmed(key: str, *answer: str) -> None:
+            await screen.press(key)
+            await screen.until(lambda: isinstance(screen.app.screen, ConfirmDialog), "asks first")
+            await screen.press(*answer)
+
         await screen.press("N")
         await screen.shows("On node-1")
-        await screen.press("c", "y")
+        await confirmed("c", "y")
         await screen.until(lambda: not screen.app.state.nodes[0].schedulable, "cordoned")
-        await screen.press("c", "y")
+        await confirmed("c", "y")
         await screen.until(lambda: screen.app.state.nodes[0].schedulable, "open again")
-        await screen.press("D")
+        await confirmed("D")
         await screen.shows("type node-1 to confirm")
         await screen.press(*("minus" if c == "-" else c for c in "node-1"), "enter")
         await screen.until(lambda: Verb.NODE_DRAIN in screen.verbs_done(), "drained")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from backend.contract.errors import Unreachable
 from backend.contract.words import Phase
 from console.state.simulator import SimulatorSource
+from console.tui import travel
 from console.tui.app import TrinityApp
+from console.tui.dialogs import AskDialog
 from console.tui.scrubber import Scrubber
 from console.tui.travel import Travel
 from console.tui.views.requests import RequestsView
@@ -168,7 +171,9 @@ async def test_two_instants_are_compared_and_one_with_the_present() -> None:
 
 async def test_a_time_is_typed() -> None:
     async with past() as screen:
-        await screen.press("at", *"-20s", "enter")
+        await screen.press("at")
+        await screen.until(lambda: isinstance(screen.app.screen, AskDialog), "asks when")
+        await screen.press(*"-20s", "enter")
         await screen.at(KILLED + 20)
         screen.travel.leave()
         screen.travel.at("soon")
@@ -203,11 +208,14 @@ async def test_a_held_key_is_fluid_since_only_the_newest_wish_is_asked_for(monke
         await screen.at(KILLED)
 
 
-async def test_playing_zoom_and_mouse() -> None:
+async def test_playing_zoom_and_mouse(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = SimpleNamespace(s=1000.0)
+    monkeypatch.setattr(travel, "time", SimpleNamespace(monotonic=lambda: played.s))
     async with past() as screen:
         screen.travel.go_to(KILLED + 36)
         await screen.press("space", "space", "space")
         await screen.shows("▸ 16x")
+        played.s += 0.5
         await screen.at(KILLED + 40)
         await screen.until(lambda: "▸" not in "".join(screen.text.splitlines()[-4]), "it stands")
         await screen.press("z", "z")

@@ -22,6 +22,7 @@ from console.tui.scroll import ScrollPanel
 from console.tui.strip import Strip
 from console.tui.views.detail import DetailView
 from console.tui.vtable import VTable
+from tests.unit.console.waiting import comes
 
 
 class Screen:
@@ -35,11 +36,8 @@ class Screen:
         return "\n".join(strip.text for strip in self.app.screen._compositor.render_strips())
 
     async def until(self, met: Callable[[], Any], what: str) -> None:
-        for _ in range(400):
-            if met():
-                return
-            await self.pilot.pause(0.02)
-        raise AssertionError(f"never: {what}\n{self.text}")
+        if not await comes(met, self.pilot):
+            raise AssertionError(f"never: {what}\n{self.text}")
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)

@@ -23,6 +23,7 @@ from console.tui.filter_bar import FilterBar
 from console.tui.strip import Strip
 from console.tui.vtable import LEFT_MORE, RIGHT_MORE, VTable
 from tests.unit.console import sample
+from tests.unit.console.waiting import comes
 
 
 class Fleet:
@@ -49,11 +50,8 @@ class Fleet:
         return self.lines[1]
 
     async def until(self, met: Callable[[], Any], what: str) -> None:
-        for _ in range(400):
-            if met():
-                return
-            await self.pilot.pause(0.01)
-        raise AssertionError(f"never: {what}")
+        if not await comes(met, self.pilot, 0.01):
+            raise AssertionError(f"never: {what}")
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
