@@ -244,8 +244,8 @@ async def test_e_exports_as_the_name_says_and_never_over_a_file_unasked(
         assert "llm-0" in (tmp_path / name).read_text()
         for line, found in (("export a.txt", "▸ llm-0"), ("export a.tsv", "llm-1\t● Ready")):
             await type_line(screen, line)
-            await screen.until((tmp_path / line.split()[1]).is_file, f"{line} is written")
-            await screen.until(lambda: "✓ wrote a." in screen.message, "said")
+            name = line.split()[1]
+            await screen.until(lambda name=name: f"✓ wrote {name}" in screen.message, f"{line} is written")
             assert found in (tmp_path / line.split()[1]).read_text()
         (tmp_path / "a.txt").write_text("mine")
         await type_line(screen, "export a.txt")
