@@ -137,11 +137,14 @@ class HealthLoop:
                 return
             # A timer-free wait when idle: an idle replica costs no processor time.
             for key, _ in self.selector.select(0.2 if self._open else None):
-                key.data()
+                known = self.selector.get_map().get(key.fd)
+                if known is not None and known.data == key.data:  # else it was let go, or closed, by one before it
+                    key.data()
             self._close_late()
 
     def _accept(self) -> None:
-        assert self._listener is not None
+        if self._listener is None:  # left to others by what was ready together with it
+            return
         try:
             connection, _ = self._listener.accept()
         except OSError:

@@ -21,6 +21,8 @@ LOADED: Final = b"L"
 MAX_LINE_BYTES: Final = 64 * 1024
 LEAVE_S: Final = 1.0
 """What a health client that has connected but not asked is given."""
+CAUSE_S: Final = 3.0
+"""How long an engine that failed is given to say why: its log has a thread of its own."""
 _STAMP: Final = re.compile(r"^[0-9.]+ E +")
 
 
@@ -37,6 +39,7 @@ class StartupCompanion:
         """`make_loop` is called in the companion only."""
         stderr_read, stderr_write = os.pipe()
         control_read, self._control = os.pipe()
+        self._heard, heard_write = os.pipe()
         self._real_stderr = os.dup(2)
         self.pid = os.fork()
         if self.pid == 0:
@@ -44,12 +47,14 @@ class StartupCompanion:
             try:
                 os.close(stderr_write)
                 os.close(self._control)
-                _Companion(make_loop(), control_read, stderr_read, self._real_stderr).run()
+                os.close(self._heard)
+                _Companion(make_loop(), control_read, stderr_read, self._real_stderr, heard_write).run()
                 code = 0
             finally:
                 os._exit(code)
         os.close(stderr_read)
         os.close(control_read)
+        os.close(heard_write)
         os.dup2(stderr_write, 2)
         os.close(stderr_write)
 
@@ -63,7 +68,8 @@ class StartupCompanion:
     def engine_failed(self) -> None:
         """The engine could not be built: the companion writes its cause as the last line of stderr and leaves."""
         # The engine's log thread may still hold lines; they must reach the companion before stderr is taken back.
-        time.sleep(0.1)
+        select.select([self._heard], [], [], CAUSE_S)
+        time.sleep(0.1)  # what it says after the cause
         self._take_back()
         self.wait()
 
@@ -71,6 +77,7 @@ class StartupCompanion:
         os.dup2(self._real_stderr, 2)
         os.close(self._real_stderr)
         os.close(self._control)
+        os.close(self._heard)
 
     def wait(self) -> None:
         """Return once the companion is gone; it is ended if it does not leave in time."""
@@ -89,8 +96,9 @@ class StartupCompanion:
 class _Companion:
     """The forked side."""
 
-    def __init__(self, loop: HealthLoop, control: int, source: int, sink: int) -> None:
-        self.loop, self.control, self.source, self.sink = loop, control, source, sink
+    def __init__(self, loop: HealthLoop, control: int, source: int, sink: int, heard: int) -> None:
+        """`heard` is written to once the cause of a failure has been read."""
+        self.loop, self.control, self.source, self.sink, self.heard = loop, control, source, sink, heard
         self.rest = b""
         self.cause: str | None = None
         self.loaded = False
@@ -116,7 +124,10 @@ class _Companion:
         *lines, self.rest = (self.rest + piece).split(b"\n")
         self.rest = self.rest[-MAX_LINE_BYTES:]
         for line in lines:
-            self.cause = self.cause or engine_cause(line.decode("utf-8", "replace"))
+            if self.cause is None and (cause := engine_cause(line.decode("utf-8", "replace"))):
+                self.cause = cause
+                with contextlib.suppress(OSError):
+                    os.write(self.heard, b".")
 
     def _on_control(self) -> None:
         if os.read(self.control, 1) == LOADED:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -37,7 +38,11 @@ def main(arguments: list[str]) -> int:
         report = StartReport(kind="program", message=str(error))
     except OSError as error:
         report = _failure(spec, error)
-    os.write(1, encode_line(report))
+    try:
+        os.write(1, encode_line(report))
+    except BrokenPipeError:
+        # The launcher has given up waiting: to it nothing was started. The loop takes the signal as any other.
+        os.kill(os.getpid(), signal.SIGTERM)
     if report.record is None:
         os._exit(1)  # the launcher reads to the end, so it knows by then that nothing of ours is left
     null = os.open(os.devnull, os.O_RDWR)

@@ -36,8 +36,11 @@ from backend.shim.record import (
 ExitListener = Callable[[ExitRecord], None]
 StartListener = Callable[[ShimRecord], None]
 
-_ANSWER_S: Final = 5.0
-_END_S: Final = 2.0
+_LAUNCH_S: Final = 30.0
+_ADOPT_S: Final = 10.0
+"""A shim that does not answer that long is ended with its program: one on a busy machine must not be."""
+_ANSWER_S: Final = 15.0
+_END_S: Final = 5.0
 """How long a shim may take to end after its last word."""
 _ENDING_S: Final = 0.5
 """How long a shim that does not answer may still take to be gone."""
@@ -61,7 +64,7 @@ class ShimClient:
         self._detached = False
 
     @classmethod
-    async def launch(cls, spec: ShimSpec, *, timeout_s: float = 5.0, clock: Clock | None = None) -> ShimClient:
+    async def launch(cls, spec: ShimSpec, *, timeout_s: float = _LAUNCH_S, clock: Clock | None = None) -> ShimClient:
         """Start a shim; returns once its program was executed.
 
         Raises PortTaken (naming the owner) where a listening socket cannot be bound, TrinityError where the program
@@ -83,11 +86,14 @@ class ShimClient:
         return client
 
     @classmethod
-    async def adopt(cls, record_path: Path, *, timeout_s: float = 2.0, clock: Clock | None = None) -> ShimClient | None:
+    async def adopt(
+        cls, record_path: Path, *, timeout_s: float | None = None, clock: Clock | None = None
+    ) -> ShimClient | None:
         """Connect to a shim that already runs. Null, with its files removed, when it is gone.
 
         Raises Unreachable where the shim runs but does not answer in `timeout_s`.
         """
+        timeout_s = _ADOPT_S if timeout_s is None else timeout_s
         record = read_record(record_path)
         if record is None:
             return None
@@ -318,6 +324,10 @@ async def _start_shim(spec: ShimSpec, timeout_s: float) -> StartReport:
             async with asyncio.timeout(timeout_s):
                 said, complaint = await process.communicate()
         except TimeoutError as error:
+            # Closed first: a shim that is not there yet finds nobody to report to, and ends by itself. One that has
+            # reported has left its record before.
+            process._transport.close()  # type: ignore[attr-defined]  # asyncio offers no other way to close its pipes
+            await process.wait()
             late = read_record(spec.record_path)
             if late is not None and shim_alive(late):
                 os.kill(late.shim_pid, signal.SIGKILL)

@@ -13,7 +13,7 @@ import msgspec
 from backend.contract.errors import TrinityError
 from backend.contract.faults import HolderAnswer, HolderRequest
 
-ANSWER_S: Final = 5.0
+ANSWER_S: Final = 15.0
 _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 
 

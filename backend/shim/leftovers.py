@@ -14,11 +14,11 @@ from typing import Final
 
 from backend.shim.record import ShimRecord, session_members, start_ticks
 
-_END_S: Final = 2.0
+_END_S: Final = 5.0
 
 
 def end_leftovers(record: ShimRecord) -> None:
-    """SIGKILL whatever still lives in the session of a shim that is gone. Blocks up to two seconds a process.
+    """SIGKILL whatever still lives in the session of a shim that is gone. Blocks up to five seconds a process.
 
     A session keeps its number reserved while it has members. So if the shim's pid lives, it is the shim itself or
     belongs to a newer process and our session is empty: either way nothing is done.

@@ -18,7 +18,7 @@ from backend.shim.leftovers import end_leftovers, remove_files
 from backend.shim.protocol import Request, encode_line
 from backend.shim.record import ShimRecord, is_same_process, read_record, shim_alive
 
-_SLACK_S: Final = 2.0
+_SLACK_S: Final = 5.0
 
 
 def recorded_shims(run_dir: Path) -> list[ShimRecord]:
@@ -34,7 +34,7 @@ def recorded_shims(run_dir: Path) -> list[ShimRecord]:
 def stop_all(run_dir: Path, grace_s: float) -> list[str]:
     """Stop every recorded shim and its program: asked first, SIGKILL after `grace_s`. Returns their names.
 
-    Blocks up to `grace_s` plus two seconds. Recorded pids are only signalled while their start times match.
+    Blocks up to `grace_s` plus some seconds. Recorded pids are only signalled while their start times match.
     """
     records = recorded_shims(run_dir)
     living = [record for record in records if shim_alive(record)]

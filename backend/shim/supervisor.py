@@ -36,7 +36,7 @@ from backend.shim.respawn import RespawnDelay, is_quick
 
 _DEFAULT_GRACE_S = 10.0
 _SWEEP_S = 0.005
-_RELOAD_TRIAL_S = 2.0
+_RELOAD_TRIAL_S = 5.0
 """A reloaded program that ends with an error code this soon did not take over: its predecessor stays."""
 
 
@@ -100,7 +100,11 @@ class Supervisor:
         """Serve until the program ended for good, or `stop` or `reap` said so."""
         while not self._done:
             for key, mask in self._selector.select(self._timeout()):
-                key.data(mask)
+                # What was seen together may be over by now: a reaped program's pipes are closed, and the next one's
+                # may have their numbers.
+                known = self._selector.get_map().get(key.fd)
+                if known is not None and known.data == key.data:
+                    key.data(mask)
             self._run_timers()
         self._finish()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
@@ -20,6 +21,7 @@ import psutil
 from backend.contract.shim import ShimSpec
 from backend.fleet.supervision.ports import PortAllocator
 
+_PORTS = PortAllocator(random.Random())
 PROGRAM = str(Path(__file__).parent / "programs" / "tiny_server.py")
 
 
@@ -36,7 +38,8 @@ def short_dir() -> Iterator[Path]:
     finally:
         left = processes_about(path)
         for process in left:
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         psutil.wait_procs(left, timeout=30)
         shutil.rmtree(path, ignore_errors=True)
 
@@ -102,11 +105,14 @@ async def get(port: int, path: str, host: str = "127.0.0.1") -> str:
 
 
 def log_text(base: Path, name: str = "r-1") -> str:
-    """All output of a program, oldest first."""
+    """All output of a program, oldest first. A file that rotation takes away meanwhile is left out."""
     folder = base / "logs" / name
     rotated = sorted(folder.glob("[0-9]*.log"), key=lambda path: int(path.stem))
-    files = [*rotated, folder / "current.log"]
-    return "".join(path.read_text() for path in files if path.exists())
+    text = ""
+    for path in [*rotated, folder / "current.log"]:
+        with contextlib.suppress(FileNotFoundError):
+            text += path.read_text()
+    return text
 
 
 def listens(port: int) -> bool:
@@ -124,5 +130,5 @@ def alive(pid: int | None) -> bool:
 
 
 def free_port() -> int:
-    """A port below the ephemeral range that is free now."""
-    return PortAllocator(random.Random()).allocate("127.0.0.1")
+    """A port below the ephemeral range that is free now, never the same one twice."""
+    return _PORTS.allocate("127.0.0.1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -22,7 +23,7 @@ from backend.contract.words import Phase
 from backend.drills.processes import start_mark
 from backend.fleet.local import LocalFleet
 from backend.shim.threads import thread_ids, thread_state
-from tests.integration.shim_rig import free_port, short_dir, until, until_answer
+from tests.integration.shim_rig import short_dir, until, until_answer
 from tests.integration.test_fleet_local import Rig, running, workload
 
 base = pytest.fixture(short_dir, name="base")
@@ -34,21 +35,25 @@ async def _rig(base: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig
     monkeypatch.setenv("TRINITY_ENVIRONMENT", "dev")
     async with running(base, monkeypatch) as made:
         made.fleet = LocalFleet(made.paths, made.rows, SystemClock(), fault_switches=True)
-        made.fleet.on_change(lambda status: made.changes.append((time.monotonic(), status)))
+        made.fleet.on_change(made.changes.append)
         yield made
 
 
-def engine(base: Path, *options: str, **changes: Any) -> WorkloadSpec:
-    probe = ProbeSpec(path="/health", period_s=0.1, timeout_s=0.3, failure_threshold=2)
+PATIENT = ProbeSpec(path="/health", period_s=0.1, timeout_s=30.0, failure_threshold=2)
+QUICK = ProbeSpec(path="/health", period_s=0.1, timeout_s=1.0, failure_threshold=3)
+"""Notices who does not answer, and still spares who is only slow."""
+
+
+def engine(base: Path, *options: str, probe: ProbeSpec = PATIENT, **changes: Any) -> WorkloadSpec:
     return WorkloadSpec(
         **{
             "name": "w",
             "command": (sys.executable, ENGINE, "--port", "{port}", *options),
             "env": {"SHIM_TEST": str(base)},
             "probes": ProbesSpec(
-                startup=msgspec.structs.replace(probe, failure_threshold=100), readiness=probe, liveness=probe
+                startup=msgspec.structs.replace(PATIENT, failure_threshold=1000), readiness=probe, liveness=probe
             ),
-            "stop_grace_s": 5.0,
+            "stop_grace_s": 60.0,
             **changes,
         }
     )
@@ -64,7 +69,7 @@ def frozen_threads(pid: int | None) -> list[int]:
     return [] if pid is None else [tid for tid in thread_ids(pid) if thread_state(pid, tid) == "t"]
 
 
-def stop(ttl_s: float = 30.0) -> FaultOrder:
+def stop(ttl_s: float = 100.0) -> FaultOrder:
     return FaultOrder(id="f", kind="stop", ttl_s=ttl_s)
 
 
@@ -94,7 +99,7 @@ async def test_the_holder_is_the_shim_by_pid_mark_and_socket(rig: Rig) -> None:
 
 
 async def test_a_stopped_replica_is_given_up_by_its_probe_and_that_is_no_crash(rig: Rig) -> None:
-    await rig.fleet.create(engine(rig.base), "w-1")
+    await rig.fleet.create(engine(rig.base, probe=QUICK), "w-1")
     before = await rig.phase(Phase.READY)
     assert (await rig.fleet.fault("w-1", stop())).active
     after = await rig.ready_again(before)
@@ -104,7 +109,7 @@ async def test_a_stopped_replica_is_given_up_by_its_probe_and_that_is_no_crash(r
 
 
 async def test_a_healed_replica_keeps_its_process(rig: Rig) -> None:
-    await rig.fleet.create(without_liveness(engine(rig.base)), "w-1")
+    await rig.fleet.create(without_liveness(engine(rig.base, probe=QUICK)), "w-1")
     before = await rig.phase(Phase.READY)
     assert (await rig.fleet.fault("w-1", stop())).active
     await rig.phase(Phase.NOT_READY)
@@ -115,19 +120,18 @@ async def test_a_healed_replica_keeps_its_process(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("kind", ["stop", "freeze-engine"])
-async def test_removing_a_held_replica_is_quick(rig: Rig, kind: Any) -> None:
+async def test_removing_a_held_replica_does_not_take_its_whole_grace(rig: Rig, kind: Any) -> None:
     await rig.fleet.create(without_liveness(engine(rig.base, engine="llamacpp")), "w-1")
     await rig.phase(Phase.READY)
-    assert (await rig.fleet.fault("w-1", FaultOrder(id="f", kind=kind, ttl_s=30.0))).active
-    begun = time.monotonic()
-    await rig.fleet.remove("w-1", reason="test")
-    assert time.monotonic() - begun < 2.0
+    assert (await rig.fleet.fault("w-1", FaultOrder(id="f", kind=kind, ttl_s=100.0))).active
+    async with asyncio.timeout(30.0):  # half its grace, and less than its fault lasts
+        await rig.fleet.remove("w-1", reason="test")
 
 
 async def test_running_out_of_memory_for_a_drill_is_oomkilled_and_no_crash(rig: Rig) -> None:
     await rig.fleet.create(engine(rig.base, memory_limit_bytes=192 * 1024 * 1024), "w-1")
     before = await rig.phase(Phase.READY)
-    assert (await rig.fleet.fault("w-1", FaultOrder(id="f", kind="exhaust-memory", ttl_s=10.0))).active
+    assert (await rig.fleet.fault("w-1", FaultOrder(id="f", kind="exhaust-memory", ttl_s=100.0))).active
     after = await rig.ready_again(before)
     assert after.last_exit is not None
     assert after.last_exit.reason == "OOMKilled"
@@ -167,7 +171,7 @@ async def test_production_refuses_the_switch(rig: Rig) -> None:
 async def test_a_crash_loop_is_seen_as_one_and_ends_when_it_is_cleared(rig: Rig) -> None:
     await rig.fleet.create(workload(rig.base), "w-1")
     await rig.phase(Phase.READY)
-    await rig.fleet.set_start_fault("w-1", StartFault(until_ts=time.time() + 60.0, exit_code=3))
+    await rig.fleet.set_start_fault("w-1", StartFault(until_ts=time.time() + 600.0, exit_code=3))
     await rig.fleet.kill("w-1")
     status = await rig.phase(Phase.CRASH_LOOP)
     assert status.next_start_ts is not None
@@ -182,7 +186,7 @@ async def test_a_slow_start_is_starting_until_it_is_over_and_keeps_its_pid(rig: 
     await rig.fleet.create(workload(rig.base), "w-1")
     before = await rig.phase(Phase.READY)
     begun = time.time()
-    await rig.fleet.set_start_fault("w-1", StartFault(until_ts=begun + 60.0, delay_s=1.0))
+    await rig.fleet.set_start_fault("w-1", StartFault(until_ts=begun + 600.0, delay_s=1.0))
     await rig.fleet.kill("w-1")
     waiting: list[ReplicaStatus] = []
 
@@ -201,7 +205,7 @@ async def test_a_slow_start_is_starting_until_it_is_over_and_keeps_its_pid(rig: 
 async def test_a_start_fault_ends_by_itself_and_by_the_next_daemon(rig: Rig) -> None:
     await rig.fleet.create(workload(rig.base), "w-1")
     before = await rig.phase(Phase.READY)
-    await rig.fleet.set_start_fault("w-1", StartFault(until_ts=time.time() + 60.0, exit_code=3))
+    await rig.fleet.set_start_fault("w-1", StartFault(until_ts=time.time() + 600.0, exit_code=3))
     await rig.fleet.close()
     rig.fleet = LocalFleet(rig.paths, rig.rows, SystemClock())
     (adopted,) = await rig.fleet.adopt()
@@ -219,12 +223,14 @@ async def test_probes_go_through_a_splice_and_a_restart_keeps_it(rig: Rig) -> No
     """The proxy here is another replica: what it says decides over the spliced one."""
     await rig.fleet.create(workload(rig.base), "w-1")
     before = await rig.phase(Phase.READY)
-    closed = free_port()
-    rig.changes.clear()
-    await rig.fleet.splice("w-1", port=closed, health_port=None)
-    assert rig.changes[0][1].via_port == closed
-    await rig.phase(Phase.NOT_READY)
-    await rig.fleet.unsplice("w-1")
+    with socket.socket() as held:  # bound, so that nobody else can listen there
+        held.bind(("127.0.0.1", 0))
+        closed = held.getsockname()[1]
+        rig.changes.clear()
+        await rig.fleet.splice("w-1", port=closed, health_port=None)
+        assert rig.changes[0].via_port == closed
+        await rig.phase(Phase.NOT_READY)
+        await rig.fleet.unsplice("w-1")
     status = await rig.phase(Phase.READY)
     assert status.via_port is None
     assert status.port is not None
@@ -259,9 +265,9 @@ async def test_a_frozen_replica_thaws_by_itself_while_no_daemon_looks(rig: Rig) 
     await rig.fleet.create(without_liveness(engine(rig.base)), "w-1")
     before = await rig.phase(Phase.READY)
     assert before.pid is not None
-    await rig.fleet.fault("w-1", FaultOrder(id="f", kind="freeze-engine", ttl_s=1.0))
+    assert (await rig.fleet.fault("w-1", FaultOrder(id="f", kind="freeze-engine", ttl_s=2.0))).affected == 1
     await rig.fleet.close()
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(2.0)
     rig.fleet = LocalFleet(rig.paths, rig.rows, SystemClock())
     await rig.fleet.adopt()
     assert rig.status().pid == before.pid

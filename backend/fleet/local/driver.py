@@ -138,7 +138,7 @@ class LocalFleet(SupervisedFleet[ShimStarter]):
             if shim_alive(record):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(record.shim_pid, signal.SIGKILL)
-                await wait_gone(record.shim_pid, record.shim_start, 2.0)
+                await wait_gone(record.shim_pid, record.shim_start, 5.0)
             client = None
         if client is not None and client.record.pid is not None:
             await replica.begin_adopted(replica.starter.adopt(client), answer_s=_ADOPT_ANSWER_S)

@@ -18,7 +18,7 @@ from backend.fleet.supervision.seed import ReplicaSeed
 from backend.shim.client import ShimClient
 from backend.shim.record import is_same_process, shim_alive
 
-_SHIM_STUCK_S: Final = 2.0
+_SHIM_STUCK_S: Final = 5.0
 """How long after a death its shim may take to say so before it is held to be stuck."""
 
 

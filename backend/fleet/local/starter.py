@@ -15,7 +15,7 @@ from backend.fleet.local.process import ShimIncarnation
 from backend.fleet.supervision.seed import ReplicaSeed
 from backend.shim.client import ShimClient
 
-_LAUNCH_S: Final = 15.0
+_LAUNCH_S: Final = 30.0
 """For a shim to execute its program; a tenth of a second on an idle machine."""
 
 

@@ -20,7 +20,9 @@ EndedBy = Literal["", "heal", "ttl", "gone"]
 MAX_TTL_S: Final = 86_400.0
 _LOOK_S: Final = 0.005
 """Between two looks at a fault that does not show yet."""
-_UNDO_SETTLE_S: Final = 1.0
+_LAST_LOOKS: Final = 20
+"""After that time, before it is said not to show: a shim that itself was stopped meanwhile has not looked."""
+_UNDO_SETTLE_S: Final = 3.0
 _RETRY_S: Final = 0.25
 """Between two attempts to undo what did not go within that time."""
 _REMEMBERED: Final = 32
@@ -41,12 +43,17 @@ class _Entry:
         self.until_s = now_s + order.ttl_s
         self.stage = _Stage.SETTLING
         self.settle_by_s = now_s + fault.settle_s
+        self.looks_left = _LAST_LOOKS
         self.ending: EndedBy = ""
         """What its undoing is put down to, once that has begun."""
 
     def open(self, now_s: float) -> bool:
         """Whether an answer about it has to wait."""
-        return self.stage in (_Stage.SETTLING, _Stage.UNDOING) and now_s < self.settle_by_s
+        return self.stage in (_Stage.SETTLING, _Stage.UNDOING) and self.hopeful(now_s)
+
+    def hopeful(self, now_s: float) -> bool:
+        """Whether it may yet show, or be gone."""
+        return now_s < self.settle_by_s or self.looks_left > 0
 
     def report(self, now_s: float) -> FaultReport:
         ended = self.stage is _Stage.ENDED
@@ -153,6 +160,8 @@ class FaultBoard:
         return entry
 
     def _advance(self, entry: _Entry) -> None:
+        if self._mono() >= entry.settle_by_s:
+            entry.looks_left -= 1
         if entry.stage is _Stage.SETTLING:
             self._settle(entry)
         if entry.stage in (_Stage.SETTLING, _Stage.HELD) and self._mono() >= entry.until_s:
@@ -173,7 +182,7 @@ class FaultBoard:
                 self._waiting.remove(waiting)
                 waiting[1]((), _sentence(error))
             return
-        if entry.fault.active() or self._mono() >= entry.settle_by_s:
+        if entry.fault.active() or not entry.hopeful(self._mono()):
             entry.stage = _Stage.HELD
 
     def _begin_undo(self, entry: _Entry, why: EndedBy) -> None:
@@ -181,7 +190,7 @@ class FaultBoard:
             return
         if entry.stage is not _Stage.UNDOING:
             entry.stage, entry.ending = _Stage.UNDOING, why
-        entry.settle_by_s = self._mono() + _UNDO_SETTLE_S
+        entry.settle_by_s, entry.looks_left = self._mono() + _UNDO_SETTLE_S, _LAST_LOOKS
         entry.fault.undo()
 
     def _forget_old(self) -> None:

@@ -54,7 +54,7 @@ class HeldFault(ABC):
     `inject` is called once, then `step` until `active` or the end of `settle_s`; `undo` again and again until `undone`.
     """
 
-    settle_s: ClassVar[float] = 1.0
+    settle_s: ClassVar[float] = 3.0
     """How long it may take to show."""
     alone: ClassVar[bool] = True
     """Whether a second one of its kind is refused meanwhile."""

@@ -147,7 +147,7 @@ class BusyProcessors(_Workers):
 class FilledMemory(_Workers):
     """`fill-memory`: one child holds `size_bytes`."""
 
-    settle_s = 4.0
+    settle_s = 10.0
 
     def __init__(self, around: Surroundings, size_bytes: int) -> None:
         super().__init__(around)

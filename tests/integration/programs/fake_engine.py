@@ -19,9 +19,9 @@ steps = 0
 
 
 def decode() -> None:
-    """Hash 4 MiB a step (some milliseconds without the lock)."""
+    """Hash 32 MiB a step (some dozen milliseconds without the lock, so that hardly a freeze meets it with the lock)."""
     global steps
-    block = b"x" * (4 * 1024 * 1024)
+    block = b"x" * (32 * 1024 * 1024)
     while True:
         hashlib.sha256(block).digest()
         steps += 1

@@ -54,6 +54,21 @@ def address() -> Iterator[tuple[str, int]]:
     listener.close()
 
 
+def test_who_comes_at_the_instant_the_socket_is_left_to_others_is_theirs() -> None:
+    """The news and the connection are seen together, the news first."""
+    listener = bind_health("127.0.0.1", 0)
+    readable, writable = os.pipe()
+    loop = HealthLoop(listener, lambda _path: (200, b""))
+    loop.watch(readable, lambda: (loop.stop_accepting(), loop.stop()))  # type: ignore[func-returns-value]
+    os.write(writable, b".")
+    with closing(socket.create_connection(listener.getsockname(), 5)), closing(listener):
+        loop.run()
+        taken, _ = listener.accept()
+        taken.close()
+    for descriptor in (readable, writable):
+        os.close(descriptor)
+
+
 def _ask(address: tuple[str, int], request: bytes) -> bytes:
     with closing(socket.create_connection(address, 5)) as connection:
         connection.sendall(request)

@@ -81,7 +81,7 @@ def _rig() -> Rig:
 def test_a_fault_that_takes_no_effect_is_reported_as_not_active(rig: Rig) -> None:
     rig.apply(Pretended(works=False))
     assert rig.answers == [], "it waits for the kernel first"
-    rig.to(101.1)
+    rig.to(103.2)
     ((reports, error),) = rig.answers
     assert (reports[0].active, error) == (False, "")
 
@@ -109,12 +109,12 @@ def test_a_no_op_stand_in_of_a_real_fault_is_reported_as_not_active(rig: Rig, mo
     )
     monkeypatch.setattr(os, "kill", lambda *_: None)
     rig.apply(StoppedProgram(around))
-    rig.to(101.1)
+    rig.to(103.2)
     assert rig.answers[0][0][0].active is False
     for kind in ("exhaust-descriptors", "fill-disk"):
         monkeypatch.setattr("backend.shim.faults.whole_program.resource.prlimit", lambda *_: (64, 64))
         rig.apply(fault_for(FaultOrder(id=kind, kind=kind, ttl_s=5.0), around), name=kind, kind=kind)  # type: ignore[arg-type] - a literal
-        rig.to(rig.now + 1.1)
+        rig.to(rig.now + 3.2)
         assert rig.answers[-1][0][0].active is False
 
 
@@ -151,14 +151,33 @@ def test_what_will_not_go_is_told_as_active_and_undone_again_and_again(rig: Rig)
     fault = Pretended(sticks=True)
     rig.apply(fault)
     rig.heal()
-    rig.to(101.1)
+    rig.to(103.2)
     assert (rig.answers[-1][0][0].active, rig.answers[-1][0][0].ended_by) == (True, "")
     before = fault.undos
-    rig.to(102.2)
+    rig.to(104.3)
     assert fault.undos >= before + 4
     fault.sticks = False
-    rig.to(102.5)
+    rig.to(104.6)
     assert rig.report().ended_by == "heal"
+
+
+def test_a_shim_that_was_stopped_itself_still_looks_before_it_says_no(rig: Rig) -> None:
+    fault = Pretended(works=False)
+    rig.apply(fault, ttl_s=60.0)
+    rig.now = 110.0  # nobody looked in between
+    rig.board.run()
+    assert rig.answers == []
+    fault.on = True
+    rig.board.run()
+    assert rig.answers[-1][0][0].active
+    fault.sticks = True
+    rig.heal()
+    rig.now = 120.0
+    rig.board.run()
+    assert len(rig.answers) == 1
+    fault.on = False
+    rig.board.run()
+    assert rig.answers[-1][0][0].ended_by == "heal"
 
 
 def test_what_was_for_a_program_is_gone_with_it(rig: Rig) -> None:
