@@ -16,6 +16,7 @@ from console.tui.app import TrinityApp
 from console.tui.strip import Strip
 from tests.unit.console.picture import characters
 from tests.unit.console.sample import FixedClock
+from tests.unit.console.waiting import comes
 
 FOLDER = Path(__file__).parent / "snapshots"
 SIZES = ((40, 12), (80, 24), (120, 40), (200, 60))
@@ -84,10 +85,9 @@ async def standing(
         clock.at += 20
     app = TrinityApp(source, user="ada", interval_s=0.05, clock=clock, bell=False, theme=LOOKS[0])
     async with app.run_test(size=size) as pilot:
-        for _ in range(400):
-            if app.state.link == "live" and len(app.state.points) > 200 and app.view.replicas():
-                break
-            await pilot.pause(0.02)
+        assert await comes(
+            lambda: app.state.link == "live" and len(app.state.points) > 200 and app.view.replicas(), pilot
+        )
         yield app, pilot, clock
 
 
@@ -95,17 +95,20 @@ async def settled(app: TrinityApp, pilot: Pilot[int], words: str, quiet: int = Q
     """The characters, once the words are there and for so many looks nothing has moved."""
     last: list[str] = []
     same = 0
-    for _ in range(450):
+
+    def still() -> bool:
+        nonlocal last, same
         app.screen_stack[0].query_one(Strip).quiet()  # a message goes when its time is over, not when the view is still
         now = characters(app)
         text = "\n".join(now)
         awaited = [*WAITING, *(["following"] if app.shown is not app.link else [])]
         same = same + 1 if now == last and words in text and not any(word in text for word in awaited) else 0
         last = now
-        if same >= quiet:
-            return now
-        await pilot.pause(POLL_S)
-    raise AssertionError(f"never still, or never {words!r}:\n" + "\n".join(last))
+        return same >= quiet
+
+    if not await comes(still, pilot, POLL_S):
+        raise AssertionError(f"never still, or never {words!r}:\n" + "\n".join(last))
+    return last
 
 
 async def lead(app: TrinityApp, pilot: Pilot[int], clock: FixedClock, scene: Scene) -> None:

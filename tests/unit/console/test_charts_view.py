@@ -12,7 +12,10 @@ from console.tui.chart_panels import ChartPanel
 from console.tui.heat_panel import HeatPanel
 from console.tui.views.charts import NAMES, ChartsView
 
+from .sample import FixedClock
 from .test_tui import Screen, console
+
+pytestmark = pytest.mark.timeout(600)
 
 
 async def charts(screen: Screen) -> ChartsView:
@@ -29,7 +32,7 @@ def cursor_columns(screen: Screen) -> set[int]:
 
 
 async def test_the_cursor_moves_through_every_chart_and_esc_lets_go() -> None:
-    async with console() as screen:
+    async with console(clock=FixedClock()) as screen:
         view = await charts(screen)
         assert not cursor_columns(screen)
         await screen.press("left", "left", "left", "right")
@@ -125,16 +128,16 @@ async def test_the_heat_map_opens_over_everything_and_tells_of_the_chosen_replic
         heat = view.query_one(HeatPanel)
         await screen.until(lambda: len(heat._rows) > 2, "rows")
         rows = list(heat._rows)
-        monkeypatch.setattr(heat, "_fetched", lambda _: rows)  # a reading may come at any time and sort them anew
-        heat.sync()
-        await screen.press("down", "down")
-        assert heat.chosen == heat._rows[1].name
-        await screen.press("up", "up", "left", "left")
-        assert heat.chosen == heat._rows[0].name
-        await screen.until(lambda: heat.chosen in "".join(text for text, _ in heat.info()), "the title tells of it")
-        await screen.pilot.hover(heat, offset=(60, 2))
-        await screen.until(lambda: heat.chosen == heat._rows[1].name, "the mouse chooses too")
-        monkeypatch.undo()
+        with monkeypatch.context() as still:
+            still.setattr(heat, "_fetched", lambda _: rows)  # a reading may come at any time and sort them anew
+            heat.sync()
+            await screen.press("down", "down")
+            assert heat.chosen == heat._rows[1].name
+            await screen.press("up", "up", "left", "left")
+            assert heat.chosen == heat._rows[0].name
+            await screen.until(lambda: heat.chosen in "".join(text for text, _ in heat.info()), "the title tells of it")
+            await screen.pilot.hover(heat, offset=(60, 2))
+            await screen.until(lambda: heat.chosen == heat._rows[1].name, "the mouse chooses too")
         screen.app.state.replica_ttft = ReplicaTtft()
         heat.sync()
         assert "no readings yet" in "".join(text for text, _ in heat.body(60, 10)[0])

@@ -12,6 +12,8 @@ from console.tui.app import TrinityApp
 from tests.unit.console.test_daemon_fleets import Daemon, fleets_of
 from tests.unit.console.test_tui import Screen
 
+pytestmark = pytest.mark.timeout(600)
+
 
 async def test_tabs_come_and_go_with_the_daemons_fleets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tabs, "ASK_S", 0.1)
@@ -74,7 +76,7 @@ async def test_a_console_that_only_looks_forgets_no_fleet_and_adds_only_to_look(
         await screen.until(lambda: app.link.name == "docker:x/y", "shown")
         assert daemon.ordered[0].read_only
         await app.action_on("fleets", "forget", "docker:x/y")
-        assert "only looks" in screen.text
+        await screen.shows("only looks")
         await app.action_on("fleets", "namespace", "x")
         await screen.until(lambda: "not on Kubernetes" in screen.text, "why there are no namespaces")
 

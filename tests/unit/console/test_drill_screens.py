@@ -21,6 +21,8 @@ from console.tui.views.drills import DrillsView
 from tests.unit.console.sample import FixedClock
 from tests.unit.console.test_tui import Screen
 
+pytestmark = pytest.mark.timeout(600)
+
 DRILL = "llm-replica-kill"
 
 

@@ -32,6 +32,8 @@ from tests.unit.console.key_proofs import (
 from tests.unit.console.test_drill_screens import DRILL, DrillScreen, drills
 from tests.unit.console.test_tui import Screen, console
 
+pytestmark = pytest.mark.timeout(600)
+
 # -- the other views -----------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import re
 import time
 from pathlib import Path
 
+import pytest
 from textual import events
 
 from console.state.log_explorer import LogExplorer
@@ -14,6 +15,8 @@ from console.tui.log_bar import LogBar
 from console.tui.log_pane import LogPane
 from console.tui.strip import Strip
 from tests.unit.console.test_tui import Screen, console
+
+pytestmark = pytest.mark.timeout(600)
 
 SIZE = (80, 24)
 

@@ -10,6 +10,8 @@ import pytest
 from tests.unit.console.picture import styles
 from tests.unit.console.scenes import LOOKS, SCENES, SIZES, back, compare, lead, settled, standing
 
+pytestmark = pytest.mark.timeout(1200)  # many pictures: minutes where the machine is busy
+
 
 @pytest.mark.usefixtures("one_place_and_time")
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

@@ -7,6 +7,8 @@ import pytest
 from tests.unit.console.picture import styles
 from tests.unit.console.scenes import SCENES, SIZES, back, compare, lead, settled, standing
 
+pytestmark = pytest.mark.timeout(1200)  # many pictures: minutes where the machine is busy
+
 MARKS = {"bold", "dim", "reverse", "underline", "italic"}
 
 

@@ -13,12 +13,14 @@ from tests.unit.console.picture import styles
 from tests.unit.console.sample import FixedClock
 from tests.unit.console.scenes import LOOKS, SIZES, Scene, back, compare, lead, settled, standing
 
+pytestmark = pytest.mark.timeout(1200)  # many pictures: minutes where the machine is busy
+
 DARK, LIGHT = LOOKS[:2]
 SCENES = (
     Scene("k8s-overview", (), "Replicas"),
     Scene("nodes", ("N",), "node-1"),
     Scene("ports", ("F",), "ingress chat"),
-    Scene("expose", ("F", "p", "tab", "tab", "space"), "Everybody", over=True),
+    Scene("expose", ("F", "p", "<Expose>", "tab", "tab", "space"), "Everybody", over=True),
 )
 
 

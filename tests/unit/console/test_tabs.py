@@ -6,10 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from console.state.simulator import SimulatorSource
 from console.tui.app import TrinityApp
 from console.tui.dialogs import ConfirmDialog
 from tests.unit.console.test_tui import Screen
+
+pytestmark = pytest.mark.timeout(600)
 
 
 @asynccontextmanager
@@ -30,7 +34,7 @@ def died(source: SimulatorSource) -> set[str]:
 
 async def test_a_tab_is_a_fleet_with_its_own_way_through_the_views() -> None:
     async with two_fleets() as (screen, second):
-        assert "amber" in screen.text
+        await screen.shows("amber")
         await screen.press("3")
         await screen.press("greater_than_sign")
         await screen.until(lambda: len(screen.app.state.replicas) == 3, "the second fleet is on screen")

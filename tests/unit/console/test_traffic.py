@@ -14,7 +14,11 @@ from backend.contract.control import Frame
 from console.render.theme import DEFAULT_THEME
 from console.state.simulator import SimulatorSource
 from console.tui.app import TrinityApp
+from console.tui.log_pane import LogPane
 from tests.unit.console.sample import FixedClock
+from tests.unit.console.waiting import comes
+
+pytestmark = pytest.mark.timeout(600)
 
 REPLICAS = 1000
 CURSOR_BACK = len("\x1b[1;1H")
@@ -51,10 +55,7 @@ class Dashboard:
         at = len(self.app.sent)
         for _ in range(count // every):
             self.clock.at += every
-            for _ in range(400):
-                if self.app.state.last_ts is not None and self.app.state.last_ts >= self.clock.at:
-                    break
-                await self.pilot.pause(0.01)
+            assert await comes(lambda: (self.app.state.last_ts or 0.0) >= self.clock.at, self.pilot, 0.01)
             await self.pilot.pause(0.04)
         return self.app.bytes_since(at)
 
@@ -67,6 +68,8 @@ async def dashboard(*, low_bandwidth: bool = False, rate: float | None = None) -
     async with app.run_test(size=(120, 40)) as pilot:
         board = Dashboard(app, clock, pilot)
         await board.seconds(4)
+        logs = app.query_one(LogPane)
+        assert await comes(lambda: not logs.waiting and logs._timer is None, pilot), "the first lines are painted"
         yield board
 
 

@@ -11,6 +11,7 @@ import pytest
 from textual.pilot import Pilot
 
 from backend.contract.address import Driver
+from backend.contract.clock import Clock
 from backend.contract.words import Phase, Severity, Verb
 from console.render.layout import PANES
 from console.render.theme_shelf import ThemeShelf, shipped_folder
@@ -23,6 +24,8 @@ from console.tui.strip import Strip
 from console.tui.views.detail import DetailView
 from console.tui.vtable import VTable
 from tests.unit.console.waiting import comes
+
+pytestmark = pytest.mark.timeout(600)
 
 
 class Screen:
@@ -60,10 +63,11 @@ async def console(
     replicas: int = 2,
     driver: Driver = "local",
     edge: bool = True,
+    clock: Clock | None = None,
     **parts: Any,
 ) -> AsyncIterator[Screen]:
-    source = SimulatorSource(replicas=replicas, driver=driver, edge=edge)
-    app = TrinityApp(source, user="ada", interval_s=0.05, **parts)
+    source = SimulatorSource(replicas=replicas, driver=driver, edge=edge, clock=clock)
+    app = TrinityApp(source, user="ada", interval_s=0.05, clock=clock, **parts)
     async with app.run_test(size=size) as pilot:
         screen = Screen(app, source, pilot)
         await screen.until(lambda: app.state.link == "live" and len(app.state.points) > 200, "live with history")

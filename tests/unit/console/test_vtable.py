@@ -25,6 +25,8 @@ from console.tui.vtable import LEFT_MORE, RIGHT_MORE, VTable
 from tests.unit.console import sample
 from tests.unit.console.waiting import comes
 
+pytestmark = pytest.mark.timeout(600)
+
 
 class Fleet:
     """A fleet view whose tables stand still: what they show comes from the test."""
