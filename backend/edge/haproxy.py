@@ -44,7 +44,6 @@ from backend.edge.slots import SlotTable
 from backend.shim.client import ShimClient
 
 OBSERVE_S: Final = 0.25
-_UP_S: Final = 5.0
 _STEP_S: Final = 0.01
 _SETTLE_S: Final = 0.5
 """How often to ask whether replaced processes with open requests still live: a walk through /proc."""

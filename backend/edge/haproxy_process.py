@@ -12,7 +12,7 @@ from typing import Final
 
 from backend.config.paths import StatePaths
 from backend.contract.clock import Clock
-from backend.contract.errors import TrinityError, Unreachable
+from backend.contract.errors import PortTaken, TrinityError, Unreachable
 from backend.contract.fleet import ExitRecord
 from backend.edge.events import EdgeEvents
 from backend.edge.oldprocess import OldProcesses
@@ -22,7 +22,8 @@ from backend.edge.settings import EdgeSettings, HaproxyBinary, find_haproxy
 from backend.shim.client import ShimClient
 from backend.shim.record import ShimRecord
 
-_UP_S: Final = 5.0
+_UP_S: Final = 20.0
+"""How long a HAProxy, and the shim that starts it, may take to answer: seconds, where the machine is busy."""
 _STEP_S: Final = 0.01
 
 
@@ -89,7 +90,7 @@ class HaproxyProcess:
 
     async def adoptable(self) -> ShimClient | None:
         """The shim of an earlier daemon; one that listens elsewhere than we want is stopped."""
-        shim = await ShimClient.adopt(self._paths.shim_record(NAME))
+        shim = await ShimClient.adopt(self._paths.shim_record(NAME), timeout_s=_UP_S / 2)
         if shim is not None and not self._store.fits(shim.record.spec):
             await shim.stop(0.0)
             return None
@@ -98,12 +99,21 @@ class HaproxyProcess:
     async def launch(self) -> ShimClient:
         """A new shim on the settings' ports, with the files as they are. Raises PortTaken."""
         settings = self._settings
-        port = await asyncio.to_thread(choose_port, settings.host, settings.port, auto=settings.auto_port)
-        stats_port = await asyncio.to_thread(
-            choose_port, settings.host, settings.stats_port, auto=settings.auto_port, avoid=port
-        )
-        spec = self._store.shim_spec(self.need_binary(), port, stats_port)
-        return await ShimClient.launch(spec, clock=self._clock)
+        port, stats_port = settings.port, settings.stats_port
+        while True:
+            port = await asyncio.to_thread(choose_port, settings.host, port, auto=settings.auto_port)
+            stats_port = await asyncio.to_thread(
+                choose_port, settings.host, stats_port, auto=settings.auto_port, avoid=port
+            )
+            spec = self._store.shim_spec(self.need_binary(), port, stats_port)
+            try:
+                return await ShimClient.launch(spec, timeout_s=_UP_S, clock=self._clock)
+            except PortTaken as taken:
+                # It was free when we looked: somebody else was quicker than the shim.
+                if not settings.auto_port:
+                    raise
+                port += taken.port == port
+                stats_port += taken.port == stats_port
 
     async def use(self, shim: ShimClient) -> None:
         """Work with this shim from now on. Raises TrinityError, the shim stopped, if its HAProxy does not answer."""
@@ -123,7 +133,7 @@ class HaproxyProcess:
         Raises TrinityError."""
         ports = [listen.port for listen in self.record.spec.listen]
         spec = self._store.shim_spec(self.need_binary(), *ports)
-        await self.use(await ShimClient.launch(spec, clock=self._clock))
+        await self.use(await ShimClient.launch(spec, timeout_s=_UP_S, clock=self._clock))
         self._started(self.record)
 
     async def reload(self) -> None:

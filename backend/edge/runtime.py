@@ -21,7 +21,8 @@ from backend.edge.config import EMPTY, inner_name
 from backend.edge.slots import SlotTable
 
 BACKENDS_AND_SERVERS: Final = "show stat -1 6 -1"
-_ANSWER_S: Final = 2.0
+_ANSWER_S: Final = 5.0
+"""A HAProxy that lives answers in a millisecond, and one that has died at once: only a stopped machine takes longer."""
 _LIMIT: Final = 16 * 1024 * 1024
 _BENIGN: Final = ("no need to change", "nothing changed")
 

@@ -105,7 +105,7 @@ def find_haproxy(explicit: str | None = None, environ: Mapping[str, str] | None 
 def haproxy_version(path: str) -> str | None:
     """The version a binary reports, like `2.8.25-5cf5d0683`; None if it is not a HAProxy that runs."""
     try:
-        done = subprocess.run([path, "-v"], capture_output=True, text=True, timeout=5, check=False)
+        done = subprocess.run([path, "-v"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     found = _VERSION.search(done.stdout)

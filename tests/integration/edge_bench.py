@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -29,9 +30,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has, among those that the system gives to nobody of its own accord: what connects somewhere
+    or asks for any port never gets it between this look and its use."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Rows:
@@ -61,11 +66,16 @@ class Engine:
 
     @classmethod
     async def start(cls, name: str, port: int = 0) -> Engine:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, str(ENGINE), name, str(port), stdout=asyncio.subprocess.PIPE
-        )
-        assert process.stdout is not None
-        return cls(name, process, int(await process.stdout.readline()))
+        """Where it may choose its port, one that it can have again after its death."""
+        while True:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, str(ENGINE), name, str(port or free_port()), stdout=asyncio.subprocess.PIPE
+            )
+            assert process.stdout is not None
+            if said := await process.stdout.readline():
+                return cls(name, process, int(said))
+            await process.wait()
+            assert not port, f"port {port} is taken"
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -85,6 +95,7 @@ class Bench:
         self.edge = self.new_edge()
         self.engines: dict[str, Engine] = {}
         self.specs: list[WorkloadSpec] = [workload("llm")]
+        self._go = paths.edge_dir.parent / "go"
 
     def new_edge(self, **changes: object) -> HaproxyEdge:
         settings = msgspec.structs.replace(self.settings, **changes)
@@ -93,6 +104,14 @@ class Bench:
     @property
     def url(self) -> str:
         return f"{self.edge.public_url}/v1/completions"
+
+    @property
+    def held(self) -> str:
+        """What requests wait for that wish so (`go`, `hold`), until `release`."""
+        return str(self._go)
+
+    def release(self) -> None:
+        self._go.touch()
 
     async def up(self, replicas: int = 2, slots: int = 4) -> None:
         await self.edge.start()
@@ -124,7 +143,7 @@ def workload(name: str, **changes: object) -> WorkloadSpec:
         slots=4,
         routes=("/v1",),
         probes=ProbesSpec(readiness=ProbeSpec(path="/health")),
-        request_deadline_s=30.0,
+        request_deadline_s=100.0,
     )
     return msgspec.structs.replace(spec, **changes)
 
@@ -137,9 +156,11 @@ async def bench(**changes: object) -> AsyncIterator[Bench]:
         os.environ["XDG_RUNTIME_DIR"] = directory
         os.environ["PYTHONPATH"] = str(ROOT)
         paths = StatePaths(Path(directory) / "state").create()
+        # Patient: no replica counts as dead because the machine was busy when its health was asked for.
         settings = EdgeSettings(
-            port=free_port(), stats_port=free_port(), stats_password="secret-word", max_body_bytes=1024 * 1024
-        )
+            port=free_port(), stats_port=free_port(), stats_password="secret-word", max_body_bytes=1024 * 1024,
+            auto_port=True, check_timeout_s=100.0,
+        )  # fmt: skip
         made = Bench(paths, msgspec.structs.replace(settings, **changes))
         try:
             yield made
@@ -151,7 +172,7 @@ async def bench(**changes: object) -> AsyncIterator[Bench]:
                 os.environ["XDG_RUNTIME_DIR"] = before
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 5.0, what: str = "condition") -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 60.0, what: str = "condition") -> None:
     """Wait for a condition. Raises TimeoutError naming it."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -163,4 +184,4 @@ async def until(condition: Callable[[], bool], timeout_s: float = 5.0, what: str
 def client() -> httpx.AsyncClient:
     """Many connections, no proxy of the environment."""
     limits = httpx.Limits(max_connections=500, max_keepalive_connections=100)
-    return httpx.AsyncClient(timeout=30, limits=limits, trust_env=False)
+    return httpx.AsyncClient(timeout=100, limits=limits, trust_env=False)

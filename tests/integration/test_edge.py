@@ -17,6 +17,8 @@ import pytest
 from backend.contract.errors import FileError, PortTaken, UsageError
 from backend.contract.words import Vantage
 from backend.edge.flags import explain_flags
+from backend.edge.process import choose_port
+from backend.edge.reader import POLL_S
 from tests.integration.edge_bench import bench, client, until, workload
 
 
@@ -158,7 +160,7 @@ async def test_taken_port_is_named_with_its_owner_and_auto_port_takes_the_next()
         blocker.bind(("127.0.0.1", 0))
         blocker.listen()
         port = blocker.getsockname()[1]
-        async with bench(port=port) as b:
+        async with bench(port=port, auto_port=False) as b:
             with pytest.raises(PortTaken) as raised:
                 await b.edge.start()
             assert raised.value.port == port
@@ -166,6 +168,24 @@ async def test_taken_port_is_named_with_its_owner_and_auto_port_takes_the_next()
             b.edge = b.new_edge(auto_port=True)
             await b.edge.start()
             assert b.edge.public_url != f"http://127.0.0.1:{port}"
+            async with client() as http:
+                assert (await http.get(b.edge.public_url)).status_code == 404
+
+
+async def test_port_taken_between_the_look_and_the_start_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bench() as b:
+        with socket.socket() as quicker:
+
+            def choose(host: str, port: int, *, auto: bool, avoid: int = 0) -> int:
+                if port == b.settings.port and quicker.getsockname()[1] == 0:
+                    quicker.bind((host, port))
+                    quicker.listen()
+                    return port
+                return choose_port(host, port, auto=auto, avoid=avoid)
+
+            monkeypatch.setattr("backend.edge.haproxy_process.choose_port", choose)
+            await b.edge.start()
+            assert quicker.getsockname()[1] == b.settings.port
             async with client() as http:
                 assert (await http.get(b.edge.public_url)).status_code == 404
 
@@ -189,41 +209,34 @@ async def test_users_lines_are_included_and_bad_ones_are_refused_with_haproxys_w
 async def test_queue_wait_is_counted_when_more_arrive_than_slots() -> None:
     async with bench() as b, client() as http:
         await b.up(1, slots=2)
-        seen: list[int] = []
-
-        async def watch() -> None:
-            while True:
-                seen.extend(w.queued for w in b.edge.observe().workloads)
-                await asyncio.sleep(0.05)
-
-        watcher = asyncio.create_task(watch())
-        answers = await asyncio.gather(*(http.post(b.url, json={"first_s": 0.5}) for _ in range(6)))
-        watcher.cancel()
-        assert {a.status_code for a in answers} == {200}
+        running = [asyncio.create_task(http.post(b.url, json={"go": b.held})) for _ in range(6)]
+        await until(lambda: [(w.in_flight, w.queued) for w in b.edge.observe().workloads] == [(2, 4)], what="a queue")
+        await asyncio.sleep(0.5)  # the wait under test
+        b.release()
+        assert {(await answer).status_code for answer in running} == {200}
         await until(lambda: len(b.sink.requests()) == 6, what="rows")
-        waits = sorted(r.queue_s for r in b.sink.requests() if r.queue_s is not None)
-        assert waits[:2] == pytest.approx([0, 0], abs=0.1)
-        assert waits[2:4] == pytest.approx([0.5, 0.5], abs=0.2)
-        assert waits[4:] == pytest.approx([1.0, 1.0], abs=0.25)
-        assert max(seen) == 4
+        rows = sorted(b.sink.requests(), key=lambda row: row.queue_s or 0.0)
+        served = [(row.total_s or 0.0) - (row.queue_s or 0.0) for row in rows]
+        assert all(at_the_replica > 0.49 for at_the_replica in served[:2])
+        assert all(row.queue_s is not None and row.queue_s > 0.49 for row in rows[2:])
 
 
 async def test_ttft_equals_the_clients_clock_though_headers_leave_early() -> None:
     async with bench() as b, client() as http:
         await b.up(2)
-        truth: dict[str, float] = {}
+        truth: dict[str, tuple[float, float]] = {}
         for number, delay in enumerate((0.0, 0.02, 0.1, 0.25) * 5):
             prompt = "x" * (number * 2500)
             sent = time.monotonic()
             async with http.stream("POST", b.url, json={"stream": True, "first_s": delay, "p": prompt}) as answer:
                 async for _ in answer.aiter_raw():
-                    truth.setdefault(answer.headers["x-request-id"], time.monotonic() - sent)
+                    truth.setdefault(answer.headers["x-request-id"], (delay, time.monotonic() - sent))
         await until(lambda: len(b.sink.requests()) == len(truth), what="rows")
-        off = sorted(abs(r.ttft_s - truth[r.request_id]) for r in b.sink.requests() if r.ttft_s is not None)
-        assert len(off) == len(truth)
-        # The median: a client that is late to look is not the edge's error, and on a busy machine some are.
-        assert off[len(off) // 2] <= 0.005
-        assert all(r.stream for r in b.sink.requests())
+        # Between what the engine waits after its headers and what a client sees, who may be late to look.
+        for row in b.sink.requests():
+            delay, seen = truth[row.request_id]
+            assert row.stream and row.ttft_s is not None
+            assert delay - 0.003 <= row.ttft_s <= seen + 0.003
 
 
 async def test_slowly_sent_body_does_not_count_into_ttft() -> None:
@@ -236,32 +249,33 @@ async def test_slowly_sent_body_does_not_count_into_ttft() -> None:
         writer.write(body[:5])
         await writer.drain()
         await asyncio.sleep(0.4)  # the delay under test, not a wait
+        sent = time.monotonic()
         writer.write(body[5:])
         await reader.readuntil(b"\r\n\r\n")
+        seen = time.monotonic() - sent
         writer.close()
         await until(lambda: bool(b.sink.requests()), what="row")
         row = b.sink.requests()[0]
-        assert row.ttft_s == pytest.approx(0.1, abs=0.03)
+        assert row.ttft_s is not None and 0.097 <= row.ttft_s <= seen + 0.003
         assert row.queue_s == 0
 
 
-async def test_row_is_there_a_quarter_second_after_the_answer() -> None:
+async def test_each_answer_soon_has_its_row_with_no_further_request() -> None:
+    assert POLL_S <= 0.05, "a quarter of a second after the answer, with as much again for HAProxy and the file"
     async with bench() as b, client() as http:
         await b.up(1)
-        for _ in range(5):
-            count = len(b.sink.requests())
+        for count in range(1, 6):
             await http.post(b.url, json={})
-            before = time.monotonic()
-            await until(lambda count=count: len(b.sink.requests()) > count, what="row")
-            assert time.monotonic() - before <= 0.25
+            await until(lambda count=count: len(b.sink.requests()) == count, what="row")
 
 
 async def test_client_that_leaves_frees_the_slot_and_is_recorded() -> None:
     async with bench() as b, client() as http:
         await b.up(1, slots=1)
-        with pytest.raises(httpx.ReadTimeout):
-            await http.post(b.url, json={"first_s": 20}, timeout=0.3)
-        assert (await http.post(b.url, json={}, timeout=3)).status_code == 200
+        leaving = asyncio.create_task(http.post(b.url, json={"go": b.held}))
+        await until(lambda: any(s.in_flight for s in b.edge.observe().servers), what="in flight")
+        leaving.cancel()
+        assert (await http.post(b.url, json={})).status_code == 200
         await until(lambda: len(b.sink.requests()) == 2, what="rows")
         left = b.sink.requests()[0]
         assert left.termination.startswith("C") and left.outcome == "failed" and left.replica == "llm-0"

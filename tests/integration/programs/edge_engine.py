@@ -1,8 +1,8 @@
 """A tiny engine with known delays, for edge tests: prints its port, answers until killed.
 
 A request's JSON body says how: `stream`, `first_s` (delay to the first token), `tokens`, `gap_s` between tokens,
-`status`, `reset` (the connection, at once). With `stream` the 200 and its headers leave at once, as llama.cpp's
-server does; the tokens come later.
+`status`, `reset` (the connection, at once), `go` and `hold` (a file to wait for before and after the first token).
+With `stream` the 200 and its headers leave at once, as llama.cpp's server does; the tokens come later.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
+from typing import Any
 
 NAME = sys.argv[1] if len(sys.argv) > 1 else "engine"
 
@@ -39,13 +41,20 @@ async def read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, str
     return first, headers, body
 
 
-async def stream(writer: asyncio.StreamWriter, wish: dict[str, float]) -> None:
+async def exists(path: str | None) -> None:
+    while path and not os.path.exists(path):  # noqa: PTH110, ASYNC110 - a file has no event
+        await asyncio.sleep(0.005)
+
+
+async def stream(writer: asyncio.StreamWriter, wish: dict[str, Any]) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
     await writer.drain()
     await asyncio.sleep(wish.get("first_s", 0.0))
+    await exists(wish.get("go"))
     for index in range(int(wish.get("tokens", 3))):
         if index:
             await asyncio.sleep(wish.get("gap_s", 0.0))
+            await exists(wish.get("hold"))
         writer.write(chunked(event(index)))
         await writer.drain()
     writer.write(chunked(b"data: [DONE]\n\n") + b"0\r\n\r\n")
@@ -64,6 +73,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 await stream(writer, wish)
                 continue
             await asyncio.sleep(wish.get("first_s", 0.0))
+            await exists(wish.get("go"))
             status = int(wish.get("status", 200))
             answer = json.dumps(
                 {
