@@ -157,7 +157,7 @@ def test_a_reader_that_leaves_is_no_failure(tmp_path: Path) -> None:
     program.stdout.readline()
     program.stdout.close()
     said = program.stderr.read()
-    assert (program.wait(20), said) == (0, b"")
+    assert (program.wait(60), said) == (0, b"")
     program.stderr.close()
 
 

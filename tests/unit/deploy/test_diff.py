@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,10 @@ async def test_a_release_is_compared_with_its_cluster(
         cluster.write_kubeconfig(tmp_path / "config", namespace="ai", token="unknown")
         assert await called("helm", "--manifest", str(manifest)) == 69
         assert "Log in again" in capsys.readouterr().err
-    assert await called("helm", "--manifest", str(manifest)) == 69
+    with socket.socket() as nobody:  # bound, it is given to no other program, and refuses as a port that is free does
+        nobody.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        nobody.bind(("127.0.0.1", cluster.port))
+        assert await called("helm", "--manifest", str(manifest)) == 69
     assert "does not answer" in capsys.readouterr().err
 
 
