@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 _NICENESS: Final = 10
-_ATTEMPTS: Final = 5
-"""A file may be converted or deleted between listing and reading; then the listing is read again."""
+_ATTEMPTS: Final = 100
+"""A file may be converted or deleted between listing and reading; then the listing is read again. On a busy machine
+that can happen for each of many files that are converted one after the other."""
 _LOG_LINES: Final = 200_000
 """The newest log lines a query sees."""
 

@@ -20,7 +20,7 @@ from backend.shim.output import LogWriter
 async def take(lines: AsyncIterator[LogRow], count: int) -> list[str]:
     found: list[str] = []
     while len(found) < count:
-        found.append((await asyncio.wait_for(anext(lines), 10)).message)
+        found.append((await asyncio.wait_for(anext(lines), 60)).message)
     return found
 
 

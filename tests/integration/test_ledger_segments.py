@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from backend.contract.clock import SystemClock
@@ -17,13 +19,15 @@ from backend.contract.errors import TrinityError, UsageError
 from backend.contract.rows import RequestRow
 from backend.contract.words import ActionOutcome
 from backend.ledger import Ledger, Limits
+from backend.ledger import query as queries
 from backend.ledger.journal import LedgerFile, list_files
-from backend.ledger.query import query, run_query
+from backend.ledger.query import query
 from backend.ledger.segments import convert, surplus, tend
 from backend.quantiles import summarize
 from tests.unit.ledger.rows import action, event, request, sample
 
 ROWS = 400
+run_query = partial(queries.run_query, timeout_s=100.0)  # it runs niced: last on a busy machine
 EVERYTHING = "SELECT COUNT(*) AS n, COUNT(DISTINCT request_id) AS d, SUM(ttft_s) AS s, MAX(ts) AS t FROM requests"
 
 
@@ -100,7 +104,7 @@ async def test_the_daemon_side_runs_the_program(tmp_path: Path) -> None:
     for n in range(8):
         ledger.append(request(float(n), str(n)))
         await ledger.flush()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while not any(kinds(tmp_path, "requests")):
         assert time.monotonic() < deadline, "no segment appeared"
         await asyncio.sleep(0.05)
@@ -115,7 +119,7 @@ async def test_a_program_that_fails_is_an_event(tmp_path: Path, monkeypatch: pyt
     for n in range(4):
         ledger.append(request(float(n), str(n)))
         await ledger.flush()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not ledger.recent("events", where={"kind": "ledger.upkeep_failed"}):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
@@ -143,7 +147,7 @@ async def test_queries_while_appending_and_converting_count_every_row_once(tmp_p
             await asyncio.sleep(0.02)
 
     tasks = [asyncio.create_task(writer()), asyncio.create_task(tender())]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while kinds(tmp_path, "requests").count(True) < 8:
         assert time.monotonic() < deadline, "nothing was converted"
         floor = appended
@@ -225,10 +229,10 @@ async def test_query_errors_say_what_there_is(tmp_path: Path) -> None:
 
 async def test_a_query_has_a_time_limit_and_leaves_no_process(tmp_path: Path) -> None:
     await (await fill(tmp_path, 10)).close()
-    began = time.monotonic()
     with pytest.raises(TrinityError, match="took longer"):
         await run_query(tmp_path, "SELECT COUNT(*) FROM requests", timeout_s=0.05)
-    assert time.monotonic() - began < 5
+    programs = [child for child in psutil.Process().children() if "backend.ledger.query" in child.cmdline()]
+    assert programs == []
 
 
 async def test_limits_and_an_empty_ledger(tmp_path: Path) -> None:
