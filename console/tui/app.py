@@ -399,7 +399,7 @@ class TrinityApp(App[int]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A line is opened from the panels only, not while one types or is asked; the logs have a line of their own."""
-        if action == "filter" or (action, parameters) == ("on", ("line", "open")):
+        if action == "filter" or (action, parameters) in (("on", ("line", "open")), ("on", ("palette", "open"))):
             busy = isinstance(self.focused, Input) or isinstance(self.screen, ModalScreen)
             return not busy and not (action == "filter" and self.view_name == "logs")
         return True

@@ -212,8 +212,9 @@ def _tone(choice: Choice, *, chosen: bool) -> str:
     return "faint" if choice.barred else "text b" if chosen else "text"
 
 
-async def ask(app: App[Any], dialog: AskDialog, then: Callable[[str | None], None]) -> None:
-    """Show a question that has the keys when this returns: what was typed ahead of it is its answer's beginning."""
+async def ask(app: App[Any], dialog: ModalScreen[str | None], then: Callable[[str | None], None]) -> None:
+    """Show a question that has the keys when this returns: what was typed ahead of it is its answer's beginning, and
+    nothing else's."""
     await app.push_screen(dialog, then)
     dialog.set_focus(dialog.query_one(Prompt))
 

@@ -103,9 +103,9 @@ PANE_KEYS: Final = ("go.next", "go.before")
 """Bound by the views: Textual's screen takes tab before the app sees it."""
 
 
-LINE_KEYS: Final = ("go.line", "go.filter")
-"""They open a line, and are taken before anything else is: what was typed after them, perhaps long ago on a slow link,
-belongs to that line and must never reach the verbs."""
+LINE_KEYS: Final = ("go.line", "go.filter", "go.palette")
+"""They open a line to type in, and are taken before anything else is: what was typed after them, perhaps long ago on a
+slow link, belongs to that line and must never reach the verbs."""
 
 
 def bindings() -> list[BindingType]:

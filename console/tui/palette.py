@@ -13,7 +13,7 @@ from textual.widgets import Input
 
 from console.state.command_table import COMMANDS
 from console.state.fuzzy import Ranking
-from console.tui.dialogs import Choice, PickDialog, Words
+from console.tui.dialogs import Choice, PickDialog, Words, ask
 from console.tui.keymap import shown
 from console.tui.keys import KEYS
 from console.tui.polling import later
@@ -36,17 +36,20 @@ class PaletteMode:
         self.recent = [str(key) for key in kept] if isinstance(kept, list) else []
         """Actions taken from the palette, the newest first; kept across runs."""
 
-    def open(self) -> None:
-        self.app.run_worker(later(self._pick), exit_on_error=False, group="palette", exclusive=True)
+    async def open(self) -> None:
+        """The palette has the keys when this returns: what is typed ahead of it acts on nothing."""
+        await ask(self.app, Palette(self.choices()), self._picked)
 
-    async def _pick(self) -> None:
-        chosen = await self.app.push_screen_wait(Palette(self.choices()))
+    def _picked(self, chosen: str | None) -> None:
         if chosen:
-            self.recent = [chosen, *(known for known in self.recent if known != chosen)][:RECENT]
-            await self.app.run_action(chosen)
-            said = await asyncio.to_thread(self.app.part("preferences").put, SECTION, RECENT_NAME, self.recent)
-            if said:
-                self.app.say(said, "warn")
+            self.app.run_worker(later(self._do, chosen), exit_on_error=False, group="palette", exclusive=True)
+
+    async def _do(self, chosen: str) -> None:
+        self.recent = [chosen, *(known for known in self.recent if known != chosen)][:RECENT]
+        await self.app.run_action(chosen)
+        said = await asyncio.to_thread(self.app.part("preferences").put, SECTION, RECENT_NAME, self.recent)
+        if said:
+            self.app.say(said, "warn")
 
     def choices(self) -> list[Choice]:
         """Everything there is, what was taken last at the top."""

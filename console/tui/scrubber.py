@@ -22,7 +22,8 @@ LOW: Final = 18
 
 
 def _key(keys: str, call: str, says: str, name: str) -> Binding:
-    return Binding(keys, f"app.on('travel',{call})", says, id=f"travel.{name}", show=False)
+    """What asks for a time is taken before anything else: what is typed after it is never taken for other keys."""
+    return Binding(keys, f"app.on('travel',{call})", says, id=f"travel.{name}", show=False, priority=name == "ask")
 
 
 class Scrubber(Canvas):

@@ -218,18 +218,12 @@ class Travel:
         else:
             self.open(self._instant(text))
 
-    def ask(self) -> None:
+    async def ask(self) -> None:
         """`@`: a time in words."""
-        self.app.run_worker(later(self._ask), exclusive=True, group="travel-ask", exit_on_error=False)
+        from console.tui.dialogs import AskDialog, ask
 
-    async def _ask(self) -> None:
-        from console.tui.dialogs import AskDialog
-
-        answer = await self.app.push_screen_wait(
-            AskDialog("Go to which time? 14:05, 2026-11-21 14:05, -5m", "", self._problem)
-        )
-        if answer:
-            self.at(answer)
+        dialog = AskDialog("Go to which time? 14:05, 2026-11-21 14:05, -5m", "", self._problem)
+        await ask(self.app, dialog, lambda answer: self.at(answer) if answer else None)
 
     def _instant(self, text: str) -> float:
         """A time of day is the last one before the present, or before a recording's end."""
