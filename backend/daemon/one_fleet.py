@@ -119,17 +119,19 @@ class OneFleet:
         except BaseException as error:
             self._trouble = _named(error)
             raise
+        opened = False
         try:
             if self._own_socket:
                 await asyncio.to_thread(self._paths.create)
                 self._lock = DaemonLock(self._paths.daemon_lock)
             await surface.parts.open()
+            opened = True
             app = control_app(surface)
             if self._own_socket:
                 self._server = await serve_on(app, listen_on(self._paths.control_socket), purpose="control")
         except BaseException as error:
             self._surface = None
-            await _abandon(surface.parts)
+            await (_ended(surface.parts) if opened else _abandon(surface.parts))
             self._release()
             self._trouble = _named(error)
             raise
@@ -192,6 +194,12 @@ def _named(error: BaseException) -> TrinityError:
     if isinstance(error, OSError):
         return TrinityError(f"{error.strerror or error}.", "See the daemon's log.")
     return InternalError(f"{type(error).__name__}: {error}.", "See the daemon's log.")
+
+
+async def _ended(parts: Parts) -> None:
+    """What was opened, where its socket then could not be, or nobody waits for it any more."""
+    with contextlib.suppress(Exception):
+        await parts.close()
 
 
 async def _abandon(parts: Parts) -> None:

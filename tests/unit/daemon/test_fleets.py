@@ -139,6 +139,24 @@ async def test_one_that_cannot_be_opened_is_tried_again_and_each_cause_is_told_o
     await again.end(take_down=False)
 
 
+async def test_one_without_a_socket_is_closed_before_it_is_tried_again(
+    world: World, fleets: Fleets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listen_on, refusals = one_fleet.listen_on, [OSError(28, "No space left on device")]
+
+    def refused_once(path: Path) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return listen_on(path)
+
+    monkeypatch.setattr(one_fleet, "listen_on", refused_once)
+    with pytest.raises(OSError, match="No space"):
+        await fleets.add(ORDER)
+    assert [what for what, name in world.life if name == NAME] == ["open", "close"], "nothing of it is left running"
+    await fleets.add(ORDER)
+    assert world.life[-1] == ("open", NAME)
+
+
 async def test_it_is_remembered_before_it_is_promised_and_not_where_it_cannot_be(world: World, fleets: Fleets) -> None:
     info = await fleets.add(ORDER)
     assert (info.name, info.address, info.driver) == (NAME, NAME, "kubernetes")
