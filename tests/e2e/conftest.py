@@ -10,6 +10,16 @@ import pytest
 from tests.e2e.console_pty import RUN, Console, Start
 from tests.e2e.harness import RealFleet, real_fleet
 
+HERE = Path(__file__).parent
+LONG_S = 300
+"""For a test that names no limit of its own: its fleet's start counts too, and a busy machine makes each step long."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LONG_S))
+
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[RealFleet]:

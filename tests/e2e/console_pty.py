@@ -19,6 +19,8 @@ import pyte
 
 NO_PREFERENCES = Path(tempfile.gettempdir()) / f"trinity-no-preferences-{os.getpid()}"
 """Is not there: what the user of this machine has set is no matter of tests."""
+PATIENCE_S = 60.0
+"""Of a wait for what is sure to come, on however busy a machine."""
 KITTY = (b"\x1b[>9u", b"\x1b[>25u", b"\x1b[>1u", b"\x1b[<u")
 RUN = """
 import sys
@@ -78,7 +80,7 @@ class Console:
         self._stream.feed(shown)
         return data
 
-    def until(self, met: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
+    def until(self, met: Callable[[], bool], what: str, timeout: float = PATIENCE_S) -> None:
         """Read until `met`; fails with the screen's text."""
         end = time.monotonic() + timeout
         while not met():
@@ -92,14 +94,19 @@ class Console:
     def press(self, keys: str) -> None:
         os.write(self.master, keys.encode())
 
-    def wait(self, timeout: float = 10.0) -> int:
+    def until_quiet(self, seconds: float) -> None:
+        """Read until so long not a byte came; fails where that never is."""
+        quiet, end = 0.0, time.monotonic() + PATIENCE_S + seconds
+        while quiet < seconds:
+            assert time.monotonic() < end, f"{seconds:g} s without a byte never came"
+            quiet = 0.0 if self.pump(0.1) else quiet + 0.1
+
+    def wait(self, timeout: float = PATIENCE_S) -> int:
         """Read to the end of the process; returns its exit code."""
-        end = time.monotonic() + timeout
-        while self.process.poll() is None and time.monotonic() < end:
-            self.pump()
+        self.until(lambda: self.process.poll() is not None, "the process's end", timeout)
         while self.pump():
             pass
-        return self.process.wait(0.1)
+        return self.process.wait()
 
     def modes_restored(self) -> bool:
         """The terminal driver's settings are as they were."""

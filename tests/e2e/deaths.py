@@ -25,7 +25,7 @@ def kill_replica(fleet: RealFleet, victim: str) -> float:
         status, edge = view.status, view.edge
         return status.pid not in (None, pid) and status.phase == Phase.READY and edge is not None and edge.up
 
-    wait_for(back, 30.0, f"{victim} after its death")
+    wait_for(back, 60.0, f"{victim} after its death")
     return time.monotonic() - began
 
 

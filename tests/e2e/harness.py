@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,21 +22,32 @@ from backend.config.paths import StatePaths
 from backend.contract.control import Snapshot
 from backend.contract.rows import ActionRow, EventRow, RequestRow
 from backend.control_client import ControlClient
+from tests.e2e.ports import HeldPorts
 
 T = TypeVar("T")
 TRINITY = [sys.executable, "-m", "console.cli"]
 PORTS = ("INFERENCE_PORT", "HEALTH_PORT", "METRICS_PORT", "STATS_PORT")
 LLM_ONLY = "trinity: 1\nworkloads:\n  llm: {builtin: llm}\n"
 """The default fleet's llm part: what most tests need, without the embedding replicas beside it."""
+PATIENCE_S = 60.0
+"""Of a wait for what is sure to come: it ends when that is there, so it costs nothing to give a busy machine time."""
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+class FleetPaths(StatePaths, frozen=True):
+    """Of a fleet whose run directory is its own: several live beside each other in one test process, whose own
+    environment is left alone."""
+
+    run_base: Path
+
+    @property
+    def run_dir(self) -> Path:
+        return self.run_base / f"trinity-{self.digest}"
+
+    def of_fleet(self, slug: str) -> FleetPaths:
+        return FleetPaths(self.state_dir / "fleets" / slug, self.run_base)
+
+    def further_fleets(self) -> list[StatePaths]:
+        return [FleetPaths(paths.state_dir, self.run_base) for paths in super().further_fleets()]
 
 
 class RealFleet:
@@ -53,9 +63,9 @@ class RealFleet:
         self.state = self.root / "s"
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("TRINITY_", "XDG_"))}
         self.env |= {"TRINITY_STATE": str(self.state), "XDG_RUNTIME_DIR": str(self.root), "NO_COLOR": "1"}
-        self.env |= dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True)) | env
-        os.environ["XDG_RUNTIME_DIR"] = str(self.root)
-        self.paths = StatePaths(self.state)
+        self._ports = HeldPorts(len(PORTS))
+        self.env |= dict(zip(PORTS, map(str, self._ports.numbers), strict=True)) | env
+        self.paths = FleetPaths(self.state, self.root)
         self.url = f"http://127.0.0.1:{self.env['INFERENCE_PORT']}"
         self.metrics_url = f"http://127.0.0.1:{self.env['METRICS_PORT']}"
         self.health_url = f"http://127.0.0.1:{self.env['HEALTH_PORT']}"
@@ -68,12 +78,13 @@ class RealFleet:
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        self._ports.release()
         if exc[0] is None:
             shutil.rmtree(self.root, ignore_errors=True)
 
     # -- programs
 
-    def trinity(self, *args: str, check: bool = True, timeout_s: float = 180.0) -> subprocess.CompletedProcess[str]:
+    def trinity(self, *args: str, check: bool = True, timeout_s: float = 280.0) -> subprocess.CompletedProcess[str]:
         """Run a command as a user would."""
         done = subprocess.run(
             [*TRINITY, *args], env=self.env, capture_output=True, text=True, timeout=timeout_s, cwd=self.root
@@ -91,19 +102,19 @@ class RealFleet:
         return subprocess.Popen([*TRINITY, *args], env=self.env, text=True, cwd=self.root, **kwargs)
 
     def up(self, *args: str) -> None:
-        self.trinity("up", "--timeout", "60", *args)
+        self.trinity("up", "--timeout", "240", *args)
 
     # -- processes
 
     def daemon_pid(self) -> int:
         """Of the daemon that holds the lock; a new one empties the file before it writes itself down."""
-        return int(wait_for(lambda: self.paths.daemon_lock.read_text().strip(), 5.0, "daemon's pid"))
+        return int(wait_for(lambda: self.paths.daemon_lock.read_text().strip(), PATIENCE_S, "daemon's pid"))
 
     def kill_daemon(self) -> int:
         """kill -9 of trinityd; returns once it is gone."""
         pid = self.daemon_pid()
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not is_alive(pid), 5.0, "the daemon's end")
+        wait_for(lambda: not is_alive(pid), PATIENCE_S, "the daemon's end")
         return pid
 
     def processes(self) -> list[psutil.Process]:
@@ -139,7 +150,7 @@ class RealFleet:
     def pids(self) -> dict[str, int | None]:
         return {view.status.name: view.status.pid for view in self.snapshot().replicas}
 
-    def until_ready(self, count: int, workload: str = "llm", timeout_s: float = 60.0) -> Snapshot:
+    def until_ready(self, count: int, workload: str = "llm", timeout_s: float = 120.0) -> Snapshot:
         """Until exactly `count` replicas exist and the edge would choose each of them."""
 
         def ready() -> Snapshot | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.console_pty import Console
+from tests.e2e.console_pty import PATIENCE_S, Console
 
 TICK_S = 0.05
 PROGRAM = """
@@ -32,6 +32,8 @@ async def late():
 async def busy(app):
     while True:  # every tick is another picture, and a whole one
         await asyncio.sleep({tick})
+        if os.path.exists({path!r} + ".hold"):
+            continue
         seen["tick"] += 1
         app.say("tick %06d" % seen["tick"])
         app.bell()
@@ -64,6 +66,8 @@ class Stall:
     """The longest time for which the event loop did not come round, in the stall and at its end."""
     waiting: int
     """The most writes that were under way or waiting behind one."""
+    made: int
+    """Pictures that were made meanwhile: the event loop went on."""
     at_resume: int
     """The picture that was the newest when reading went on."""
     pictures: list[int]
@@ -73,9 +77,18 @@ class Stall:
 
 
 def stall(
-    place: Path, seconds: float, *, size: tuple[int, int] = (80, 24), replicas: int = 20, reads: bool = False
+    place: Path,
+    seconds: float,
+    *,
+    pictures_made: int = 0,
+    size: tuple[int, int] = (80, 24),
+    replicas: int = 20,
+    reads: bool = False,
 ) -> Stall:
-    """Run the console, do not read for that long (or do, for comparison), read again."""
+    """Run the console, do not read for that long (or do, for comparison), read again.
+
+    With `pictures_made` the stall lasts until so many were, and none is made from then on: what is shown next is no
+    matter of how fast anybody is."""
     path = place / "seen.json"
     console = Console(PROGRAM.format(path=str(path), tick=TICK_S, replicas=replicas), size=size)
 
@@ -84,18 +97,28 @@ def stall(
 
     try:
         console.until(lambda: console.shows("tick 000010") or seen().get("tick", 0) > 10, "the tenth picture")
+        begun = seen()["tick"]
         Path(f"{path}.begin").touch()
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             console.take(0.05) if reads else time.sleep(0.05)
+        if pictures_made:
+            end = time.monotonic() + PATIENCE_S
+            while seen()["tick"] < begun + pictures_made:
+                assert time.monotonic() < end, f"{seen()['tick'] - begun} pictures were made, not {pictures_made}"
+                time.sleep(0.05)
+            Path(f"{path}.hold").touch()
+            last = -1
+            while last != (last := seen()["tick"]):
+                time.sleep(10 * TICK_S)
         at_resume, already = seen()["tick"], len(console.raw)
         pictures: list[int] = []
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE_S
         while not pictures or pictures[-1] < at_resume:
             assert time.monotonic() < end, f"never: the newest picture, {at_resume}; came: {pictures}"
             console.take(0.05)  # an emulator would be slower than what comes
             pictures = [int(found) for found in re.findall(rb"tick (\d{6})", console.raw[already:])]
         final = seen()
-        return Stall(final["lag_s"], final["waiting"], at_resume, pictures, final["points"])
+        return Stall(final["lag_s"], final["waiting"], at_resume - begun, at_resume, pictures, final["points"])
     finally:
         console.close()

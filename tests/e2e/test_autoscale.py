@@ -32,7 +32,7 @@ def fleet() -> Iterator[RealFleet]:
         yield running
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_threshold_scales_with_the_load_and_back(fleet: RealFleet) -> None:
     fleet.trinity("autoscale", "on", "--yes")
     load = BackgroundLoad(chat_load(fleet, rate=12.0, max_tokens=24, deadline_s=300.0))

@@ -135,7 +135,7 @@ def unknown_architecture(root: Path) -> Path:
     return path
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_an_engine_that_fails_at_start_gives_its_own_cause() -> None:
     with RealFleet() as fleet:
         fleet.env["MODEL_PATH"] = str(unknown_architecture(fleet.root))
@@ -151,7 +151,7 @@ def test_an_engine_that_fails_at_start_gives_its_own_cause() -> None:
             table = fleet.trinity("ps").stdout
             return (table.count("CrashLoop"), table.count("unknown model architecture")) == (2, 2)
 
-        wait_for(told, 40.0, "CrashLoop of both, with their cause")
+        wait_for(told, 60.0, "CrashLoop of both, with their cause")
         assert fleet.trinity("status", check=False).returncode == 1
         fleet.trinity("down")
         assert fleet.processes() == []

@@ -52,7 +52,7 @@ def test_a_forward_is_left_with_the_daemon_survives_its_death_and_is_ended(web: 
     def leads() -> bool:
         return [(view.id, view.state) for view in forwards(web)] == [(shown["id"], "listening")]
 
-    wait_for(leads, 15.0, "the forward again")
+    wait_for(leads, 60.0, "the forward again")
     assert httpx.get(f"{url}/web/index.html").text == "hello"
     assert "has ended" in web.trinity("expose", "--stop", shown["id"]).stdout
     assert forwards(web) == []
@@ -65,7 +65,7 @@ def test_a_forward_is_left_with_the_daemon_survives_its_death_and_is_ended(web: 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_what_one_looked_on_at(web: LightFleet, number: signal.Signals) -> None:
     process = web.start("expose", "web-0", "web-1", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    wait_for(lambda: len(forwards(web)) == 2, 15.0, "two forwards")
+    wait_for(lambda: len(forwards(web)) == 2, 60.0, "two forwards")
     for view in forwards(web):
         assert httpx.get(f"{view.urls[0]}/web/index.html").text == "hello"
     process.send_signal(number)
@@ -231,7 +231,7 @@ def test_a_user_who_is_ended_leaves_no_program_and_a_terminal_as_it_was(web: Lig
             assert terminal.process.wait(10) == code
             if number == signal.SIGTERM:
                 assert terminal.is_as_before()
-            wait_for(lambda pid=pid: not is_alive(pid), 10.0, "the program's end")
+            wait_for(lambda pid=pid: not is_alive(pid), 60.0, "the program's end")
         finally:
             terminal.close()
     assert "Its user left" in web.actions()[-1].result
@@ -244,7 +244,7 @@ def test_a_session_ends_with_the_daemon_and_its_user_is_told(web: LightFleet) ->
         daemon = psutil.Process(web.daemon_pid())
         return [child for child in daemon.children() if child.name() == "sleep"]  # by now it has become that
 
-    wait_for(sleeps, 15.0, "the program")
+    wait_for(sleeps, 60.0, "the program")
     (sleep,) = sleeps()
     pid = web.daemon_pid()
     web.kill_daemon()
@@ -252,7 +252,7 @@ def test_a_session_ends_with_the_daemon_and_its_user_is_told(web: LightFleet) ->
     assert process.returncode == 69
     assert "The session broke off" in err
     assert not is_alive(pid)
-    wait_for(lambda: not is_alive(sleep.pid), 10.0, "the program's end")
+    wait_for(lambda: not is_alive(sleep.pid), 60.0, "the program's end")
     web.trinity("up")
     assert web.snapshot().health == "ok"
 
@@ -283,7 +283,7 @@ def test_a_socket_of_a_session_is_for_this_user_only_and_goes_with_it(web: Light
     words, mode = asyncio.run(look())
     assert "".join(words) == "through"
     assert mode == 0o600
-    wait_for(lambda: not list(web.paths.run_dir.glob("exec-*.sock")), 5.0, "the socket's end")
+    wait_for(lambda: not list(web.paths.run_dir.glob("exec-*.sock")), 60.0, "the socket's end")
 
 
 # -- seeing

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from tests.e2e.stalled_link import TICK_S, stall
+from tests.e2e.stalled_link import stall
 
-STALL_S = 3.0
+STALL_S = 2.0
+PICTURES = 60
 
 
 def test_a_stalled_link_loses_nothing_and_shows_the_newest_picture_next(tmp_path):
-    seen = stall(tmp_path, STALL_S)
+    seen = stall(tmp_path, STALL_S, pictures_made=PICTURES)
+    assert seen.made >= PICTURES, "nothing waited for the terminal"
     # What the terminal had been sent before comes first; then comes none that was made while it did not read.
     gaps = [later - earlier for earlier, later in pairwise(seen.pictures)]
     at = max(range(len(gaps)), key=gaps.__getitem__)
-    assert gaps[at] > 0.5 * STALL_S / TICK_S
-    assert seen.at_resume <= seen.pictures[at + 1] <= seen.at_resume + 20
+    assert gaps[at] > PICTURES / 2
+    assert seen.pictures[at + 1] == seen.at_resume, "the newest that there is"
     assert seen.waiting <= 2, "a frame, and one bell behind it"
     assert all(later - earlier == 1.0 for earlier, later in pairwise(seen.points)), "a sample a second"
-    # Nothing waited for the terminal: far less than the stall (the machine's own share of lateness is not ours).
-    assert seen.lag_s < STALL_S / 6

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.console_pty import RUN, Console, Start
+from tests.e2e.console_pty import PATIENCE_S, RUN, Console, Start
 
 
 def assert_terminal_is_back(console: Console) -> None:
@@ -76,7 +76,7 @@ def test_a_busy_loop_cannot_keep_the_terminal(start: Start) -> None:
         "TrinityApp._shutdown = hang"
     )
     os.kill(console.process.pid, signal.SIGTERM)
-    assert console.wait(15) == 143
+    assert console.wait() == 143
     assert_terminal_is_back(console)
 
 
@@ -106,4 +106,4 @@ def test_a_terminal_that_goes_without_a_signal_ends_the_console(start: Start) ->
     for fd in (console.master, console.slave):
         os.dup2(null, fd)
     os.close(null)
-    assert console.process.wait(10) == 129
+    assert console.process.wait(PATIENCE_S) == 129

@@ -19,7 +19,7 @@ from tests.e2e.harness import PORTS, RealFleet, real_fleet, wait_for
 pytestmark = pytest.mark.alone
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_killed_daemon_fails_no_request_and_the_next_adopts(fleet: RealFleet) -> None:
     fleet.trinity("scale", "llm", "3")
     fleet.until_ready(3)
@@ -48,16 +48,16 @@ def test_killed_daemon_fails_no_request_and_the_next_adopts(fleet: RealFleet) ->
     def all_rows() -> bool:
         return alone <= {row.request_id for row in fleet.requests(vantage="edge")}
 
-    wait_for(all_rows, 10.0, "ledger rows of requests that ended while no daemon ran")
+    wait_for(all_rows, 60.0, "ledger rows of requests that ended while no daemon ran")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_killed_haproxy_serves_again_and_refuses_nobody(fleet: RealFleet) -> None:
     fleet.trinity("scale", "llm", "2")
     before = fleet.until_ready(2)
     slots = {(r.edge.slot, r.status.name) for r in before.replicas if r.edge}
     load = BackgroundLoad(chat_load(fleet, max_tokens=96, rate=3.0, stream_fraction=1.0))
-    wait_for(lambda: streams_begun(fleet) >= 2, 30.0, "streams that have begun")
+    wait_for(lambda: streams_begun(fleet) >= 2, 60.0, "streams that have begun")
     knocker = Knocker(fleet)
     pid = haproxy_pid(fleet)
     killed = time.monotonic()
@@ -80,7 +80,7 @@ def test_killed_haproxy_serves_again_and_refuses_nobody(fleet: RealFleet) -> Non
         rows = {row.request_id: row for row in fleet.requests(vantage="edge") if row.request_id in lost}
         return lost == rows.keys() and all(row.termination == "edge_lost" for row in rows.values())
 
-    wait_for(recorded, 10.0, "edge_lost rows of requests it had seen begin")
+    wait_for(recorded, 60.0, "edge_lost rows of requests it had seen begin")
 
 
 def test_killed_console_changes_nothing(fleet: RealFleet) -> None:
@@ -98,10 +98,10 @@ def test_killed_console_changes_nothing(fleet: RealFleet) -> None:
     )
     os.close(terminal)
     try:
-        wait_for(lambda: fleet.snapshot().consoles >= 1, 15.0, "attached console")
+        wait_for(lambda: fleet.snapshot().consoles >= 1, 60.0, "attached console")
         console.send_signal(signal.SIGKILL)
         console.wait(5)
-        wait_for(lambda: fleet.snapshot().consoles == 0, 15.0, "detached console")
+        wait_for(lambda: fleet.snapshot().consoles == 0, 60.0, "detached console")
     finally:
         console.kill()
         os.close(controller)
@@ -109,7 +109,7 @@ def test_killed_console_changes_nothing(fleet: RealFleet) -> None:
     assert fleet.snapshot().health == "ok"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_down_leaves_no_process_and_no_port() -> None:
     with real_fleet() as fleet:
         assert len(fleet.processes()) >= 6
@@ -121,7 +121,7 @@ def test_down_leaves_no_process_and_no_port() -> None:
                 probe.bind(("127.0.0.1", int(fleet.env[name])))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_down_without_a_daemon_leaves_no_process() -> None:
     with real_fleet() as fleet:
         fleet.kill_daemon()

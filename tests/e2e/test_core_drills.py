@@ -44,13 +44,13 @@ def failover(whole: RealFleet) -> Path:
     return passes(whole, FAILOVER)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("drill", ["replica-latency", "edge-kill", "poison-request"])
 def test_core_drill_passes_and_its_report_can_be_recomputed(whole: RealFleet, drill: str) -> None:
     passes(whole, drill)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_the_embedding_failover_passes_on_processes_and_on_pods_and_its_reports_compare(failover: Path) -> None:
     """The file as it is shipped; the pods run the same program, with the chart's probes."""
     with embedding_cluster("direct") as pods:
@@ -73,7 +73,7 @@ def test_the_embedding_failover_passes_on_processes_and_on_pods_and_its_reports_
     assert set(killed) <= first, "two seats lost their pods, not one seat twice"
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["watchdog-off", "kill-cap-off", "edge-respawn-off", "fault-noop:replica-latency"])
 def test_known_bad_build_turns_its_drill_red(name: str, tmp_path: Path) -> None:
     mutant, log = MUTANTS[name], tmp_path / "mutant.log"

@@ -25,7 +25,7 @@ workloads:
 """
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_drill_passes_headless_and_writes_json_and_junit(fleet: RealFleet, tmp_path: Path) -> None:
     done = fleet.trinity("drill", "run", DRILL, *SMALL, "--json", "--out", str(tmp_path), check=False, timeout_s=300.0)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -44,7 +44,7 @@ def test_drill_passes_headless_and_writes_json_and_junit(fleet: RealFleet, tmp_p
     assert fleet.trinity("drill", "verify", view["run_id"]).returncode == 0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_interrupted_drill_undoes_its_fault_and_says_so(fleet: RealFleet) -> None:
     fleet.until_ready(2)
     run = fleet.start("drill", "run", DRILL)
@@ -57,7 +57,7 @@ def test_interrupted_drill_undoes_its_fault_and_says_so(fleet: RealFleet) -> Non
     fleet.until_ready(2)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_drill_goes_on_when_its_watcher_dies(fleet: RealFleet) -> None:
     fleet.until_ready(2)
     run = fleet.start("drill", "run", DRILL)
@@ -74,7 +74,7 @@ def test_drill_goes_on_when_its_watcher_dies(fleet: RealFleet) -> None:
     fleet.until_ready(2)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_drill_fails_when_the_edge_does_not_retry(tmp_path: Path) -> None:
     file = tmp_path / "no-retries.yaml"
     file.write_text(NO_RETRIES)

@@ -86,7 +86,7 @@ def test_a_kill_passes_on_both_drivers_and_its_reports_are_alike(
 def test_a_rolling_restart_costs_no_request(cluster: LightCluster) -> None:
     before = {pod["metadata"]["name"] for pod in cluster.pods()}
     assert run(cluster, ROLL, "roll", hold="3s")["outcome"] == "pass"
-    wait_for(lambda: not before & {pod["metadata"]["name"] for pod in cluster.pods()}, 20.0, "end of the former pods")
+    wait_for(lambda: not before & {pod["metadata"]["name"] for pod in cluster.pods()}, 60.0, "end of the former pods")
 
 
 def test_scaling_down_costs_no_request_and_the_count_comes_back(cluster: LightCluster) -> None:

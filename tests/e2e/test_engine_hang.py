@@ -46,29 +46,29 @@ def newest(fleet: RealFleet, kind: str, since_ts: float) -> EventRow | None:
     return next((event for event in fleet.events(since_ts=since_ts) if event.kind == kind), None)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("fault", ["freeze-engine", "stop"])
 def test_stuck_engine_is_ejected_and_let_in_again(fleet: RealFleet, fault: str) -> None:
     fleet.until_ready(2)
     began, took = time.time(), []
     load = BackgroundLoad(chat_load(fleet, rate=3.0, max_tokens=24, seed=len(fault)))
     for round_ in range(ROUNDS):
-        victim = wait_for(lambda: busy(fleet), 30.0, "a busy replica")
+        victim = wait_for(lambda: busy(fleet), 60.0, "a busy replica")
         since = time.time()
         order = FaultOrder(id=f"hang-{fault}-{round_}", kind=fault, ttl_s=20.0)  # type: ignore[arg-type]  # parametrized
         [report] = ask_shim(fleet, victim, HolderRequest(id=1, op="fault", order=order))
         effective = time.monotonic()
         assert report.active, report
-        ejected = wait_for(lambda: newest(fleet, "edge.ejected", since), 5.0, "ejection")  # noqa: B023
+        ejected = wait_for(lambda: newest(fleet, "edge.ejected", since), 60.0, "ejection")  # noqa: B023
         assert ejected.subject == victim and ejected.mono_s is not None
         took.append(round(ejected.mono_s - effective, 3))
         ask_shim(fleet, victim, HolderRequest(id=2, op="heal", fault_id=order.id))
-        back = wait_for(lambda: newest(fleet, "edge.readmitted", since), 15.0, "return")  # noqa: B023
+        back = wait_for(lambda: newest(fleet, "edge.readmitted", since), 60.0, "return")  # noqa: B023
         assert back.subject == victim
         fleet.until_ready(2)
         # A request that meets two hangs is given up by design: those of this one end first.
         seen = len(load.rows)
-        wait_for(lambda: len(load.rows) >= seen + 15, 30.0, "answers between hangs")  # noqa: B023
+        wait_for(lambda: len(load.rows) >= seen + 15, 60.0, "answers between hangs")  # noqa: B023
     summary = load.finish()
     print(f"\n{fault}: ejected after {took} s; {summary.total} requests, {summary.terminations}")
     assert max(took) <= EJECTED_S, took

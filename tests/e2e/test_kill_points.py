@@ -12,7 +12,7 @@ from tests.certify.kill_points import plan_points, run_points
 POINTS, SEED = 10, 3
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_random_kill_points_leave_no_fault_and_no_false_pass() -> None:
     done = list(run_points(plan_points(POINTS, SEED)))
     for point in done:

@@ -73,7 +73,7 @@ def test_request_id_goes_in_and_out_and_into_the_ledger(fleet: RealFleet) -> Non
         "X-Request-ID: my-id-1",
     )
     assert "x-request-id: my-id-1" in head.lower()
-    rows = wait_for(lambda: fleet.requests(request_id="my-id-1", vantage="edge"), 5.0, "ledger row")
+    rows = wait_for(lambda: fleet.requests(request_id="my-id-1", vantage="edge"), 60.0, "ledger row")
     assert [(row.status, row.workload, row.route, row.stream, row.ttft_s) for row in rows] == [
         (200, "llm", "/v1/completions", False, None)
     ]

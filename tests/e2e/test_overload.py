@@ -10,7 +10,7 @@ from tests.e2e.harness import RealFleet
 pytestmark = pytest.mark.alone
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_overload_is_refused_honestly_and_ejects_nobody() -> None:
     with RealFleet() as fleet:
         fleet.state.mkdir()

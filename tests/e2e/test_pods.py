@@ -70,16 +70,16 @@ def test_a_pod_that_dies_behind_forwards_costs_no_request(
             seed=3,
         )
     )
-    wait_for(lambda: len(load.rows) >= 30, 30.0, "answers before the death")
-    wait_for(die(pods, victim), 10.0, "its end, as the cluster tells it")
-    pods.until_ready(2, "embedding", 30.0)
+    wait_for(lambda: len(load.rows) >= 30, 60.0, "answers before the death")
+    wait_for(die(pods, victim), 60.0, "its end, as the cluster tells it")
+    pods.until_ready(2, "embedding")
     seen = len(load.rows)
-    wait_for(lambda: len(load.rows) >= seen + 30, 30.0, "answers after it")
+    wait_for(lambda: len(load.rows) >= seen + 30, 60.0, "answers after it")
     summary = load.finish()
     print(f"\n{summary.total} embeddings, {summary.terminations}, p99 {summary.latency.p99_s} s")
     assert (summary.failed, summary.wrong, summary.shed) == (0, 0, 0), summary.terminations
     assert {row.outcome for row in load.rows} == {RequestOutcome.OK}
-    wait_for(lambda: streams(pods) == 0, 10.0, "an end of each stream that carried a request")
+    wait_for(lambda: streams(pods) == 0, 60.0, "an end of each stream that carried a request")
     if die is crash:
         ended = container(pods, victim)["lastState"]["terminated"]
         assert (ended["exitCode"], ended["reason"]) == (137, "Error")
@@ -116,14 +116,14 @@ def streams(fleet: LightCluster) -> int:
 
 def test_ctrl_c_ends_the_program_in_the_pod(pods: LightCluster) -> None:
     pod, before = next(iter(living(pods))), pods.cluster("/emulator/counts").get("get pods/exec", 0)
-    wait_for(lambda: streams(pods) == 0, 10.0, "quiet")
+    wait_for(lambda: streams(pods) == 0, 60.0, "quiet")
     running = pods.start("exec", pod, "--", "sh", "-c", "echo began; sleep 60", stdout=subprocess.PIPE)
     assert running.stdout is not None
     assert running.stdout.readline() == "began\n"
     assert streams(pods) == 1
     running.send_signal(signal.SIGINT)
     assert running.wait(20) == 130
-    wait_for(lambda: streams(pods) == 0, 10.0, "the program's end")
+    wait_for(lambda: streams(pods) == 0, 60.0, "the program's end")
     assert pods.cluster("/emulator/counts")["get pods/exec"] == before + 1
 
 
@@ -147,7 +147,7 @@ def test_expose_leads_to_a_pod_and_ctrl_c_leaves_no_forward_behind(pods: LightCl
     for gone in (url, health):
         with pytest.raises(httpx.ConnectError):
             httpx.get(gone)
-    wait_for(lambda: streams(pods) == 0, 10.0, "the end of the streams that carried them")
+    wait_for(lambda: streams(pods) == 0, 60.0, "the end of the streams that carried them")
 
 
 # -- verbs of the platform
@@ -160,29 +160,29 @@ def nodes(fleet: LightCluster) -> dict[str, bool]:
 
 
 def test_a_pod_is_evicted_and_its_heir_is_ready(pods: LightCluster) -> None:
-    pods.until_ready(2, "embedding", 30.0)
+    pods.until_ready(2, "embedding")
     victim = next(iter(living(pods)))
     assert "asked to leave" in pods.trinity("evict", victim, "--dry-run").stdout
     assert victim in living(pods)
     assert pods.trinity("evict", victim).stdout == f"{victim} was evicted.\n"
-    wait_for(lambda: victim not in living(pods) and len(living(pods)) == 2, 20.0, "another pod")
-    pods.until_ready(2, "embedding", 30.0)
+    wait_for(lambda: victim not in living(pods) and len(living(pods)) == 2, 60.0, "another pod")
+    pods.until_ready(2, "embedding")
 
 
 def test_a_node_is_cordoned_drained_and_opened_again(pods: LightCluster) -> None:
-    pods.until_ready(2, "embedding", 30.0)
+    pods.until_ready(2, "embedding")
     name, node = next((name, pod["spec"]["nodeName"]) for name, pod in living(pods).items())
     pods.trinity("cordon", node)
     assert not nodes(pods)[node]
     pods.trinity("node-drain", node, "--timeout", "30")
-    wait_for(lambda: name not in living(pods), 20.0, "the pod's leave")
+    wait_for(lambda: name not in living(pods), 60.0, "the pod's leave")
     pods.trinity("cordon", node, "--undo")
     assert all(nodes(pods).values())
-    pods.until_ready(2, "embedding", 30.0)
+    pods.until_ready(2, "embedding")
 
 
 def test_a_workload_is_rolled_back_and_what_cannot_be_done_is_said(pods: LightCluster) -> None:
-    pods.until_ready(2, "embedding", 30.0)
+    pods.until_ready(2, "embedding")
     before = set(living(pods))
     pods.trinity("restart", "--rolling", "embedding", "--yes", timeout_s=90.0)
     assert not before & set(living(pods))

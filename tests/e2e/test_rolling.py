@@ -17,7 +17,7 @@ def unharmed(load: BackgroundLoad, at_least: int) -> None:
     assert (summary.failed, summary.wrong, summary.shed) == (0, 0, 0), summary.terminations
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_rolling_restart_under_load_fails_and_truncates_nothing(fleet: RealFleet) -> None:
     before = set(fleet.pids().values())
     load = BackgroundLoad(chat_load(fleet))
@@ -29,7 +29,7 @@ def test_rolling_restart_under_load_fails_and_truncates_nothing(fleet: RealFleet
     assert not before & after, "every replica is a new process"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_scale_one_three_one_under_load_fails_and_truncates_nothing(fleet: RealFleet) -> None:
     fleet.trinity("scale", "llm", "1")
     fleet.until_ready(1)
