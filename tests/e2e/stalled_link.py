@@ -19,9 +19,28 @@ from console.tui.run import run_console
 
 seen = {{"lag_s": 0.0, "tick": 0, "waiting": 0}}
 
+class Looked:
+    # The pretended fleet lives on only as it is looked at: a sample that is missing is one that the console lost.
+
+    def __init__(self):
+        self.at = time.time()
+
+    def now(self):
+        return self.at
+
+    def mono(self):
+        return self.at
+
 def factory():
     from console.state.simulator import SimulatorSource
-    return SimulatorSource(replicas={replicas}, rate=5.0)
+
+    class Source(SimulatorSource):
+        async def stream(self, interval_s=1.0):
+            async for frame in super().stream(interval_s):
+                yield frame
+                self.clock.at += min(interval_s, 1.0)
+
+    return Source(replicas={replicas}, rate=5.0, clock=Looked())
 
 async def late():
     while True:  # how long the event loop did not come back
