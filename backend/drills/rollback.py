@@ -20,6 +20,8 @@ from backend.drills.watch import Watch
 STEP_S = 0.1
 """How long the next undo waits for the one before it: order where it is quick, no hostage where one hangs."""
 CANCEL_S = 0.1
+HEAL_FOR_S = 5.0
+"""So long a phase tries to take its fault away: a holder that stood still for a moment does not end the run."""
 _BY_ITSELF = frozenset[str]({"await-ready", "await-edge", "await-daemon"})
 """Kinds that nobody heals: they come back at their own pace."""
 
@@ -126,9 +128,16 @@ class Rollback:
         for task in self._background.get(fault, ()):
             if self._watch.stamps[fault].fault.startswith("workload."):
                 await asyncio.wait([task])
-        gone = await asyncio.gather(*(self._take_away(undo) for undo in self._of(fault) if not self._is_gone(undo)))
+        give_up = self._clock.mono() + HEAL_FOR_S
+        while left := [undo for undo in self._of(fault) if not self._is_gone(undo)]:
+            late = self._clock.mono() >= give_up
+            await asyncio.gather(*(self._take_away(undo) for undo in left))
+            if late:
+                break
+            if not all(self._is_gone(undo) for undo in left):
+                await asyncio.sleep(STEP_S)
         await self._log_results(self._of(fault))
-        return all(gone)
+        return all(self._is_gone(undo) for undo in self._of(fault))
 
     def _of(self, fault: str) -> list[Undo]:
         return [undo for undo in self._undos if self._fault_of.get(undo.id) == fault]

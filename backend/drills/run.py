@@ -273,8 +273,9 @@ class DrillRun:
         assert phase.until is not None
         end = self._clock.mono() + phase.until.within
         tree = self._compiled.untils[phase.name]
-        met = False
-        while not met and self._clock.mono() < end:
+        met = late = False
+        while not met and not late:
+            late = self._clock.mono() >= end  # the last look is after the end: this process may have stood still
             met = evaluate(tree, self.watch.facts(phase.name)).value is True
             if not met:
                 await asyncio.sleep(PERIOD_S)

@@ -4,6 +4,9 @@ Reads heartbeats from standard input. When they stop (end of file, or silence fo
 its time limit, it undoes what it can without a daemon, last in first out, and goes on after a failed undo; what only a
 daemon can undo stays pending in the log. It shares nothing with the daemon but the undo log, and ignores the
 signals that would take a terminal's whole process group. Ends after it acted, or on the line `done`.
+
+Silence counts only as far as the warden itself was awake: a machine that stood still for longer than the lease has
+stopped the controller too, and its next heartbeat needs a moment.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ from backend.drills.undo_log import Result, Undo, UndoKind
 READY = b"ready\n"
 DONE = b"done"
 RETRY_FOR_S = 5.0
+LOOK_S = 0.1
+LONGEST_GAP_S = 0.2
+"""What the time between two looks counts as at most."""
 
 
 HERE = frozenset[UndoKind]({"resume", "holder"})
@@ -45,21 +51,22 @@ def main(argv: list[str] | None = None) -> int:
 
 def watch(run_dir: Path, descriptor: int, expires_s: float) -> str:
     """Wait until there is cause to act; the cause, or empty when the run said it is done."""
-    heard = time.monotonic()
+    silent_s, looked = 0.0, time.monotonic()
     while True:
-        looked = time.monotonic()
-        readable, _, _ = select.select([descriptor], [], [], max(0.0, min(heard + expires_s - looked, 0.1)))
+        readable, _, _ = select.select([descriptor], [], [], min(max(0.0, expires_s - silent_s), LOOK_S))
+        before, looked = looked, time.monotonic()
         if readable:
             chunk = os.read(descriptor, 4096)
             if not chunk:
                 return "the controller is gone"
             if DONE in chunk:
                 return ""
-            heard = time.monotonic()
-        # Nothing to read, seen after `looked`: a warden that was not scheduled for a while has heartbeats waiting.
-        elif looked - heard >= expires_s:
-            return f"no heartbeat for {looked - heard:.2f} s"
-        elif expired(run_dir, time.time()):
+            silent_s = 0.0
+            continue
+        silent_s += min(looked - before, LONGEST_GAP_S)
+        if silent_s >= expires_s:
+            return f"no heartbeat for {silent_s:.2f} s"
+        if expired(run_dir, time.time()):
             return "a fault outlived its time limit"
 
 

@@ -90,9 +90,10 @@ async def _pid_gone(setting: Setting, victim: Victim) -> Proof:
 
 
 async def _port_closed(setting: Setting, victim: Victim) -> Proof:
-    over = _patience(setting, VERIFY_TIMEOUT_S)
+    over, late = _patience(setting, VERIFY_TIMEOUT_S), False
     where = f"{victim.host}:{victim.port}"
-    while victim.port is not None and not over():
+    while victim.port is not None and not late:
+        late = over()  # the last look is after the end: this process may have stood still
         try:
             async with asyncio.timeout(0.5):
                 _, writer = await asyncio.open_connection(victim.host, victim.port)
@@ -238,8 +239,9 @@ async def _holder_active(setting: Setting, victim: Victim) -> Proof:
     """The holder has read back that the fault is in place; where the kernel shows it too, it must."""
     clock = setting.clock
     await setting.injected.wait()
-    end, report = clock.mono() + VERIFY_TIMEOUT_S, None
-    while clock.mono() < end:
+    end, report, late = clock.mono() + VERIFY_TIMEOUT_S, None, False
+    while not late:
+        late = clock.mono() >= end  # the last look is after the end: this process may have stood still
         report = await _report(setting, victim)
         if report is not None and report.active and _kernel_agrees(report, victim):
             text = f"the holder of {victim.replica} has it in place{f': {report.detail}' if report.detail else ''}"
