@@ -31,15 +31,13 @@ from tests.e2e.light_fleet import LightFleet
 
 Victim = Literal["daemon", "cli", "warden+daemon", "terminal"]
 VICTIMS: Final[tuple[Victim, ...]] = ("daemon", "cli", "warden+daemon", "daemon", "terminal", "warden+daemon")
-TTL_S: Final = 1.5
+
 LATEST_S: Final = 2.6
 """The last moment of a kill after the run's directory is there: somewhere in its recovery."""
 WITHIN_S: Final = 0.5
 """The last moment of a kill after its fault is in place: within the fault's hold."""
 LASTING: Final = ("stop", "burn", "latency", "error")
 """The faults that can be seen in place."""
-ALLOWED_S: Final[dict[Victim, float]] = {"daemon": 1.5, "cli": 20.0, "warden+daemon": TTL_S + 1.0, "terminal": 20.0}
-"""How long after the kill the last fault may be there: the warden's lease, the holder's own limit, the drill itself."""
 FAULTS: Final[dict[str, str]] = {
     "stop": "fault: process.stop, target: victim, verify: [proc_state_T]",
     "kill": "fault: process.kill, target: victim, respawn: held, verify: [pid_gone]",
@@ -48,6 +46,33 @@ FAULTS: Final[dict[str, str]] = {
     "error": "fault: http.error, target: victim, status: 500, share: 0.2, verify: [holder_active]",
     "slow-start": "fault: process.slow-start, target: victim, delay: 200ms, verify: [pid_gone]",
 }
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """How long things take, and may take."""
+
+    hold: str
+    lease: str
+    ttl_s: dict[Victim, float]
+    """Of the fault; well above what is allowed where something else than the holder's own limit must take it away."""
+    allowed_s: dict[Victim, float]
+    """How long after the kill the last fault may be there: the warden's lease, the holder's own limit, the drill."""
+
+
+STRICT: Final = Terms(
+    hold="800ms",
+    lease="1s",
+    ttl_s=dict.fromkeys(VICTIMS, 1.5),
+    allowed_s={"daemon": 1.5, "cli": 20.0, "warden+daemon": 2.5, "terminal": 20.0},
+)
+"""What is promised, on a machine that has nothing else to do."""
+PATIENT: Final = Terms(
+    hold="2s",
+    lease="20s",
+    ttl_s=dict.fromkeys(VICTIMS, 90.0) | {"warden+daemon": 8.0},
+    allowed_s={"daemon": 45.0, "cli": 60.0, "warden+daemon": 30.0, "terminal": 60.0},
+)
+"""That it happens at all, on any machine."""
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,20 +120,26 @@ def plan_points(count: int, seed: int, faults: Sequence[str] = tuple(FAULTS)) ->
     return points
 
 
-def run_points(points: Sequence[Point]) -> Iterator[Point]:
+def run_points(points: Sequence[Point], terms: Terms = STRICT) -> Iterator[Point]:
     """Each point on one fleet, one after the other; yields it completed."""
     with light_drill_fleet(TRINITY_ENVIRONMENT="dev") as fleet:
-        for name, fault in FAULTS.items():
-            (fleet.root / f"{name}.yaml").write_text(scenario(fault, name=name, ttl=f"{TTL_S}s", hold="800ms"))
+        for victim, ttl_s in terms.ttl_s.items():
+            for name, fault in FAULTS.items():
+                text = scenario(fault, name=name, ttl=f"{ttl_s}s", lease=terms.lease, hold=terms.hold)
+                (fleet.root / file_of(victim, name)).write_text(text)
         for point in points:
-            yield Kill(fleet, point).run()
+            yield Kill(fleet, point, terms).run()
+
+
+def file_of(victim: Victim, fault: str) -> str:
+    return f"{victim}-{fault}.yaml"
 
 
 class Kill:
     """One point."""
 
-    def __init__(self, fleet: LightFleet, point: Point) -> None:
-        self._fleet, self._point = fleet, point
+    def __init__(self, fleet: LightFleet, point: Point, terms: Terms) -> None:
+        self._fleet, self._point, self._terms = fleet, point, terms
 
     def run(self) -> Point:
         fleet, point = self._fleet, self._point
@@ -116,10 +147,10 @@ class Kill:
         before = set(fleet.paths.drills_dir.glob("*"))
         cli, terminal = self._start()
         try:
-            new = wait_for(lambda: sorted(set(fleet.paths.drills_dir.glob("*")) - before), 20.0, "a run")
+            new = wait_for(lambda: sorted(set(fleet.paths.drills_dir.glob("*")) - before), 60.0, "a run")
             run_dir = new[0]
             if point.in_fault:
-                wait_for(lambda: in_place(look(fleet)), 20.0, "a fault in place")
+                wait_for(lambda: in_place(look(fleet)), 60.0, "a fault in place")
             time.sleep(point.after_s)
             phase = phase_of(run_dir)
             seen = look(fleet)
@@ -129,7 +160,7 @@ class Kill:
             problem, gone_s = self._until_gone(killed, run_dir)
             outcome = self._outcome(run_dir)
             problem = problem or self._judge(run_dir, outcome, ended)
-            left = wait_gone(fleet, 5.0)
+            left = wait_gone(fleet, 5.0 if self._terms is STRICT else 60.0)
             problem = problem or (f"left after the next start: {left}" if left else "")
         except AssertionError as error:
             return msgspec.structs.replace(point, problem=str(error))
@@ -149,7 +180,7 @@ class Kill:
         )
 
     def _start(self) -> tuple[subprocess.Popen[bytes], int | None]:
-        argv = [*TRINITY, "drill", "run", f"{self._point.fault}.yaml"]
+        argv = [*TRINITY, "drill", "run", file_of(self._point.victim, self._point.fault)]
         if self._point.victim != "terminal":
             quiet = subprocess.DEVNULL
             return subprocess.Popen(argv, env=self._fleet.env, cwd=self._fleet.root, stdout=quiet, stderr=quiet), None
@@ -178,18 +209,18 @@ class Kill:
     def _until_gone(self, killed: float, run_dir: Path) -> tuple[str, float]:
         """When nothing of the drill was in place any more, no daemon helping where it was killed."""
         victim = self._point.victim
-        allowed = ALLOWED_S[victim]
+        allowed = self._terms.allowed_s[victim]
         if victim in ("cli", "terminal"):
             wait_for(lambda: (run_dir / store.REPORT).is_file() or None, allowed, "the end of a drill without watcher")
         found = wait_gone(self._fleet, allowed, since=killed, proxies=victim in ("cli", "terminal"))
         gone_s = time.monotonic() - killed
         if victim in ("daemon", "warden+daemon"):
             self._fleet.trinity("up")
-        self._fleet.until_ready(2, "toy", timeout_s=20.0)
+        self._fleet.until_ready(2, "toy")
         return (f"still there {allowed:g} s after the kill: {found}" if found else ""), gone_s
 
     def _outcome(self, run_dir: Path) -> str:
-        wait_for(lambda: (run_dir / store.REPORT).is_file() or not_planned(run_dir), 20.0, "a report")
+        wait_for(lambda: (run_dir / store.REPORT).is_file() or not_planned(run_dir), 60.0, "a report")
         return str(store.read_report(run_dir).outcome) if (run_dir / store.REPORT).is_file() else "never began"
 
     def _judge(self, run_dir: Path, outcome: str, ended: bool) -> str:

@@ -47,7 +47,7 @@ def abort() -> Iterator[Line]:
     """Promise 5."""
     with light_drill_fleet() as fleet:
         plain, ruled = fleet.root / "abort.yaml", fleet.root / "rule.yaml"
-        text = scenario(FAULT, name="abort", hold="30s", ttl="60s")
+        text = scenario(FAULT, name="abort", hold="30s", ttl="60s", lease="1s")
         plain.write_text(text)
         ruled.write_text(text.replace("phases:", RULE, 1).replace("name: abort", "name: rule", 1))
         ways = {"key": _by_key, "Ctrl-C": _by_interrupt, "panic": _by_panic, "rule": _by_rule}
