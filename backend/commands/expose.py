@@ -83,18 +83,21 @@ def expose(
         if snapshot.has_edge and snapshot.public_url and not targets:
             narrate(f"The edge is at {snapshot.public_url}.")
         ids = [secrets.token_hex(3) for _ in asked]
-        try:
-            for identifier, wish in zip(ids, asked, strict=True):
-                await _forward(client, place.actor, identifier, wish, address)
-            views = [view for view in (await client.snapshot()).forwards if view.id in ids]
-            _show(place, views)
+        enough = asyncio.Event()
+        with contextlib.nullcontext() if detach else _told_by_signals(enough):
+            try:
+                for identifier, wish in zip(ids, asked, strict=True):
+                    if not enough.is_set():
+                        await _forward(client, place.actor, identifier, wish, address)
+                views = [view for view in (await client.snapshot()).forwards if view.id in ids]
+                _show(place, views)
+                if not detach:
+                    await _look_on(client, place, ids, views, enough)
+            except BaseException:
+                await _end(client, place.actor, ids)
+                raise
             if not detach:
-                await _look_on(client, place, ids, views)
-        except BaseException:
-            await _end(client, place.actor, ids)
-            raise
-        if not detach:
-            await _end(client, place.actor, ids)
+                await _end(client, place.actor, ids)
 
     place.run(work)
 
@@ -164,28 +167,43 @@ def _row(view: ForwardView) -> tuple[object, ...]:
     )
 
 
-async def _look_on(client: ControlClient, place: Place, ids: Sequence[str], views: Sequence[ForwardView]) -> None:
-    """Tell what changes until Ctrl-C, SIGTERM or SIGHUP, or until somebody else has ended them all."""
+async def _look_on(
+    client: ControlClient, place: Place, ids: Sequence[str], views: Sequence[ForwardView], enough: asyncio.Event
+) -> None:
+    """Tell what changes until one has seen enough, or until somebody else has ended them all."""
     narrate("Ctrl-C ends them.")
     following = asyncio.ensure_future(_follow(client, place, ids, {view.id: view for view in views}))
-    with _ended_by_signals(following):
-        try:
-            await following
-        except asyncio.CancelledError:
-            if not following.cancelled():
-                raise
+    told = asyncio.ensure_future(enough.wait())
+    try:
+        await asyncio.wait({following, told}, return_when=asyncio.FIRST_COMPLETED)
+        if following.done():
+            following.result()
+    finally:
+        following.cancel()
+        told.cancel()
+        await asyncio.gather(following, told, return_exceptions=True)
 
 
 @contextlib.contextmanager
-def _ended_by_signals(task: asyncio.Future[None]) -> Iterator[None]:
+def _told_by_signals(enough: asyncio.Event) -> Iterator[None]:
+    """Ctrl-C, SIGTERM or SIGHUP say so from the first forward on: one that is being made then is ended too. The next
+    signal does what it always does."""
     loop, numbers = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def free() -> None:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    def told() -> None:
+        free()
+        enough.set()
+
     for number in numbers:
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, told)
     try:
         yield
     finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
+        free()
 
 
 async def _follow(client: ControlClient, place: Place, ids: Sequence[str], seen: dict[str, ForwardView]) -> None:

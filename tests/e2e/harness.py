@@ -130,7 +130,7 @@ class RealFleet:
 
     def ask(self, work: Callable[[ControlClient], Awaitable[T]]) -> T:
         async def body() -> T:
-            async with ControlClient(self.paths.control_socket) as client:
+            async with ControlClient(self.paths.control_socket, timeout_s=PATIENCE_S) as client:
                 return await work(client)
 
         return asyncio.run(body())

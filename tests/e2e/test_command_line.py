@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 
 import psutil
@@ -13,7 +12,7 @@ import pytest
 
 from backend.contract.words import Phase
 from backend.recording.archive import Archive
-from tests.e2e.harness import TRINITY, RealFleet, is_alive, wait_for
+from tests.e2e.harness import PATIENCE_S, TRINITY, RealFleet, is_alive, wait_for
 from tests.e2e.light_fleet import WEB, LightFleet, light_fleet
 
 
@@ -121,7 +120,7 @@ def test_rows_are_a_json_document_a_line(web: LightFleet, command: str) -> None:
 @pytest.mark.parametrize("command", ["events", "events --json", "logs", "ps", "query 'select * from events' --json"])
 def test_a_pipe_that_closes_early_is_no_failure(web: LightFleet, command: str) -> None:
     script = f"set -o pipefail; {' '.join(TRINITY)} {command} | head -n 1"
-    done = subprocess.run(["bash", "-c", script], env=web.env, cwd=web.root, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["bash", "-c", script], env=web.env, cwd=web.root, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == 1
 
@@ -139,7 +138,7 @@ def test_the_fleet_and_state_before_the_command_are_the_commands(web: LightFleet
 
 def interrupted(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE_S)
     return process.returncode, out, err
 
 
@@ -166,10 +165,11 @@ def test_events_are_followed_without_a_gap(web: LightFleet) -> None:
 
 def test_ctrl_c_of_a_load_still_prints_its_summary(web: LightFleet) -> None:
     argv = ("load", "--kind", "get", "--url", f"{web.url}/web/", "--rate", "20", "--duration", "60", "--json")
+    before = len(web.requests(vantage="edge"))
     process = web.start(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stderr is not None
     process.stderr.readline()  # it runs
-    time.sleep(0.5)
+    wait_for(lambda: len(web.requests(vantage="edge")) > before, PATIENCE_S, "an answer")
     code, out, err = interrupted(process)
     summary = json.loads(out)
     assert code == 130
@@ -205,7 +205,8 @@ def test_a_kill_can_be_looked_at_again_and_shared_as_one_file(web: LightFleet) -
 
     def replaced() -> float | None:
         now = web.snapshot()
-        return now.ts if web.pids()["web-0"] not in (None, old) and now.workloads[0].ready == 2 else None
+        pid = next(view.status.pid for view in now.replicas if view.status.name == "web-0")
+        return now.ts if pid not in (None, old) and now.workloads[0].ready == 2 else None
 
     back_ts = wait_for(replaced, 60.0, "web-0 is back")
     wait_for(lambda: (web.ask(lambda client: client.extent()).last_ts or 0.0) > back_ts, 60.0, "its return is recorded")

@@ -22,8 +22,10 @@ import pytest
 
 from backend.contract.control import ExecOrder
 from backend.contract.errors import TrinityError
+from backend.contract.rows import ActionRow
+from backend.contract.words import ActionOutcome
 from backend.control_client import ControlClient
-from tests.e2e.harness import TRINITY, is_alive, wait_for
+from tests.e2e.harness import PATIENCE_S, TRINITY, is_alive, wait_for
 from tests.e2e.light_fleet import LightFleet, light_fleet
 
 
@@ -43,7 +45,7 @@ def forwards(fleet: LightFleet) -> list[Any]:
 def test_a_forward_is_left_with_the_daemon_survives_its_death_and_is_ended(web: LightFleet) -> None:
     (shown,) = json.loads(web.trinity("expose", "web", "--detach", "--json").stdout)
     url = shown["urls"][0]
-    assert httpx.get(f"{url}/web/index.html").text == "hello"
+    assert httpx.get(f"{url}/web/index.html", timeout=PATIENCE_S).text == "hello"
     assert shown["id"] in web.trinity("expose", "--list").stdout
     assert f"forward {shown['id']}" in web.trinity("ports").stdout
     web.kill_daemon()
@@ -53,7 +55,7 @@ def test_a_forward_is_left_with_the_daemon_survives_its_death_and_is_ended(web: 
         return [(view.id, view.state) for view in forwards(web)] == [(shown["id"], "listening")]
 
     wait_for(leads, 60.0, "the forward again")
-    assert httpx.get(f"{url}/web/index.html").text == "hello"
+    assert httpx.get(f"{url}/web/index.html", timeout=PATIENCE_S).text == "hello"
     assert "has ended" in web.trinity("expose", "--stop", shown["id"]).stdout
     assert forwards(web) == []
     with pytest.raises(httpx.ConnectError):
@@ -67,12 +69,21 @@ def test_ctrl_c_ends_what_one_looked_on_at(web: LightFleet, number: signal.Signa
     process = web.start("expose", "web-0", "web-1", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for(lambda: len(forwards(web)) == 2, 60.0, "two forwards")
     for view in forwards(web):
-        assert httpx.get(f"{view.urls[0]}/web/index.html").text == "hello"
+        assert httpx.get(f"{view.urls[0]}/web/index.html", timeout=PATIENCE_S).text == "hello"
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     assert out.splitlines()[0].split()[:3] == ["ID", "TARGET", "LOCAL"]
     assert "Traceback" not in err
+    assert forwards(web) == []
+
+
+def test_a_signal_while_forwards_are_being_made_ends_them_all(web: LightFleet) -> None:
+    process = web.start("expose", *["web-0"] * 40, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for(lambda: forwards(web), PATIENCE_S, "the first of them")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
     assert forwards(web) == []
 
 
@@ -101,7 +112,7 @@ def test_all_interfaces_are_asked_for_and_warned_of(web: LightFleet) -> None:
     (view,) = forwards(web)
     assert view.bind == "0.0.0.0"
     for url in view.urls:
-        assert httpx.get(f"{url}/web/index.html").text == "hello"
+        assert httpx.get(f"{url}/web/index.html", timeout=PATIENCE_S).text == "hello"
     web.trinity("expose", "--stop", "all")
 
 
@@ -110,8 +121,18 @@ def test_all_interfaces_are_asked_for_and_warned_of(web: LightFleet) -> None:
 
 def run(fleet: LightFleet, *args: str, given: bytes = b"") -> tuple[int, bytes, str]:
     argv = [*TRINITY, "exec", *args]
-    done = subprocess.run(argv, env=fleet.env, cwd=fleet.root, input=given, capture_output=True, timeout=30)
+    done = subprocess.run(argv, env=fleet.env, cwd=fleet.root, input=given, capture_output=True, timeout=PATIENCE_S)
     return done.returncode, done.stdout, done.stderr.decode()
+
+
+def ended_row(fleet: LightFleet) -> ActionRow:
+    """The newest deed's row, once it has ended: a session's comes a moment after what its user sees of its end."""
+
+    def ended() -> ActionRow | None:
+        row = fleet.actions()[-1]
+        return row if row.outcome != ActionOutcome.RUNNING else None
+
+    return wait_for(ended, PATIENCE_S, "the end of the newest deed")
 
 
 def test_a_program_runs_in_the_replicas_place_and_its_exit_code_is_ours(web: LightFleet) -> None:
@@ -119,7 +140,7 @@ def test_a_program_runs_in_the_replicas_place_and_its_exit_code_is_ours(web: Lig
     port = next(view.status.port for view in web.snapshot().replicas if view.status.name == "web-1")
     assert (code, err) == (7, "")
     assert out.decode().splitlines() == [f"web-1 {port}", str(web.root), "oh"]
-    row = web.actions()[-1]
+    row = ended_row(web)
     assert (row.verb, row.target, row.outcome) == ("exec", "web-1", "ok")
     assert "ended with exit code 7" in row.result
 
@@ -174,7 +195,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.controller, text.encode())
 
-    def until(self, words: str, timeout_s: float = 30.0, *, nudge: str = "", times: int = 1) -> None:
+    def until(self, words: str, timeout_s: float = PATIENCE_S, *, nudge: str = "", times: int = 1) -> None:
         """Until these words are there so many times; `nudge` is typed now and then meanwhile."""
         end = time.monotonic() + timeout_s
         self.type(nudge)
@@ -191,7 +212,7 @@ class Terminal:
 
     def close(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
         os.close(self.controller)
         os.close(self._terminal)
 
@@ -212,9 +233,10 @@ def test_a_shell_on_a_terminal_has_its_size_its_keys_and_gives_the_terminal_back
         terminal.until("tac", nudge="tac\n", times=4)  # echoed, and said again by the program that reads now
         terminal.type("\x03")
         terminal.until("^C")
-        terminal.type("echo back-$((2+3)); exit 9\n")
-        terminal.until("back-5")
-        assert terminal.process.wait(20) == 9
+        # What is typed before the interrupted program has ended is lost with it.
+        terminal.until("back-5", nudge="echo back-$((2+3))\n")
+        terminal.type("exit 9\n")
+        assert terminal.process.wait(PATIENCE_S) == 9
         assert terminal.is_as_before()
     finally:
         terminal.close()
@@ -228,13 +250,13 @@ def test_a_user_who_is_ended_leaves_no_program_and_a_terminal_as_it_was(web: Lig
             pid = int(terminal.text.partition("pid-")[2].partition(".")[0])
             assert is_alive(pid)
             terminal.process.send_signal(number)
-            assert terminal.process.wait(10) == code
+            assert terminal.process.wait(PATIENCE_S) == code
             if number == signal.SIGTERM:
                 assert terminal.is_as_before()
             wait_for(lambda pid=pid: not is_alive(pid), 60.0, "the program's end")
         finally:
             terminal.close()
-    assert "Its user left" in web.actions()[-1].result
+    assert "Its user left" in ended_row(web).result
 
 
 def test_a_session_ends_with_the_daemon_and_its_user_is_told(web: LightFleet) -> None:
@@ -248,7 +270,7 @@ def test_a_session_ends_with_the_daemon_and_its_user_is_told(web: LightFleet) ->
     (sleep,) = sleeps()
     pid = web.daemon_pid()
     web.kill_daemon()
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 69
     assert "The session broke off" in err
     assert not is_alive(pid)
@@ -258,11 +280,14 @@ def test_a_session_ends_with_the_daemon_and_its_user_is_told(web: LightFleet) ->
 
 
 def test_a_socket_of_a_session_is_for_this_user_only_and_goes_with_it(web: LightFleet) -> None:
+    sockets = web.paths.run_dir
+    wait_for(lambda: not list(sockets.glob("exec-*.sock")), PATIENCE_S, "the end of earlier sessions")
+
     async def look() -> tuple[list[str], int]:
         client = ControlClient(web.paths.control_socket)
         order = ExecOrder(replica="web-0", argv=("cat",), actor="cli:test")
         channel = await client.exec(order)
-        (path,) = web.paths.run_dir.glob("exec-*.sock")
+        (path,) = sockets.glob("exec-*.sock")
         mode = path.stat().st_mode & 0o777
         with pytest.raises(TrinityError, match="wants somebody"):
             await refused(client)
