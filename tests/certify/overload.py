@@ -31,23 +31,28 @@ workloads:
 DEADLINE_S = 1200
 """Long enough that what is admitted can end on two cores (with 300 s, the first to fill the slots met their deadline):
 admission is asked here, not how late a deadline strikes."""
+TRIES = 3
 FALSE_EJECTIONS = ("edge.ejected", "replica.died", "edge.marked-down", "edge.drained")
 
 
 def longest_prompt_tokens(fleet: RealFleet) -> int:
     """What a slot's context holds beside a short answer."""
     replica = next(view.status for view in fleet.snapshot().replicas if view.status.port)
-    slots = httpx.get(f"http://127.0.0.1:{replica.port}/slots", timeout=10.0).json()
+    slots = httpx.get(f"http://127.0.0.1:{replica.port}/slots", timeout=60.0).json()
     return int(min(slot["n_ctx"] for slot in slots) * 0.85)
 
 
 def prefill_rate(fleet: RealFleet, tokens: int) -> float:
-    """Prompt tokens a second of one replica alone, from one request."""
-    prompt = " ".join(WORDS[index % len(WORDS)] for index in range(tokens))
-    began = time.monotonic()
-    body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 1}
-    httpx.post(f"{fleet.url}/v1/chat/completions", json=body, timeout=300.0).raise_for_status()
-    return tokens / (time.monotonic() - began)
+    """Prompt tokens a second of one replica alone: the best of some requests, none of which begins as another did. A
+    machine that stands still in one of them is no slow engine, and a load below its capacity would be no overload."""
+    best = 0.0
+    for number in range(TRIES):
+        prompt = " ".join(WORDS[(index + 7 * number) % len(WORDS)] for index in range(tokens))
+        began = time.monotonic()
+        body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 1}
+        httpx.post(f"{fleet.url}/v1/chat/completions", json=body, timeout=300.0).raise_for_status()
+        best = max(best, tokens / (time.monotonic() - began))
+    return best
 
 
 def allowed(row: RequestRow) -> bool:

@@ -62,7 +62,7 @@ class BackgroundLoad:
     def finish(self) -> LoadSummary:
         """What it adds up to. Raises what the generator raised."""
         self._stop.set()
-        self._thread.join(120.0)
+        self._thread.join(500.0)
         if self._failure is not None:
             raise self._failure
         assert self._summary is not None
@@ -70,5 +70,5 @@ class BackgroundLoad:
 
     def wait(self) -> LoadSummary:
         """Until its schedule has ended by itself."""
-        self._thread.join(600.0)
+        self._thread.join(500.0)
         return self.finish()

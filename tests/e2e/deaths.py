@@ -9,7 +9,7 @@ import threading
 import time
 
 from backend.contract.words import Phase
-from tests.e2e.harness import RealFleet, wait_for
+from tests.e2e.harness import PATIENCE_S, RealFleet, wait_for
 
 
 def kill_replica(fleet: RealFleet, victim: str) -> float:
@@ -55,12 +55,13 @@ class Knocker:
     def _knock(self) -> None:
         while not self._stop.is_set():
             with socket.socket() as probe:
-                probe.settimeout(5.0)
+                probe.settimeout(PATIENCE_S)
                 try:
                     probe.connect(("127.0.0.1", self._port))
                     self.connects += 1
                 except OSError as error:
                     self.refused.append(error)
+            time.sleep(0.005)  # all of them, and who asks meanwhile, have room in the queue of a socket nobody serves
 
     def finish(self) -> list[OSError]:
         """Stop; what was refused."""

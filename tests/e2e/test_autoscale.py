@@ -36,7 +36,7 @@ def fleet() -> Iterator[RealFleet]:
 def test_threshold_scales_with_the_load_and_back(fleet: RealFleet) -> None:
     fleet.trinity("autoscale", "on", "--yes")
     load = BackgroundLoad(chat_load(fleet, rate=12.0, max_tokens=24, deadline_s=300.0))
-    wait_for(lambda: fleet.snapshot().workloads[0].wanted == MAXIMUM, 90.0, "the maximum under load")
+    wait_for(lambda: fleet.snapshot().workloads[0].wanted == MAXIMUM, 120.0, "the maximum under load")
     summary = load.finish()
     assert (summary.failed, summary.shed, summary.wrong) == (0, 0, 0), summary.terminations
     ended = time.time()

@@ -18,13 +18,13 @@ UNSTARTABLE = {"MIN_INSTANCES": "3", "MAX_INSTANCES": "2"}
 
 def test_what_was_seen_last_is_on_the_first_frame_and_stays_stale(tmp_path: Path) -> None:
     writer = SegmentWriter(tmp_path / "recording", RecordingLimits())
-    for one in seconds_of(3, replicas=3, start=time.time() - 153):
+    for one in seconds_of(3, replicas=3, start=time.time() - 5_400):
         writer.add(one)
     writer.close()
     console = Console(OPEN.format(state=str(tmp_path)), size=(100, 30), env=UNSTARTABLE)
     try:
-        console.until(lambda: console.shows("STALE 2m") and console.shows("llm-2"), "the first frame")
-        console.until(lambda: console.shows("STALE 2m") and console.shows("reconnecting"), "the daemon failed to start")
+        console.until(lambda: console.shows("STALE 1h") and console.shows("llm-2"), "the first frame")
+        console.until(lambda: console.shows("STALE 1h") and console.shows("reconnecting"), "the daemon failed to start")
         assert console.shows("llm-2")
         assert console.shows("in flight 1"), "and the minutes before it, on the charts"
         console.press("q")

@@ -1,4 +1,4 @@
-"""A shipped drill, end to end and without its clocks: it passes on a good fleet, fails on a bad one, undoes its fault."""
+"""A shipped drill without its clocks, end to end: it passes on a good fleet, fails on a bad one, undoes its fault."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_draining_a_node_costs_no_request_and_the_node_is_open_again(cluster: Li
     before = {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in cluster.pods()}
     report = run(cluster, DRAIN, "drain", hold="3s")
     assert report["outcome"] == "pass"
-    gone = before.keys() - {pod["metadata"]["name"] for pod in cluster.pods()}
+    gone = wait_for(lambda: before.keys() - {pod["metadata"]["name"] for pod in cluster.pods()}, 60.0, "its pod's end")
     assert len(gone) == 1
     nodes = cluster.cluster("/api/v1/nodes")["items"]
     assert not any(node["spec"].get("unschedulable") for node in nodes), "it was uncordoned"
@@ -117,4 +117,4 @@ def test_a_fault_proxy_stands_in_front_of_a_pod_and_leaves(
     report = run(cluster, inject, name, expect=expect)
     assert report["outcome"] == "pass"
     assert "touched" in " ".join(report["faults"][0]["stamps"]["evidence"])
-    assert all(view.status.via_port is None for view in cluster.snapshot().replicas), "straight again"
+    wait_for(lambda: all(view.status.via_port is None for view in cluster.snapshot().replicas), 60.0, "straight paths")

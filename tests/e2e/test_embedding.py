@@ -13,7 +13,7 @@ import pytest
 from backend.contract.words import RequestOutcome
 from backend.load import LoadSpec
 from tests.e2e.background_load import BackgroundLoad
-from tests.e2e.harness import RealFleet, real_fleet, wait_for
+from tests.e2e.harness import PATIENCE_S, RealFleet, real_fleet, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def default_fleet() -> Iterator[RealFleet]:
 
 
 def embeddings(fleet: RealFleet, **changes: Any) -> LoadSpec:
-    settings: dict[str, Any] = {"kind": "embeddings", "golden": True, "dimensions": 384, "deadline_s": 20.0, "seed": 3}
+    settings: dict[str, Any] = {"kind": "embeddings", "golden": True, "dimensions": 384, "deadline_s": 100.0, "seed": 3}
     return LoadSpec(url=fleet.url, workload="embedding", **(settings | changes))
 
 
@@ -31,7 +31,7 @@ def embeddings(fleet: RealFleet, **changes: Any) -> LoadSpec:
 def test_both_workloads_are_ready_and_answer_through_the_edge(default_fleet: RealFleet) -> None:
     views = {view.name: view for view in default_fleet.snapshot().workloads}
     assert {name: (view.ready, view.total) for name, view in views.items()} == {"llm": (2, 2), "embedding": (3, 3)}
-    with httpx.Client(base_url=default_fleet.url, timeout=30.0) as http:
+    with httpx.Client(base_url=default_fleet.url, timeout=PATIENCE_S) as http:
         chat = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
         assert http.post("/v1/chat/completions", json=chat).json()["choices"]
         openai = http.post("/v1/embeddings", json={"input": ["one", "two"]}, headers={"X-Request-ID": "emb-1"})
@@ -51,15 +51,15 @@ def test_both_workloads_are_ready_and_answer_through_the_edge(default_fleet: Rea
 
 @pytest.mark.timeout(300)
 def test_a_killed_embedding_replica_loses_no_request(default_fleet: RealFleet) -> None:
-    load = BackgroundLoad(embeddings(default_fleet, rate=80.0))
-    wait_for(lambda: len(load.rows) >= 150, 60.0, "answers before the kill")
+    load = BackgroundLoad(embeddings(default_fleet, rate=20.0))
+    wait_for(lambda: len(load.rows) >= 60, 60.0, "answers before the kill")
     pid = default_fleet.pids()["embedding-1"]
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: default_fleet.pids()["embedding-1"] not in (pid, None), 60.0, "a new process")
     default_fleet.until_ready(3, "embedding")
     seen = len(load.rows)
-    wait_for(lambda: len(load.rows) >= seen + 80, 60.0, "answers after it")
+    wait_for(lambda: len(load.rows) >= seen + 40, 60.0, "answers after it")
     summary = load.finish()
     print(
         f"\n{summary.total} embeddings, {summary.terminations}, p99 {summary.latency.p99_s} s, lag {summary.lag.p99_s}"

@@ -14,18 +14,19 @@ from backend.contract.rows import EventRow
 from backend.contract.words import RequestOutcome
 from backend.load import had_first_byte
 from tests.e2e.background_load import BackgroundLoad, chat_load
-from tests.e2e.harness import RealFleet, wait_for
+from tests.e2e.harness import PATIENCE_S, RealFleet, wait_for
 
 pytestmark = pytest.mark.alone
 
 ROUNDS = int(os.environ.get("TRINITY_HANG_ROUNDS", "1"))
-EJECTED_S = 1.0
+EJECTED_S = 10.0
+"""It is promised within one second, which `make certify` measures; here it is found at all, by its pulse."""
 
 
 def ask_shim(fleet: RealFleet, replica: str, request: HolderRequest) -> tuple[FaultReport, ...]:
     """Put one order to the holder of a replica's faults."""
     with socket.socket(socket.AF_UNIX) as line:
-        line.settimeout(5.0)
+        line.settimeout(PATIENCE_S)
         line.connect(str(fleet.paths.shim_socket(replica)))
         line.sendall(msgspec.json.encode(request) + b"\n")
         stream = line.makefile("rb")
@@ -55,7 +56,7 @@ def test_stuck_engine_is_ejected_and_let_in_again(fleet: RealFleet, fault: str) 
     for round_ in range(ROUNDS):
         victim = wait_for(lambda: busy(fleet), 60.0, "a busy replica")
         since = time.time()
-        order = FaultOrder(id=f"hang-{fault}-{round_}", kind=fault, ttl_s=20.0)  # type: ignore[arg-type]  # parametrized
+        order = FaultOrder(id=f"hang-{fault}-{round_}", kind=fault, ttl_s=120.0)  # type: ignore[arg-type]  # parametrized
         [report] = ask_shim(fleet, victim, HolderRequest(id=1, op="fault", order=order))
         effective = time.monotonic()
         assert report.active, report

@@ -16,7 +16,7 @@ def curl(fleet: RealFleet, path: str, body: dict[str, object], *options: str) ->
         ["curl", "-sSN", *options, fleet.url + path, "-H", "Content-Type: application/json", "-d", json.dumps(body)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -14,7 +14,7 @@ import pytest
 from backend.contract.control import FleetInfo, FleetOrder
 from backend.contract.errors import TrinityError, Unreachable
 from backend.control_client import ControlClient
-from tests.e2e.harness import is_alive, wait_for
+from tests.e2e.harness import PATIENCE_S, is_alive, wait_for
 from tests.e2e.light_fleet import WEB, LightFleet, light_fleet
 
 SECOND = WEB.replace("trinity: 1", 'trinity: 1\nfleet: "shop:second/half"').replace("replicas: 2", "replicas: 1")
@@ -28,7 +28,7 @@ def both() -> Iterator[LightFleet]:
         (fleet.root / "second.yaml").write_text(SECOND)
         said = fleet.trinity("fleets", "add", "--file", "second.yaml").stdout
         assert said.startswith(f"{NAME} (local) is looked after: ")
-        fleet.trinity("wait", "--fleet", NAME, "--timeout", "30")
+        fleet.trinity("wait", "--fleet", NAME, "--timeout", "240")
         yield fleet
 
 
@@ -52,12 +52,12 @@ def test_each_fleet_has_its_own_replicas_edge_and_journal(both: LightFleet) -> N
     status = both.json("status", "--fleet", NAME)
     assert status["fleet"] == NAME
     assert status["public_url"] != both.snapshot().public_url
-    assert httpx.get(f"{status['public_url']}/web/index.html").text == "hello"
+    assert httpx.get(f"{status['public_url']}/web/index.html", timeout=PATIENCE_S).text == "hello"
     both.trinity("--fleet", NAME, "note", "only here")
     assert "only here" in both.trinity("events", "--fleet", NAME).stdout
     assert "only here" not in both.trinity("events").stdout
     both.trinity("--fleet", NAME, "scale", "web", "2")
-    both.trinity("wait", "--fleet", NAME, "--timeout", "30")
+    both.trinity("wait", "--fleet", NAME, "--timeout", "240")
     assert len(pids(both, NAME)) == 2
     assert both.snapshot().workloads[0].wanted == 2
     both.trinity("--fleet", NAME, "scale", "web", "1")
@@ -65,12 +65,17 @@ def test_each_fleet_has_its_own_replicas_edge_and_journal(both: LightFleet) -> N
 
 
 def test_metrics_tell_of_each_fleet(both: LightFleet) -> None:
-    text = httpx.get(f"{both.metrics_url}/metrics").text
-    assert 'trinity_fleet_replicas{fleet="local",driver="local"} 2' in text
-    assert f'trinity_fleet_ok{{fleet="{NAME}",driver="local"}} 1' in text
+    wanted = ['trinity_fleet_replicas{fleet="local",driver="local"} 2']
+    wanted += [f'trinity_fleet_ok{{fleet="{NAME}",driver="local"}} 1']
     for name, replicas in (("local", 2), (NAME, 1)):
-        assert f'trinity_instance_count{{fleet="{name}"}} {replicas}' in text
-        assert f'trinity_workload_replicas_ready{{fleet="{name}",workload="web"}} {replicas}' in text
+        wanted += [f'trinity_instance_count{{fleet="{name}"}} {replicas}']
+        wanted += [f'trinity_workload_replicas_ready{{fleet="{name}",workload="web"}} {replicas}']
+
+    def told() -> bool:
+        text = httpx.get(f"{both.metrics_url}/metrics", timeout=PATIENCE_S).text
+        return all(line in text for line in wanted)
+
+    wait_for(told, PATIENCE_S, f"metrics of both: {wanted}")
 
 
 def test_its_files_and_its_socket_are_its_own(both: LightFleet) -> None:
@@ -121,13 +126,13 @@ def test_all_of_them_come_back_after_the_daemon_was_killed_and_one_that_cannot_s
     both.trinity("up", "--no-wait")
 
     def all_known() -> bool:
-        there = infos(both)
-        return there[NAME].health == "ok" and there["broken"].health == "down"
+        health = {name: info.health for name, info in infos(both).items()}
+        return (health.get("local"), health.get(NAME), health.get("broken")) == ("ok", "ok", "down")
 
     wait_for(all_known, 60.0, "both are adopted, the third is down")
     assert (pids(both, "local"), pids(both, NAME)) == before, "the same processes"
     assert "there is no program" in infos(both)["broken"].health_reason
-    assert any(event.kind == "fleet.not_opened" for event in both.events())
+    wait_for(lambda: any(event.kind == "fleet.not_opened" for event in both.events()), PATIENCE_S, "its event")
     done = both.trinity("ps", "--fleet", "broken", check=False)
     assert done.returncode == 69
     assert "broken is not open" in done.stderr
@@ -173,7 +178,7 @@ def test_down_ends_all_of_them_with_a_daemon_and_without(both: LightFleet) -> No
     both.trinity("down")
     both.assert_nothing_runs()
     both.trinity("up", "--no-wait")
-    wait_for(lambda: infos(both)[NAME].replicas == 1, 60.0, "the second is back")
+    wait_for(lambda: NAME in infos(both) and infos(both)[NAME].replicas == 1, PATIENCE_S, "the second is back")
     both.kill_daemon()
     both.trinity("down")
     both.assert_nothing_runs()
