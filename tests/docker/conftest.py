@@ -11,6 +11,8 @@ from tests.docker.busybox import make_busybox
 from tests.docker.engine import Engine
 
 HERE = Path(__file__).parent
+LONG_S = 300
+"""For a test that names no limit of its own: the engine's start counts too, and other tests share the machine."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -19,6 +21,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker("docker")
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(LONG_S))
 
 
 @pytest.fixture(scope="session")

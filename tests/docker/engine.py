@@ -20,7 +20,7 @@ from typing import Any
 import docker
 import psutil
 
-_START_S = 40.0
+_START_S = 120.0
 _STORAGE = ("overlay2", "vfs")
 """The first that works: where the temporary folder is an overlay itself, only vfs does."""
 
@@ -54,7 +54,7 @@ class Engine:
     def sdk(self) -> docker.DockerClient:
         """The tests' own way to it, apart from the code under test."""
         if self._sdk is None:
-            self._sdk = docker.DockerClient(base_url=self.host, timeout=60)
+            self._sdk = docker.DockerClient(base_url=self.host, timeout=120)
         return self._sdk
 
     @property

@@ -18,7 +18,7 @@ from backend.fleet.docker_engine.fleet import DockerFleet
 from tests.docker.engine import Engine
 from tests.fakes.ledger import MemoryLedger
 
-WAIT_S = 30.0
+WAIT_S = 90.0
 SERVE = ("httpd", "-f", "-p", "8080", "-h", "/www")
 POLITE = ("sh", "-c", "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done")
 """A program that ends when it is asked to."""

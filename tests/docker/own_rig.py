@@ -23,6 +23,7 @@ from backend.fleet.docker_engine.labels import OUR_STATE
 from backend.fleet.docker_engine.ours import OwnContainers
 from tests.integration.shim_rig import until
 
+WAIT_S = 90.0
 PROGRAM = ("python3", "-S", "/opt/programs/tiny_server.py", "--port", "{port}")
 
 
@@ -66,7 +67,7 @@ class Rig:
     def status(self, replica: str = "w-1") -> ReplicaStatus:
         return next(status for status in self.fleet.observe() if status.name == replica)
 
-    async def phase(self, phase: Phase, replica: str = "w-1", timeout_s: float = 20.0) -> ReplicaStatus:
+    async def phase(self, phase: Phase, replica: str = "w-1", timeout_s: float = WAIT_S) -> ReplicaStatus:
         await until(lambda: self.status(replica).phase is phase, f"{replica} is {phase}", timeout_s)
         return self.status(replica)
 
@@ -77,7 +78,7 @@ class Rig:
             now = self.status(before.name)
             return now.phase is Phase.READY and now.pid != before.pid
 
-        await until(again, f"{before.name} is Ready again", 20.0)
+        await until(again, f"{before.name} is Ready again", WAIT_S)
         return self.status(before.name)
 
     async def inspect(self, replica: str = "w-1") -> Any:
@@ -93,7 +94,7 @@ class Rig:
 
 def workload(image: str, *options: str, **changes: Any) -> WorkloadSpec:
     """The tiny server as a workload with all three probes."""
-    probe = ProbeSpec(path="/ok", period_s=0.2, timeout_s=1.0, failure_threshold=2)
+    probe = ProbeSpec(path="/ok", period_s=0.2, timeout_s=5.0, failure_threshold=2)
     return WorkloadSpec(
         **{
             "name": "w",

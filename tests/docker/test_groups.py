@@ -103,8 +103,8 @@ async def test_a_rolling_restart_goes_one_by_one_and_stops_at_the_first_that_is_
             assert len(down) <= 1, "never two of them at once"
 
         await asyncio.to_thread(lambda: engine.sdk.containers.get("pool-2").exec_run("touch /tmp/marked"))
-        rig.fleet.platform.deeds.ready_s = 3.0
-        with pytest.raises(TrinityError, match="stopped at pool-2: it is not Ready after 3 s"):
+        rig.fleet.platform.deeds.ready_s = 20.0
+        with pytest.raises(TrinityError, match="stopped at pool-2: it is not Ready after 20 s"):
             await rig.fleet.rollout("pool", said.append)
         now = {status.name: status.pid for status in rig.fleet.observe()}
         assert now["pool-1"] != after["pool-1"] and now["pool-3"] == after["pool-3"], "those after it are left alone"

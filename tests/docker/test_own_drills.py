@@ -15,6 +15,7 @@ from tests.docker.images import make_image
 from tests.e2e.harness import TRINITY, RealFleet, real_fleet
 from tests.e2e.light_drill import YAML, scenario
 from tests.e2e.light_fleet import LightFleet
+from tests.e2e.patient_drill import patient
 
 pytestmark = pytest.mark.alone
 SMALL = ("--confidence", "0.9")
@@ -52,7 +53,7 @@ def runs_of(fleet: LightFleet, driver: str, files: list[Path], kept: Path) -> li
     return found
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_one_drill_file_gives_reports_that_stand_side_by_side_on_processes_and_on_containers(
     engine: Engine, tmp_path: Path
 ) -> None:
@@ -88,10 +89,11 @@ workloads:
     assert engine.sdk.containers.list(all=True, filters={"label": f"trinity.state={fleet.paths.digest}"}) == []
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("drill", ["embedding-failover", "llm-replica-kill"])
 def test_drill_passes_on_containers_without_a_failed_request(contained: RealFleet, drill: str) -> None:
-    done = contained.trinity("drill", "run", drill, "--json", *SMALL, check=False, timeout_s=220.0)
+    file = patient(drill, contained.root)
+    done = contained.trinity("drill", "run", file, "--json", *SMALL, check=False, timeout_s=500.0)
     assert done.returncode == 0, done.stdout + done.stderr
     view = json.loads(done.stdout)
     assert view["outcome"] == "pass"

@@ -17,7 +17,7 @@ from backend.contract.words import Phase
 from backend.drills.processes import is_stopped, start_mark
 from tests.docker.engine import Engine
 from tests.docker.images import make_image
-from tests.docker.own_rig import Rig, running, workload
+from tests.docker.own_rig import WAIT_S, Rig, running, workload
 from tests.integration.shim_rig import alive, short_dir, until
 
 base = pytest.fixture(short_dir, name="base")
@@ -34,7 +34,7 @@ async def rig(base: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> As
         yield made
 
 
-def order(ttl_s: float = 30.0) -> FaultOrder:
+def order(ttl_s: float = 120.0) -> FaultOrder:
     return FaultOrder(id="f", kind="stop", ttl_s=ttl_s)
 
 
@@ -65,11 +65,11 @@ async def test_its_time_limit_holds_without_a_daemon_and_a_new_one_ends_what_is_
     for name in ("w-1", "w-2"):
         await rig.fleet.create(workload(image, probes=ProbesSpec()), name)
     first, second = await rig.phase(Phase.READY), await rig.phase(Phase.READY, "w-2")
-    assert (await rig.fleet.fault("w-1", order(ttl_s=1.0))).active
+    assert (await rig.fleet.fault("w-1", order(ttl_s=3.0))).active
     assert (await rig.fleet.fault("w-2", order())).active
     await rig.detach()
     pid, mark = first.pid or 0, start_mark(first.pid or 0) or ""
-    await until(lambda: not is_stopped(pid, mark), "its time is over")
+    await until(lambda: not is_stopped(pid, mark), "its time is over", WAIT_S)
     other, other_mark = second.pid or 0, start_mark(second.pid or 0) or ""
     assert is_stopped(other, other_mark)
     rig.open()
@@ -80,7 +80,7 @@ async def test_its_time_limit_holds_without_a_daemon_and_a_new_one_ends_what_is_
 
 async def test_a_probe_that_fails_because_of_it_is_no_crash(rig: Rig, image: str) -> None:
     patient = ProbeSpec(path="/pid", period_s=0.1, failure_threshold=200)
-    probe = ProbeSpec(path="/pid", period_s=0.1, timeout_s=0.3, failure_threshold=3)
+    probe = ProbeSpec(path="/pid", period_s=0.1, timeout_s=2.0, failure_threshold=3)
     await rig.fleet.create(workload(image, probes=ProbesSpec(startup=patient, liveness=probe)), "w-1")
     before = await rig.phase(Phase.READY)
     await rig.fleet.fault("w-1", order())

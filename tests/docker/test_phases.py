@@ -13,7 +13,7 @@ from tests.docker.fleet_rig import SERVE, fleet_on, until
 
 async def test_each_phase_is_told_with_its_reason(engine: Engine, busybox: str, tmp_path: Path) -> None:
     health = {"test": ["CMD-SHELL", "test -f /tmp/ok || { echo no file; exit 1; }"]}
-    health |= {"interval": 200_000_000, "retries": 2, "timeout": 2_000_000_000}
+    health |= {"interval": 200_000_000, "retries": 2, "timeout": 20_000_000_000}
     patient = health | {"interval": 60_000_000_000}
     async with fleet_on(tmp_path, engine, busybox, label="phases") as rig:
         await asyncio.gather(
@@ -100,5 +100,6 @@ async def test_busy_and_idle_are_told_apart(engine: Engine, busybox: str, tmp_pa
             status = rig.status(name)
             return (status.cpu_percent or 0.0) if status is not None else 0.0
 
-        await until(lambda: cpu("b-busy") > 30.0, lambda: f"b-busy is busy: {cpu('b-busy')} %")
+        # A busy machine gives it what is left.
+        await until(lambda: cpu("b-busy") > 10.0, lambda: f"b-busy is busy: {cpu('b-busy')} %")
         assert cpu("b-idle") < 5.0

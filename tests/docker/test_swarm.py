@@ -111,7 +111,7 @@ async def test_a_node_is_cordoned_and_drained(rig: FleetRig) -> None:
     await rig.fleet.cordon(node.name, on=False)
     await ready(rig, 2)
     said: list[str] = []
-    assert "no task of this fleet runs there" in await rig.fleet.drain_node(node.name, said.append, deadline_s=30.0)
+    assert "no task of this fleet runs there" in await rig.fleet.drain_node(node.name, said.append, deadline_s=90.0)
     await rig.phase("web.1", Phase.PENDING)
     await rig.fleet.cordon(node.name, on=False)
     await ready(rig, 2)

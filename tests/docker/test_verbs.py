@@ -170,7 +170,7 @@ async def test_logs_are_stored_without_gap_or_double_over_restarts_and_new_conta
         rig.fleet = rig.open()  # a new daemon goes on where the stored lines end
         await rig.fleet.adopt()
         await rig.fleet.want_logs(["l-1"])
-        await asyncio.to_thread(lambda: engine.sdk.containers.get("l-1").stop(timeout=5))
+        await asyncio.to_thread(lambda: engine.sdk.containers.get("l-1").stop(timeout=60))
         await until(lambda: rig.messages("l-1").count("end") == 2, "the last words are stored")
         kept = await asyncio.to_thread(lambda: engine.sdk.containers.get("l-1").logs().decode().splitlines())
         assert rig.messages("l-1") == kept, "exactly what the engine has"

@@ -43,7 +43,7 @@ async def test_a_terminal_has_a_size(cluster: Cluster, tmp_path: Path) -> None:
 
         async def shown(words: bytes) -> None:
             nonlocal seen
-            async with asyncio.timeout(30.0):
+            async with asyncio.timeout(60.0):
                 while words not in seen:
                     data = await stream.read()
                     assert data, f"the shell ended: {seen!r}"
