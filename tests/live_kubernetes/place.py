@@ -232,6 +232,6 @@ async def emulated(place: Path) -> AsyncIterator[Cluster]:
         kubeconfig = emulator.write_kubeconfig(place / "kubeconfig", namespace=namespace)
         admin = admin_of(kubeconfig, namespace)
         try:
-            yield Cluster(kubeconfig, namespace, "example/shell:1", 60.0, admin, emulator, 15)
+            yield Cluster(kubeconfig, namespace, "example/shell:1", 60.0, admin, emulator, 120)
         finally:
             await admin.close()

@@ -30,7 +30,8 @@ async def test_programs_run_in_a_container(cluster: Cluster, tmp_path: Path) -> 
         reading = asyncio.create_task(all_of(echo))
         await echo.write(b"0123456789abcdef" * 8192)
         await echo.end()
-        assert await asyncio.wait_for(reading, 30.0) == b"0123456789abcdef" * 8192
+        async with asyncio.timeout(60.0):
+            assert await reading == b"0123456789abcdef" * 8192
         await echo.close()
 
 
