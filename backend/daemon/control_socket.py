@@ -14,13 +14,14 @@ def listen_on(path: Path) -> socket.socket:
         path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.setblocking(False)
-    old = os.umask(0o177)
     try:
+        # Not by the umask, which is that of every thread: a directory made meanwhile could not be entered.
+        with contextlib.suppress(OSError):  # macOS: a socket has a mode only once it is bound
+            os.fchmod(listener.fileno(), 0o600)
         listener.bind(str(path))
+        path.chmod(0o600)
     except OSError:
         listener.close()
         raise
-    finally:
-        os.umask(old)
     listener.listen(128)
     return listener
