@@ -21,6 +21,8 @@ SLOW_PIECE: Final = 256
 """On a slow link: small enough to see whether it is slow or stands still."""
 STOP_S: Final = 1.0
 """So long the end of the program waits for a link that takes nothing."""
+STOP_LOOKS: Final = 20
+"""In as many parts: a machine that stands still meanwhile takes one of them, and what waits still leaves."""
 
 
 class Outlet(threading.Thread):
@@ -63,7 +65,8 @@ class Outlet(threading.Thread):
     def stop(self) -> None:
         """Send what waits and end; a link that takes nothing is left behind."""
         self._queue.put(None)
-        self.join(STOP_S)
+        for _ in range(STOP_LOOKS):
+            self.join(STOP_S / STOP_LOOKS)
         if self._quick is not None:
             os.close(self._quick)
             self._quick = None

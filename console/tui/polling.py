@@ -29,11 +29,14 @@ class Poller:
     def __init__(self, app: TrinityApp, fetch: Callable[[], Awaitable[None]], every_s: float) -> None:
         self.app, self.fetch, self.every_s = app, fetch, every_s
         self.error = ""
+        self.awaited = False
+        """It was begun, and nothing has come of it yet."""
         self._worker: Worker[None] | None = None
 
     def start(self) -> None:
         """Begin, or begin again at once."""
         self.stop()
+        self.awaited = True
         self._worker = self.app.run_worker(self._run, exit_on_error=False, name="poll")
 
     def stop(self) -> None:
@@ -48,4 +51,5 @@ class Poller:
                 self.error = ""
             except (TrinityError, OSError) as error:
                 self.error = str(error)
+            self.awaited = False
             await asyncio.sleep(self.every_s)

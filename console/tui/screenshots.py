@@ -20,7 +20,7 @@ SIZE: Final = (120, 40)
 ANSWER_S: Final = 10.0
 SETTLE_S: Final = 3.0
 STEP_S: Final = 0.25
-"""A picture that is the same twice, so many seconds apart, has its data."""
+"""A picture that is the same twice, so many seconds apart, stands; one that never does is taken after a while."""
 SHOTS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("overview", ()),
     ("confirm", ("K",)),
@@ -111,10 +111,10 @@ async def picture_of(source: FleetSource, *, view: str, size: tuple[int, int], t
             raise Unreachable(app.state.reason or "The daemon does not answer.", "Start a fleet with `trinity up`.")
         await app.action_view(names[view])
         seen = ""
-        for _ in range(int(SETTLE_S / STEP_S)):
+        for look in range(1, int(ANSWER_S / STEP_S)):
             await pilot.pause(STEP_S)
             before, seen = seen, picture.text(app)
-            if seen == before:
+            if not app.view.awaits() and (seen == before or look * STEP_S >= SETTLE_S):
                 break
         export = app.part("export")
         problem = export.unfit(suffix)

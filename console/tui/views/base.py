@@ -12,6 +12,7 @@ from backend.contract.words import Verb
 from console.tui.canvas import Canvas
 from console.tui.keys import view_bindings
 from console.tui.link import Shown
+from console.tui.polling import Poller
 from console.tui.vtable import VTable
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ class View(Widget):
     """Whether verbs act on the overview's choice where nothing is chosen here."""
     keys: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Keys special to this view, for the strip: (key, word)."""
+
+    _poller: Poller | None = None
+    """Fetches what it shows, where that is not the state's."""
 
     verbs: ClassVar[Mapping[str, Verb]] = {}
     """What those keys that are the view's own do to the fleet: dimmed where that cannot be done."""
@@ -69,6 +73,10 @@ class View(Widget):
         """What `d` describes: the row under the table's cursor."""
         table = self.table()
         return table.model.current if table is not None else None
+
+    def awaits(self) -> bool:
+        """Whether it was asked for what it shows, and has had no answer yet."""
+        return self._poller is not None and self._poller.awaited
 
     def set_filter(self, text: str) -> None:
         """What `/` types; the view's table by default."""

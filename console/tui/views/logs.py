@@ -79,6 +79,9 @@ class LogsView(View):
     def pane(self) -> LogPane:
         return self.query_one(LogPane)
 
+    def awaits(self) -> bool:
+        return self.pane.waiting
+
     def show(self, replicas: list[str] | None) -> None:
         """Follow these replicas; None means all."""
         self.explorer.choose(replicas)

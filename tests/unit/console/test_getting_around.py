@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backend.contract.words import Verb
 from console.cli import run
+from console.state.simulator import SimulatorSource
+from console.tui import picture, screenshots
 from console.tui.app import TrinityApp
 from console.tui.command_line import CommandBar, CommandInput, Options, paths
 from console.tui.dialogs import AskDialog, ConfirmDialog, Prompt
 from console.tui.jump import JumpScreen
+from console.tui.screenshots import picture_of
 from console.tui.strip import Strip
 from tests.unit.console.test_clipboard import pasted
 from tests.unit.console.test_tui import Screen, console
@@ -222,7 +227,7 @@ async def test_y_copies_the_row_marked_rows_and_the_text(monkeypatch: pytest.Mon
         await screen.until(lambda: "the text of llm-" in screen.message, "says what")
         assert "Last exit" in pasted(written[-1])
         await screen.press("4")
-        await screen.until(lambda: "prompt done" in screen.text, "lines")
+        await screen.until(lambda: screen.app.view_name == "logs" and "prompt done" in screen.text, "lines")
         await screen.press("Y")
         await screen.until(lambda: "✓ copied the line" in screen.message, "says what")
         assert " llm-" in pasted(written[-1])
@@ -305,3 +310,25 @@ def test_a_snapshot_is_written_without_a_terminal(
         assert words in capsys.readouterr().err
     assert run(["snapshot", "-"]) == 69
     assert "trinity up" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("view", "method", "words"), [("requests", "rows", "/v1/"), ("drills", "drills", "llm-replica-kill")]
+)
+async def test_a_snapshot_waits_for_a_daemon_that_answers_late(
+    view: str, method: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    text = picture.text
+    monkeypatch.setattr(screenshots, "STEP_S", 0.02)
+    monkeypatch.setattr(picture, "text", lambda app: looked.append("") or text(app))
+    source = SimulatorSource(replicas=2)
+    answer = getattr(source, method)
+
+    async def late(*args: Any, **options: Any) -> Any:
+        while args[:1] != ("events",) and len(looked) < 5:  # noqa: ASYNC110 - a daemon that has much to do
+            await asyncio.sleep(0.005)
+        return await answer(*args, **options)
+
+    monkeypatch.setattr(source, method, late)
+    assert words in await picture_of(source, view=view, size=(120, 40), theme=None, suffix=".txt")

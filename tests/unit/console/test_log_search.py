@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import re
 import subprocess
@@ -127,6 +128,7 @@ def test_places_of_old_matches_are_bounded_and_the_count_goes_on(
 def test_a_cancel_ends_an_endless_pattern_at_once_and_leaves_nothing(tmp_path: Path) -> None:
     store = LogStore(None)
     store.append(chunk("a", stored(1, "x" * 60)))
+    gc.collect()
     descriptors = psutil.Process().num_fds()
     search = store.search(ENDLESS, LogQuery())
     process = process_of(search)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
+import random
 from pathlib import Path
 
 import psutil
@@ -206,9 +208,11 @@ def test_received_is_held_and_dropped_whatever_comes(
 
 
 def test_spill_files_have_no_name_are_read_back_equal_and_go_away(tmp_path: Path) -> None:
+    pick = random.Random(7)
+    gc.collect()  # what tests before this one left behind is closed now, not in the midst of it
     descriptors = psutil.Process().num_fds()
     store = LogStore(tmp_path / "spill", memory_bytes=50_000)
-    sent = [stored(n, os.urandom(60).replace(b"\n", b" ")) for n in range(3_000)]
+    sent = [stored(n, pick.randbytes(60).replace(b"\n", b" ")) for n in range(3_000)]
     for at in range(0, 3_000, 100):
         store.append(chunk("a", *sent[at : at + 100]))
     assert store.spilled > 2_000
@@ -217,7 +221,7 @@ def test_spill_files_have_no_name_are_read_back_equal_and_go_away(tmp_path: Path
     assert [stored(line.ts - BASE, line.message, line.stream) for line in forwards(store, limit=1000)] == sent
     store.close()
     store.close()
-    assert psutil.Process().num_fds() == descriptors
+    assert psutil.Process().num_fds() <= descriptors
 
 
 def test_a_full_disk_lets_the_oldest_go_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

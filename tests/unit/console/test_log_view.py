@@ -55,6 +55,7 @@ def matches(screen: Screen) -> int:
     return int(found[1]) if found else 0
 
 
+@pytest.mark.usefixtures("one_place_and_time")  # no hour is there twice
 async def test_paused_it_loses_nothing_whatever_happens_to_the_connection_or_to_time() -> None:
     async with console(size=SIZE, replicas=3) as screen:
         await screen.press("4")

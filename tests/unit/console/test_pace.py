@@ -19,7 +19,7 @@ from console.state.pace import (
     ByteMeter,
     Pace,
 )
-from console.tui.outlet import Outlet
+from console.tui.outlet import STOP_S, Outlet
 
 
 def test_a_fast_link_gets_ten_frames_a_second_and_more():
@@ -176,6 +176,27 @@ def test_a_link_that_takes_nothing_blocks_nobody_and_says_a_bell_once():
     assert pipe.read(len(huge) + 1) == huge.encode() + b"\a"
     pipe.stop()
     assert pipe.left == [len(huge), 1]
+
+
+def test_a_machine_that_stands_still_at_the_end_loses_nothing_of_what_waits(monkeypatch):
+    """Whoever waits for the outlet to end finds all of the time gone, and the outlet has not run."""
+    pipe, slept = Pipe(), []
+    outlet = pipe.outlet
+    join = threading.Thread.join
+
+    def stood_still(thread: threading.Thread, seconds: float) -> None:
+        if slept:
+            join(thread, 60)
+        slept.append(seconds)
+
+    pipe.outlet.write("x" * 300_000)  # more than the pipe takes
+    monkeypatch.setattr(outlet, "join", lambda seconds: stood_still(outlet, seconds))
+    reader = threading.Thread(target=lambda: pipe.read(300_000))
+    reader.start()
+    outlet.stop()
+    assert pipe.left == [300_000]
+    assert sum(slept) <= STOP_S + 1e-9, "a link that takes nothing is left behind"
+    join(reader)
 
 
 def test_a_terminal_that_went_away_ends_nothing():
