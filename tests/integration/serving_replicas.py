@@ -6,22 +6,15 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing
 from pathlib import Path
 
 import httpx
 
+from tests.integration.shim_rig import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class RunningReplica:
@@ -40,15 +33,15 @@ class RunningReplica:
 
     async def health(self, check: str) -> tuple[int, dict[str, object]]:
         """Status and body of a health endpoint; status 0 while nobody listens."""
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=60.0) as http:
             try:
-                answer = await http.get(f"http://127.0.0.1:{self.health_port}/health/{check}", timeout=1.0)
-            except httpx.ConnectError:
+                answer = await http.get(f"http://127.0.0.1:{self.health_port}/health/{check}")
+            except (httpx.NetworkError, httpx.RemoteProtocolError):  # or not any more
                 return 0, {}
         return answer.status_code, answer.json()
 
     async def until_health(
-        self, check: str, accept: Callable[[int], bool], within_s: float = 60.0
+        self, check: str, accept: Callable[[int], bool], within_s: float = 110.0
     ) -> dict[str, object]:
         """Ask until the status is acceptable; returns the body."""
         async with asyncio.timeout(within_s):
@@ -59,7 +52,7 @@ class RunningReplica:
                 assert self.process.returncode is None, self.stderr.decode()
                 await asyncio.sleep(0.02)
 
-    async def ended(self, within_s: float = 30.0) -> int:
+    async def ended(self, within_s: float = 110.0) -> int:
         """The exit code, once stderr is read to its end."""
         async with asyncio.timeout(within_s):
             code = await self.process.wait()

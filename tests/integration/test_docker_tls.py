@@ -77,7 +77,7 @@ def folder(base: Path, authority: Authority, client: Pair) -> dict[str, str]:
 
 
 async def trouble(port: int, environ: dict[str, str]) -> EngineTrouble:
-    client = EngineClient(environ=environ | {"DOCKER_HOST": f"tcp://127.0.0.1:{port}"}, call_s=3.0)
+    client = EngineClient(environ=environ | {"DOCKER_HOST": f"tcp://127.0.0.1:{port}"}, call_s=60.0)
     try:
         with pytest.raises(EngineTrouble) as found:
             await client.connect()

@@ -30,17 +30,19 @@ class World:
         self.fleet.put("db", 1)
 
     @asynccontextmanager
-    async def daemon(self, *declared: WorkloadSpec) -> AsyncIterator[Reconciler]:
+    async def daemon(self, *declared: WorkloadSpec, ready_deadline_s: float = 60.0) -> AsyncIterator[Reconciler]:
         clock = SystemClock()
         store = WantedStore(self.path, self.ledger, clock)
-        reconciler = Reconciler(self.fleet, self.edge, self.ledger, store, Leases(), clock, ready_deadline_s=1.0)
+        reconciler = Reconciler(
+            self.fleet, self.edge, self.ledger, store, Leases(), clock, ready_deadline_s=ready_deadline_s
+        )
         await reconciler.start(declared)
         try:
             yield reconciler
         finally:
             await reconciler.stop()
 
-    async def until(self, condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         async with asyncio.timeout(timeout_s):
             while not condition():  # noqa: ASYNC110 - the fakes have nothing to wait on
                 await asyncio.sleep(0.005)
@@ -99,9 +101,9 @@ async def test_a_restart_drains_first_and_waits_until_the_platform_has_made_anot
 
 
 async def test_a_restart_that_gets_nowhere_says_how_many_are_ready(world: World) -> None:
-    async with world.daemon() as reconciler:
+    async with world.daemon(ready_deadline_s=1.0) as reconciler:
         await world.until(lambda: all(s.phase == Phase.READY for s in world.fleet.observe()))
-        world.fleet.ready_after_s = 60.0
+        world.fleet.ready_after_s = 600.0
         victim = next(s.name for s in world.fleet.observe() if s.workload == "web")
         with pytest.raises(TrinityError, match="2 of 3 Ready"):
             await reconciler.restart_replica(victim)

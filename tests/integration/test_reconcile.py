@@ -21,7 +21,7 @@ from tests.fakes.edge import FakeEdge
 from tests.fakes.fleet import FakeFleet
 from tests.fakes.ledger import MemoryLedger
 
-SPEC = WorkloadSpec(name="llm", command=("serve",), replicas=2, revision="r1", max_replicas=8, drain_deadline_s=2.0)
+SPEC = WorkloadSpec(name="llm", command=("serve",), replicas=2, revision="r1", max_replicas=8, drain_deadline_s=60.0)
 
 
 class World:
@@ -41,7 +41,7 @@ class World:
 
     @asynccontextmanager
     async def daemon(
-        self, *specs: WorkloadSpec, ready: bool = True, ready_deadline_s: float = 2.0
+        self, *specs: WorkloadSpec, ready: bool = True, ready_deadline_s: float = 60.0
     ) -> AsyncIterator[Reconciler]:
         clock = SystemClock()
         store = WantedStore(self.path, self.ledger, clock)
@@ -51,12 +51,12 @@ class World:
         await reconciler.start(specs or (SPEC,))
         try:
             if ready:
-                await reconciler.wait_ready(timeout_s=5)
+                await reconciler.wait_ready(timeout_s=60)
             yield reconciler
         finally:
             await reconciler.stop()
 
-    async def until(self, condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         async with asyncio.timeout(timeout_s):
             while not condition():  # noqa: ASYNC110 - the fakes have nothing to wait on
                 await asyncio.sleep(0.005)
@@ -301,7 +301,7 @@ async def test_a_failing_edge_is_reported_once_and_retried(world: World) -> None
         await world.until(lambda: world.edge.calls.count(("fill", "llm-0")) >= 2)
         assert len(world.ledger.events("reconcile.step-failed")) == 2, "one for each replica"
         world.edge.error = None
-        await reconciler.wait_ready(timeout_s=5)
+        await reconciler.wait_ready(timeout_s=60)
 
 
 async def test_a_failing_driver_is_named_by_wait_ready_and_by_a_rollout(world: World) -> None:

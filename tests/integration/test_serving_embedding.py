@@ -64,7 +64,7 @@ def reference() -> Reference:
 
 @pytest.fixture
 async def running() -> AsyncIterator[RunningReplica]:
-    async with replica(program="backend.serving.embedding") as one:
+    async with replica(program="backend.serving.embedding", STOP_GRACE="110") as one:
         yield one
 
 
@@ -80,7 +80,7 @@ async def test_vectors_equal_the_reference_whatever_is_computed_beside_them(
     words = " ".join(TEXTS[:9]).split()
     crowd = [" ".join(rng.choices(words, k=rng.randint(1, 24))) for _ in range(40)]
     wanted, wanted_crowd = reference.embed(TEXTS), reference.embed(crowd)
-    async with httpx.AsyncClient(base_url=running.url, timeout=30.0) as http:
+    async with httpx.AsyncClient(base_url=running.url, timeout=100.0) as http:
         together = http.post("/v1/embeddings", json={"input": crowd})
         alone = [http.post("/embed", json={"texts": [text]}) for text in TEXTS]
         crowded, *answers = await asyncio.gather(together, *alone)
@@ -97,22 +97,23 @@ async def test_vectors_equal_the_reference_whatever_is_computed_beside_them(
     assert 'trinity_embedding_batch_size_bucket{le="1"} 50' not in metrics, "texts were computed together"
 
 
+@pytest.mark.timeout(300)
 async def test_health_ids_and_a_graceful_end(running: RunningReplica) -> None:
     for check in ("live", "ready", "startup"):
         assert (await running.health(check))[0] == 200
-    async with httpx.AsyncClient(base_url=running.url, timeout=30.0) as http:
+    async with httpx.AsyncClient(base_url=running.url, timeout=100.0) as http:
         headers = {"X-Request-ID": "id-1"}
         answer = await http.post("/v1/embeddings", json={"input": "one"}, headers=headers)
         assert answer.headers["x-request-id"] == "id-1"
         assert answer.json()["usage"]["prompt_tokens"] == 3
-        slow = asyncio.create_task(http.post("/embed", json={"texts": [f"{LONG} {n}" for n in range(8)]}))
-        async with asyncio.timeout(10):
+        slow = asyncio.create_task(http.post("/embed", json={"texts": [f"{n} {LONG}" for n in range(40)]}))
+        async with asyncio.timeout(60):
             while "requests_processing 1" not in (await http.get("/metrics")).text:
                 assert not slow.done()
         running.stop()
         await running.until_health("ready", lambda status: status == 503)
         assert (await running.health("live"))[0] == 200
-        assert len((await slow).json()["embeddings"]) == 8
+        assert len((await slow).json()["embeddings"]) == 40
     assert await running.ended() == 0
     assert b"Stopped, no request was running." in running.stderr
 

@@ -36,7 +36,7 @@ class Provider:
 async def test_both_endpoints_serve_and_free_their_ports() -> None:
     monitoring = await serve(monitoring_app(Provider()), HOST, 0)
     health = await serve(health_app(Provider()), HOST, 0, purpose="health")
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60.0) as client:
         text = (await client.get(f"{monitoring.url}/metrics")).text
         assert len(list(text_string_to_metric_families(text))) > 30
         answers = await asyncio.gather(*(client.get(f"{health.url}/health/ready") for _ in range(50)))
@@ -68,8 +68,8 @@ async def test_signals_stay_with_the_daemon() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, heard.set)
     server = await serve(health_app(Provider()), HOST, 0)
     os.kill(os.getpid(), signal.SIGTERM)
-    await asyncio.wait_for(heard.wait(), 5)
-    async with httpx.AsyncClient() as client:
+    await asyncio.wait_for(heard.wait(), 60)
+    async with httpx.AsyncClient(timeout=60.0) as client:
         assert (await client.get(f"{server.url}/health/live")).status_code == 200
     await server.close()
     asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
@@ -81,7 +81,7 @@ async def test_a_unix_socket_serves_too(tmp_path: Path) -> None:
     listener.bind(path)
     listener.listen()
     server = await serve_on(health_app(Provider()), listener)
-    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=path)) as client:
+    async with httpx.AsyncClient(timeout=60.0, transport=httpx.AsyncHTTPTransport(uds=path)) as client:
         assert (await client.get("http://t/health/live")).status_code == 200
     assert server.host == path
     await server.close()

