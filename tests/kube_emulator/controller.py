@@ -35,10 +35,11 @@ Work = tuple[str, str, str]
 class Controllers:
     """`speed` compresses every wait: 60 makes a minute a second."""
 
-    def __init__(self, registry: Registry, recorder: Recorder, *, speed: float) -> None:
+    def __init__(
+        self, registry: Registry, recorder: Recorder, *, speed: float, deadline_speed: float | None = None
+    ) -> None:
         self._registry = registry
         self._recorder = recorder
-        self._speed = speed
         self._due: dict[Work, None] = {}
         self._woken = False
         self._on_node: Counter[str] = Counter()
@@ -47,7 +48,7 @@ class Controllers:
         self._timers: set[asyncio.TimerHandle] = set()
         self.failures: list[BaseException] = []
         """Errors in reconcilers: a test that sees one has found a fault of the emulator."""
-        self._rollouts = Rollouts(registry, recorder, speed, self._later)
+        self._rollouts = Rollouts(registry, recorder, deadline_speed or speed, self._later_at)
         self._acts: dict[str, Callable[[str, str], None]] = {
             "Deployment": self._rollouts.reconcile,
             "ReplicaSet": lambda namespace, name: reconcile_replica_set(registry, recorder, namespace, name),
@@ -124,14 +125,14 @@ class Controllers:
             self._woken = True
             asyncio.get_running_loop().call_soon(self._work)
 
-    def _later(self, seconds: float, what: str, namespace: str, name: str) -> None:
-        """Look again after that many (uncompressed) seconds."""
+    def _later_at(self, seconds: float, what: str, namespace: str, name: str) -> None:
+        """Look again after that many real seconds."""
 
         def look() -> None:
             self._timers.discard(timer)
             self._add(what, namespace, name)
 
-        timer = asyncio.get_running_loop().call_later(seconds / self._speed, look)
+        timer = asyncio.get_running_loop().call_later(seconds, look)
         self._timers.add(timer)
 
     def _work(self) -> None:

@@ -52,11 +52,13 @@ class Emulator:
         nodes: int = 0,
         controller: bool = False,
         speed: float = 60.0,
+        deadline_speed: float | None = None,
         start_s: float = 1.0,
         stop_s: float = 1.0,
     ) -> None:
         """`controller`: deployments make pods, pods live, on `nodes` nodes (`node-1`, …). `speed` compresses every wait
-        of the cluster: at 60 a minute lasts a second. `start_s` and `stop_s`: of a pod, before compression."""
+        of the cluster: at 60 a minute lasts a second. `start_s` and `stop_s`: of a pod, before compression.
+        `deadline_speed`: that of deadlines, which a machine that stands still must not let pass."""
         self._host, self.port, self._tls, self._authority = host, port, tls, authority
         self.store = Store(history=history)
         self.registry = Registry(self.store)
@@ -73,7 +75,7 @@ class Emulator:
         self.metrics = Metrics(self.api)
         self.recorder = Recorder(self.registry)
         self.kubelet = Kubelet(self.registry, self.recorder, self.logs, speed=speed, start_s=start_s, stop_s=stop_s)
-        self.controllers = Controllers(self.registry, self.recorder, speed=speed)
+        self.controllers = Controllers(self.registry, self.recorder, speed=speed, deadline_speed=deadline_speed)
         self._controlled = controller
         if not controller:
             self.store.listen(self._keep_budgets)

@@ -31,7 +31,7 @@ def _available(replica_set: Object) -> int:
 
 
 class Rollouts:
-    """All deployments. `later(seconds, kind, namespace, name)` asks to be called again."""
+    """All deployments. `later(seconds, kind, namespace, name)` asks to be called again; `speed` is deadlines' own."""
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class Rollouts:
         deadline = deployment["spec"].get("progressDeadlineSeconds", 600)
         late = not complete and (now - since) * self._speed >= deadline
         if not complete and not late:
-            self._later(deadline - (now - since) * self._speed + 0.01 * self._speed, "Deployment", namespace, name)
+            self._later(deadline / self._speed - (now - since) + 0.01, "Deployment", namespace, name)
         title = f'ReplicaSet "{new["metadata"]["name"]}"' if new is not None else f'Deployment "{name}"'
 
         def change(obj: Object) -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from backend.config.fleet_file import KubernetesFile
 from backend.config.paths import StatePaths
 from backend.contract.clock import SystemClock
 from backend.contract.fleet import ReplicaStatus
-from backend.fleet.kube import KubeFleet
+from backend.fleet.kube import KubeFleet, observing
 from tests.fakes.ledger import MemoryLedger
 from tests.kube_emulator import Emulator
 from tests.kube_emulator.scenes import running_pod
@@ -37,7 +38,7 @@ KINDS = (
 """What is watched, as the emulator counts it."""
 
 
-async def until(true: Callable[[], object], what: str, timeout_s: float = 8.0) -> None:
+async def until(true: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
     """Wait until it is so. Raises AssertionError, naming it."""
     end = time.monotonic() + timeout_s
     while not true():
@@ -88,8 +89,11 @@ class Watched:
 
 
 @contextlib.asynccontextmanager
-async def watching(cluster: Emulator, place: Path, *, adopt: bool = True, **settings: Any) -> AsyncIterator[Watched]:
-    """A fleet on the cluster's namespace `default` (or what `settings` say), adopted unless told not to."""
+async def watching(
+    cluster: Emulator, place: Path, *, adopt: bool = True, patient: bool = True, **settings: Any
+) -> AsyncIterator[Watched]:
+    """A fleet on the cluster's namespace `default` (or what `settings` say), adopted unless told not to. `patient`:
+    whatever the machine does meanwhile, the pods were listed then, or it is known why they cannot be."""
     if "kubeconfig" not in settings:
         settings["kubeconfig"] = str(cluster.write_kubeconfig(place / "kubeconfig"))
     ledger = MemoryLedger()
@@ -99,7 +103,10 @@ async def watching(cluster: Emulator, place: Path, *, adopt: bool = True, **sett
     fleet.on_change(rig.heard.append)
     try:
         if adopt:
-            await fleet.adopt()
+            with pytest.MonkeyPatch.context() as patched:
+                if patient:
+                    patched.setattr(observing, "_FIRST_LIST_S", 60.0)
+                await fleet.adopt()
         yield rig
     finally:
         await fleet.close()

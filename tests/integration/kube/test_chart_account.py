@@ -13,6 +13,7 @@ import yaml
 
 from backend.contract.errors import Refused, Unreachable
 from backend.deploy.places import HELM
+from backend.fleet.kube import forward
 from tests.integration.kube.rig import KINDS, until, watching
 from tests.integration.kube.test_kube_verbs import quick, ready
 from tests.kube_emulator.access import Rule
@@ -51,7 +52,10 @@ def refused(cluster: Any) -> set[tuple[str, str]]:
     return {(seen.verb, seen.resource) for seen in cluster.counts.log if seen.user == "daemon" and seen.status == 403}
 
 
-async def test_with_all_rights_of_the_chart_nothing_that_the_driver_does_is_refused(helm: str, tmp_path: Path) -> None:
+async def test_with_all_rights_of_the_chart_nothing_that_the_driver_does_is_refused(
+    helm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "_DOUBT_S", 30.0)
     account = rules(helm, tmp_path, "--set", "daemon.write=true", "--set", "daemon.nodes=true")
     async with quick() as cluster:
         cluster.add("Deployment", workload("web", replicas=2), namespace="default")
@@ -85,7 +89,7 @@ async def test_with_all_rights_of_the_chart_nothing_that_the_driver_does_is_refu
             await rig.fleet.restart(another, reason="a test")
             [victim] = (await ready(rig, "db", 2))[:1]
             await rig.fleet.kill(victim)
-            await rig.fleet.drain_node("node-1", lambda _: None, deadline_s=10.0)
+            await rig.fleet.drain_node("node-1", lambda _: None, deadline_s=100.0)
             await rig.fleet.cordon("node-1", on=False)
             await ready(rig, "web", 3)
             await until(lambda: cluster.counts.of("get", "pods/log"), "lines are read")

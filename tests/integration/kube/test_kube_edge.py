@@ -110,11 +110,14 @@ async def test_a_request_in_the_cluster_is_ttft_here(tmp_path: Path) -> None:
                 await until(lambda: parts.snapshot().has_edge, "the edge is seen")
                 by = await ask(http, edge, "one")
                 await until(lambda: view(parts, pods[by]).ttft.count >= 1, "the replica's TTFT")
+                await until(lambda: any(row.request_id == "one" for row in ended(parts)), "its end, logged after it")
+                await until(lambda: parts.snapshot().point.ttft.p50_s is not None, "the TTFT of all")
+                await until(lambda: parts.snapshot().edge_up, "the edge is up")
                 snapshot = parts.snapshot()
                 assert (snapshot.edge_up, snapshot.edge_slots, snapshot.public_url) == (True, False, "")
                 [row] = [row for row in ended(parts) if row.request_id == "one"]
                 assert (row.workload, row.replica, row.stream) == ("shop-llm", pods[by], True)
-                assert snapshot.point.ttft.p50_s is not None and row.ttft_s is not None
+                assert row.ttft_s is not None
                 assert parts._ttft("shop-llm").count >= 1, "previews of the workload know it"
                 for replica in edge.replicas.values():
                     replica.go.clear()

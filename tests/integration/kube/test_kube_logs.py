@@ -9,6 +9,7 @@ import pytest
 
 from backend.contract.errors import Refused
 from backend.contract.words import Phase
+from backend.fleet.kube import logs as logs_module
 from backend.fleet.kube.logs import PodLogs
 from backend.ledger.log_chunks import ChunkFollower
 from backend.ledger.logs import LogReader
@@ -18,6 +19,12 @@ from tests.kube_emulator import Emulator
 from tests.kube_emulator.access import reader
 from tests.kube_emulator.logs import Output
 from tests.kube_emulator.scenes import running_pod, workload
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wish returns once what was there is stored, whatever the machine does meanwhile."""
+    monkeypatch.setattr(logs_module, "_ANSWER_S", 60.0)
 
 
 def stored(rig: Watched, replica: str) -> list[str]:
@@ -151,7 +158,7 @@ async def test_only_so_many_are_followed_the_newest_wishes_first_and_not_for_eve
             fleet.pods.objects.get,
             fleet._newest,
             max_pods=3,
-            linger_s=0.6,
+            linger_s=4.0,
         )
         await fleet.want_logs(["web-0", "web-1"])
         await fleet.want_logs(["web-2", "web-3"])

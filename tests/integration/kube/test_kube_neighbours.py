@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from backend.contract.platform import HasNeighbours, Neighbours
+from backend.fleet.kube import neighbours
 from tests.integration.kube.rig import watching
 from tests.kube_emulator import Emulator
 from tests.kube_emulator.access import reader
 from tests.kube_emulator.kubeconfig import Context, Login, write_kubeconfig
 
 
-async def test_contexts_and_namespaces_are_offered_and_what_may_not_be_listed_is_left_out(tmp_path: Path) -> None:
+async def test_contexts_and_namespaces_are_offered_and_what_may_not_be_listed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "_ANSWER_S", 60.0)
     async with Emulator(namespaces=("default", "shop", "staging")) as cluster:
         cluster.account("here-only", "here-token", reader("shop", but=("namespaces",)))
         config = write_kubeconfig(

@@ -11,6 +11,7 @@ import pytest
 
 from backend.contract.fleet import WorkloadSpec
 from backend.contract.words import Phase
+from backend.fleet.kube import reach as reach_module
 from tests.integration.kube.rig import Watched, until, watching
 from tests.integration.kube.test_kube_verbs import quick, ready
 from tests.kube_emulator import Emulator
@@ -29,7 +30,7 @@ async def asked(host: str, port: int | None) -> bytes:
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(b"hello")
     try:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(60.0):
             return await reader.read()
     finally:
         writer.close()
@@ -77,14 +78,15 @@ async def test_a_pod_out_of_reach_is_reached_through_the_api_server(tmp_path: Pa
         server.close()
 
 
-async def test_a_pod_within_reach_is_reached_directly(tmp_path: Path) -> None:
+async def test_a_pod_within_reach_is_reached_directly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach_module, "_TRY_S", 60.0)
     async with quick() as cluster, watching(cluster, tmp_path) as rig:
         server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         rig.fleet.declare([WorkloadSpec(name="web", of="web", command=(), routes=("/",), port=port)])
         made = workload("web", replicas=1)
         made["spec"]["template"]["metadata"]["annotations"] = {"emulator.test/run": "process"}
-        made["spec"]["template"]["spec"]["containers"][0]["command"] = ["sleep", "60"]
+        made["spec"]["template"]["spec"]["containers"][0]["command"] = ["sleep", "1000"]
         cluster.kubelet.addresses.take = lambda: "127.0.0.1"  # type: ignore[method-assign]
         cluster.add("Deployment", made, namespace="default")
         [name] = await ready(rig, "web", 1)
@@ -102,7 +104,10 @@ async def test_a_pod_that_gets_no_requests_is_shown_where_it_is(tmp_path: Path) 
         assert place(rig, name)[1] == 8080
 
 
-async def test_where_nobody_answers_no_check_passes_until_somebody_does(tmp_path: Path) -> None:
+async def test_where_nobody_answers_no_check_passes_until_somebody_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reach_module, "_LISTENS_S", 3.0)
     async with quick() as cluster, watching(cluster, tmp_path, reach="forward") as rig:
         rig.fleet.declare([ROUTED])
         cluster.kubelet.pod_ip = lambda real: "127.99.99.99"  # type: ignore[method-assign]
@@ -118,7 +123,7 @@ async def test_where_nobody_answers_no_check_passes_until_somebody_does(tmp_path
             await asyncio.open_connection(*here)
         assert place(rig, name) == here, "it is the same replica at the same place"
         cluster.streams.ports["default", name, 8080] = behind
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(60.0):
             while True:
                 try:
                     answer = await asked(*here)

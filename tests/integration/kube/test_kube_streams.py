@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from backend.contract.errors import Refused, TrinityError, Unreachable
+from backend.fleet.kube import forward
 from tests.integration.kube.rig import until, watching
 from tests.kube_emulator import Emulator
 from tests.kube_emulator.access import Rule, reader
@@ -77,7 +78,7 @@ async def test_standard_input_arrives_whole_and_its_end_is_told(tmp_path: Path) 
         reading = asyncio.create_task(all_of(stream))
         await stream.write(BIG)
         await stream.end()
-        assert await asyncio.wait_for(reading, 5.0) == BIG
+        assert await asyncio.wait_for(reading, 60.0) == BIG
         assert await stream.exit_code() == 0
         await stream.close()
 
@@ -91,7 +92,7 @@ async def test_a_terminal_has_a_size_that_changes(tmp_path: Path) -> None:
 
         async def shown(words: bytes) -> None:
             nonlocal seen
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(60.0):
                 while words not in seen:
                     seen += await stream.read()
 
@@ -110,11 +111,11 @@ async def test_a_stream_that_is_cut_is_told_from_one_that_ended(tmp_path: Path) 
     async with Emulator() as cluster, watching(cluster, tmp_path) as rig:
         cluster.add("Pod", running_pod("web-1"))
         await rig.sees("web-1")
-        stream = await rig.fleet.exec("web-1", ["sleep", "60"], tty=False)
+        stream = await rig.fleet.exec("web-1", ["sleep", "1000"], tty=False)
         code = asyncio.create_task(stream.exit_code())
         await until(cluster.streams.drop, "it is open")
         with pytest.raises(Unreachable):
-            await asyncio.wait_for(code, 5.0)
+            await asyncio.wait_for(code, 60.0)
         await stream.close()
         silent = await asyncio.start_server(lambda reader, writer: reader.read(), "127.0.0.1", 0)
         cluster.streams.ports["default", "web-1", 8080] = silent.sockets[0].getsockname()[:2]
@@ -122,7 +123,7 @@ async def test_a_stream_that_is_cut_is_told_from_one_that_ended(tmp_path: Path) 
         reading = asyncio.create_task(connection.read())
         await until(cluster.streams.drop, "it is open")
         with pytest.raises(Unreachable):
-            await asyncio.wait_for(reading, 5.0)
+            await asyncio.wait_for(reading, 60.0)
         await connection.close()
         silent.close()
 
@@ -145,7 +146,7 @@ async def test_a_connection_to_a_port_carries_bytes_both_ways(tmp_path: Path) ->
         async def spoken(number: int) -> bytes:
             stream, got = streams[number], b""
             await stream.write(f"hello {number} ".encode() * 20_000)
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(60.0):
                 while len(got) < 160_000:
                     got += await stream.read()
             return got
@@ -157,7 +158,9 @@ async def test_a_connection_to_a_port_carries_bytes_both_ways(tmp_path: Path) ->
         await until(lambda: not cluster.streams.open_streams, "no stream is left open")
 
 
-async def test_the_far_end_is_heard_and_so_is_nobody(tmp_path: Path) -> None:
+async def test_the_far_end_is_heard_and_so_is_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "_DOUBT_S", 30.0)
+
     async def bye(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"bye")
         writer.close()

@@ -56,7 +56,10 @@ async def test_changes_are_seen_and_each_is_told_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", get_args(Ending))
-async def test_a_watch_that_ends_or_breaks_is_resumed_without_another_list(tmp_path: Path, ending: Ending) -> None:
+async def test_a_watch_that_ends_or_breaks_is_resumed_without_another_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: Ending
+) -> None:
+    monkeypatch.setattr(observing, "_GRACE_S", 60.0)
     async with Emulator() as cluster:
         add_pods(cluster, 3)
         async with watching(cluster, tmp_path) as rig:
@@ -174,7 +177,7 @@ async def test_a_server_that_comes_later_is_found(tmp_path: Path) -> None:
 
 
 async def test_a_connection_that_has_gone_silent_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reflector, "_SILENCE_S", 0.3)
+    monkeypatch.setattr(reflector, "_SILENCE_S", 1.5)
     async with Emulator() as cluster, watching(cluster, tmp_path) as rig:
         await rig.all_watching()
         cluster.watches.stall(True)
@@ -187,7 +190,7 @@ async def test_a_connection_that_has_gone_silent_is_left(tmp_path: Path, monkeyp
 
 
 async def test_a_list_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reflector, "_LIST_S", 0.3)
+    monkeypatch.setattr(reflector, "_LIST_S", 3.0)
     async with Emulator() as cluster:
         add_pods(cluster, 1)
         cluster.faults.hang(times=1, verb="list", resource="pods")

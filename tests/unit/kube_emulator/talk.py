@@ -23,7 +23,7 @@ def client_of(cluster: Emulator, token: str = ADMIN_TOKEN) -> client.ApiClient:
     return client.ApiClient(configuration)
 
 
-async def until(true: Callable[[], Any], *, within_s: float = 10.0) -> Any:
+async def until(true: Callable[[], Any], *, within_s: float = 60.0) -> Any:
     """Waits for something; returns it."""
     end = time.monotonic() + within_s
     while not (found := true()):
@@ -65,7 +65,7 @@ class Lines:
 
     async def next(self) -> dict[str, Any] | None:
         """Null at its proper end."""
-        line = await asyncio.wait_for(self.answer.content.readline(), 5.0)
+        line = await asyncio.wait_for(self.answer.content.readline(), 60.0)
         return dict(json.loads(line)) if line else None
 
     async def take(self, count: int) -> list[tuple[str, str]]:

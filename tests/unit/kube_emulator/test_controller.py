@@ -87,8 +87,9 @@ async def test_a_rollout_that_cannot_get_on_says_so_after_its_deadline(living: E
     await until(lambda: progress() == "ProgressDeadlineExceeded")
     assert sum(ready(pod) for pod in pods(living, "web")) == 2, "what worked still works"
     broken = next(pod for pod in pods(living, "web") if not ready(pod))
+    await until(lambda: {"Failed", "BackOff"} <= reasons(living, broken))
+    broken = next(pod for pod in pods(living, "web") if not ready(pod))
     assert container(broken)["state"]["waiting"]["reason"] in ("ErrImagePull", "ImagePullBackOff")
-    assert {"Failed", "BackOff"} <= reasons(living, broken)
 
 
 async def test_a_stateful_set_grows_in_order_and_shrinks_from_the_end(living: Emulator) -> None:
@@ -193,6 +194,7 @@ async def test_a_drained_node_stays_empty_and_the_budget_holds(living: Emulator)
         least = min(least, sum(ready(p) and "deletionTimestamp" not in p["metadata"] for p in pods(living, "web")))
 
     living.store.listen(look)
+    living.kubelet.start_s = 3.0 * living.kubelet.speed  # so that the second eviction comes before the first one's heir
     headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
     async with aiohttp.ClientSession(living.url, headers=headers) as http:
         patch = {"Content-Type": "application/strategic-merge-patch+json"}

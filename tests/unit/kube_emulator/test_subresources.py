@@ -81,7 +81,7 @@ async def test_following_tells_new_lines_until_the_container_ends(
         assert await answer.content.readline() == b"after\n"
         assert await answer.content.readline() == b"and after\n"
         output.end()
-        assert await asyncio.wait_for(answer.content.readline(), 5) == b""
+        assert await asyncio.wait_for(answer.content.readline(), 60) == b""
 
 
 async def test_the_previous_container_and_the_lack_of_one(

@@ -68,15 +68,16 @@ async def test_bookmarks_move_the_version_on_and_come_before_the_end(
 ) -> None:
     cluster.watches.bookmark_every_s = 0.05
     begin = cluster.store.version
-    query = {"resourceVersion": begin, "allowWatchBookmarks": "true", "timeoutSeconds": 1}
+    query = {"resourceVersion": begin, "allowWatchBookmarks": "true", "timeoutSeconds": 4}
     async with watching(http, PODS, **query) as lines:
         cluster.add("ConfigMap", {"metadata": {"name": "elsewhere"}})
-        event = await lines.next()
-        assert event is not None and event["type"] == "BOOKMARK"
-        assert event["object"]["kind"] == "Pod"
-        assert int(event["object"]["metadata"]["resourceVersion"]) == begin + 1
-        while event is not None:
-            event = await lines.next()
+        versions: list[int] = []
+        while (event := await lines.next()) is not None:
+            assert event["type"] == "BOOKMARK"
+            assert event["object"]["kind"] == "Pod"
+            versions.append(int(event["object"]["metadata"]["resourceVersion"]))
+    assert set(versions) <= {begin, begin + 1} and versions == sorted(versions), "one may come before the change"
+    assert versions[-1] == begin + 1
 
 
 async def test_a_version_too_old_is_an_error_event_and_a_future_one_a_timeout(
@@ -140,7 +141,7 @@ async def test_a_watch_may_end_in_bytes_that_are_no_http(cluster: Emulator) -> N
     await until(lambda: cluster.watches.open("pods"))
     await reader.readuntil(b"\r\n\r\n")
     cluster.watches.drop("garbage")
-    assert b"this is no chunk" in await asyncio.wait_for(reader.read(), 5.0)
+    assert b"this is no chunk" in await asyncio.wait_for(reader.read(), 60.0)
     writer.close()
 
 
