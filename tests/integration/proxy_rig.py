@@ -18,6 +18,7 @@ import msgspec
 from backend.contract.faults import FaultOrder, FaultReport, HolderAnswer, HolderRequest, ProxyTarget
 from backend.drills import processes
 from backend.drills.proxy.spec import ProxyPorts, ProxySpec
+from tests.integration.edge_bench import free_port
 
 SERVER = Path(__file__).parent / "programs" / "proxied_server.py"
 ROOT = Path(__file__).parents[2]
@@ -31,12 +32,17 @@ class Replica:
 
     @classmethod
     async def start(cls, port: int = 0, health_port: int = 0) -> Replica:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-S", str(SERVER), str(port), str(health_port), stdout=asyncio.subprocess.PIPE
-        )
-        assert process.stdout is not None
-        ports = (await process.stdout.readline()).split()
-        return cls(process, int(ports[0]), int(ports[1]))
+        """Where it may choose its ports, such that it can have again after its death."""
+        while True:
+            wanted = [port or free_port(), health_port or free_port()]
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-S", str(SERVER), *map(str, wanted), stdout=asyncio.subprocess.PIPE
+            )
+            assert process.stdout is not None
+            if ports := (await process.stdout.readline()).split():
+                return cls(process, int(ports[0]), int(ports[1]))
+            await process.wait()
+            assert not port, f"port {port} or {health_port} is taken"
 
     def target(self) -> ProxyTarget:
         mark = processes.start_mark(self.process.pid) or ""
@@ -82,10 +88,16 @@ class Rig:
         return answer
 
     async def fault(self, kind: str, **keys: Any) -> FaultOrder:
-        order = FaultOrder(**{"id": f"f{next(self._ids)}", "kind": kind, "ttl_s": 30.0, **keys})
+        order = FaultOrder(**{"id": f"f{next(self._ids)}", "kind": kind, "ttl_s": 600.0, **keys})
         answer = await self.ask(op="fault", order=order)
         assert not answer.error and answer.faults[0].active, answer
         return order
+
+    async def touched(self, order: FaultOrder, count: int) -> None:
+        """Wait until so many requests were."""
+        async with asyncio.timeout(60.0):
+            while (await self.report(order)).affected < count:  # noqa: ASYNC110 - another process has no event
+                await asyncio.sleep(0.01)
 
     async def report(self, order: FaultOrder) -> FaultReport:
         return next(report for report in (await self.ask(op="faults")).faults if report.id == order.id)
@@ -110,13 +122,13 @@ async def proxied() -> AsyncIterator[tuple[Rig, httpx.AsyncClient]]:
         rig = Rig(Path(directory), await Replica.start())
         try:
             await rig.start()
-            async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
+            async with httpx.AsyncClient(trust_env=False, timeout=100) as http:
                 yield rig, http
         finally:
             await rig.end()
 
 
-async def until(condition: Any, what: str, timeout_s: float = 5.0) -> None:
+async def until(condition: Any, what: str, timeout_s: float = 60.0) -> None:
     """Wait until `condition()` is true."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import msgspec
@@ -22,10 +21,8 @@ from tests.unit.drills.samples import MINIMAL
 
 
 @pytest.mark.parametrize("name", sorted(library.library()))
-def test_shipped_drills_are_sound_and_quickly_checked(name: str) -> None:
-    began = time.perf_counter()
+def test_shipped_drills_are_sound(name: str) -> None:
     compiled = library.load(name)
-    assert time.perf_counter() - began < 0.3
     assert compiled.scenario.name == name
     assert compiled.scenario.about
     assert compiled.scenario.phases[0].gate
