@@ -16,7 +16,7 @@ import msgspec
 from backend.contract.fleet import ProbeSpec
 from backend.probes.http_get import NotHttp, http_get
 
-_CLOSED_S: Final = 0.1
+_CLOSED_S: Final = 0.3
 """An engine's proxy that finds no program behind it closes a connection well before."""
 
 

@@ -57,9 +57,9 @@ async def test_waiting_ends_when_the_engine_is_idle_or_at_the_deadline() -> None
     async with Engine() as engine:
         engine.metrics = LLAMA
         assert not await wait_until_idle("llamacpp", "127.0.0.1", engine.port, 0.2)
-        waiting = asyncio.create_task(wait_until_idle("llamacpp", "127.0.0.1", engine.port, 5.0))
+        waiting = asyncio.create_task(wait_until_idle("llamacpp", "127.0.0.1", engine.port, 60.0))
         await asyncio.sleep(0)
         engine.metrics = "llamacpp:requests_processing 0\n"
         assert await waiting
-    assert await wait_until_idle("llamacpp", "127.0.0.1", engine.port, 5.0)
+    assert await wait_until_idle("llamacpp", "127.0.0.1", engine.port, 60.0)
     assert await wait_until_idle("none", "127.0.0.1", 1, 0.0)

@@ -40,7 +40,7 @@ def target(port: int, health_port: int = 1) -> ProbeTarget:
 )
 async def test_http_passes_from_200_to_399(status: int, ok: bool) -> None:
     async with answering(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode()) as port:
-        answer = await ask(ProbeSpec(path="/health"), target(port))
+        answer = await ask(ProbeSpec(path="/health", timeout_s=60.0), target(port))
     assert (answer.ok, answer.detail) == (ok, f"HTTP {status}")
 
 
@@ -52,14 +52,14 @@ async def test_a_silent_server_is_a_timeout() -> None:
 
 async def test_a_server_that_is_no_http_is_told_so() -> None:
     async with answering(b"SSH-2.0-x\r\n\r\n") as port:
-        answer = await ask(ProbeSpec(), target(port))
+        answer = await ask(ProbeSpec(timeout_s=60.0), target(port))
     assert not answer.ok
     assert "SSH-2.0-x" in answer.detail
 
 
 async def test_the_health_port_is_asked_when_named() -> None:
     async with answering(b"HTTP/1.1 200 OK\r\n\r\n") as port:
-        answer = await ask(ProbeSpec(port="health"), target(1, health_port=port))
+        answer = await ask(ProbeSpec(port="health", timeout_s=60.0), target(1, health_port=port))
     assert answer.ok
 
 
@@ -67,7 +67,7 @@ async def test_nobody_listens() -> None:
     async with answering(b"") as port:
         pass
     for kind in ("http", "tcp"):
-        answer = await ask(ProbeSpec(kind=kind), target(port))  # type: ignore[arg-type]  # a literal from a loop
+        answer = await ask(ProbeSpec(kind=kind, timeout_s=60.0), target(port))  # type: ignore[arg-type]  # a literal from a loop
         assert not answer.ok
         assert "refused" in answer.detail or "connect" in answer.detail
 
@@ -76,16 +76,18 @@ async def test_nobody_listens() -> None:
 async def test_tcp_passes_with_a_connection(published: bool) -> None:
     async with answering(None) as port:
         asked = ProbeTarget(host="127.0.0.1", port=port, health_port=1, published=published)
-        assert (await ask(ProbeSpec(kind="tcp"), asked)).ok
+        assert (await ask(ProbeSpec(kind="tcp", timeout_s=60.0), asked)).ok
 
 
-async def test_a_published_port_that_closes_at_once_has_nothing_behind_it() -> None:
+async def test_a_published_port_that_closes_at_once_has_nothing_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.probes.ask._CLOSED_S", 30.0)
+
     async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
     server = await asyncio.start_server(close, "127.0.0.1", 0)
     asked = ProbeTarget(host="127.0.0.1", port=server.sockets[0].getsockname()[1], health_port=1, published=True)
-    answer = await ask(ProbeSpec(kind="tcp"), asked)
+    answer = await ask(ProbeSpec(kind="tcp", timeout_s=60.0), asked)
     server.close()
     assert not answer.ok
     assert "nothing listens behind" in answer.detail
@@ -101,13 +103,13 @@ async def test_a_published_port_that_closes_at_once_has_nothing_behind_it() -> N
     ],
 )
 async def test_commands_pass_with_exit_code_0(command: tuple[str, ...], ok: bool, detail: str) -> None:
-    answer = await ask(ProbeSpec(kind="command", command=command), target(4711))
+    answer = await ask(ProbeSpec(kind="command", command=command, timeout_s=60.0), target(4711))
     assert (answer.ok, answer.detail) == (ok, detail)
 
 
 async def test_a_command_that_hangs_is_ended_with_its_children() -> None:
     spec = ProbeSpec(kind="command", command=("sh", "-c", "sleep 1000 & wait"), timeout_s=0.1)
-    answer = await asyncio.wait_for(ask(spec, target(1)), 5.0)
+    answer = await asyncio.wait_for(ask(spec, target(1)), 60.0)
     assert (answer.ok, answer.detail) == (False, "no answer in 0.1 s")
 
 
@@ -125,7 +127,7 @@ BodyReader = Callable[[int], Awaitable[bytes]]
 )
 async def test_bodies_are_read_as_they_are_framed(reply: bytes, body: bytes) -> None:
     async with answering(reply) as port:
-        answer = await http_get("127.0.0.1", port, "/", timeout_s=1.0, max_body_bytes=20)
+        answer = await http_get("127.0.0.1", port, "/", timeout_s=60.0, max_body_bytes=20)
     assert answer.body == body
 
 
@@ -133,4 +135,4 @@ async def test_bodies_are_read_as_they_are_framed(reply: bytes, body: bytes) -> 
 async def test_broken_answers_are_not_http(reply: bytes) -> None:
     async with answering(reply) as port:
         with pytest.raises(NotHttp):
-            await http_get("127.0.0.1", port, "/", timeout_s=1.0, max_body_bytes=20)
+            await http_get("127.0.0.1", port, "/", timeout_s=60.0, max_body_bytes=20)

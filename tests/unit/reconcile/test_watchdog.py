@@ -211,7 +211,7 @@ class Rig:
         for name in ("llm-0", "llm-1"):
             await self.fleet.create(self.spec, name)
             await self.edge.fill("llm", name, host="127.0.0.1", port=1, check_port=1, maxconn=4)
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(60.0):
             while any(status.phase != "Ready" for status in self.fleet.observe()):  # noqa: ASYNC110 - a fake's timer
                 await asyncio.sleep(0.005)
         for _ in range(2):

@@ -69,4 +69,4 @@ def test_a_program_ends_with_the_ordered_code(tmp_path: Path) -> None:
         program.send_signal(fault_switch.SIGNAL)  # nothing ordered: nothing happens
         fault_switch.order_exit(path, 42)
         program.send_signal(fault_switch.SIGNAL)
-        assert program.wait(5.0) == 42
+        assert program.wait(60.0) == 42

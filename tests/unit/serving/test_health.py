@@ -47,7 +47,7 @@ def address() -> Iterator[tuple[str, int]]:
     thread.start()
     yield listener.getsockname()
     os.write(writable, b".")
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
     for descriptor in (readable, writable):
         os.close(descriptor)
@@ -61,7 +61,7 @@ def test_who_comes_at_the_instant_the_socket_is_left_to_others_is_theirs() -> No
     loop = HealthLoop(listener, lambda _path: (200, b""))
     loop.watch(readable, lambda: (loop.stop_accepting(), loop.stop()))  # type: ignore[func-returns-value]
     os.write(writable, b".")
-    with closing(socket.create_connection(listener.getsockname(), 5)), closing(listener):
+    with closing(socket.create_connection(listener.getsockname(), 60)), closing(listener):
         loop.run()
         taken, _ = listener.accept()
         taken.close()
@@ -70,7 +70,7 @@ def test_who_comes_at_the_instant_the_socket_is_left_to_others_is_theirs() -> No
 
 
 def _ask(address: tuple[str, int], request: bytes) -> bytes:
-    with closing(socket.create_connection(address, 5)) as connection:
+    with closing(socket.create_connection(address, 60)) as connection:
         connection.sendall(request)
         answer = b""
         while piece := connection.recv(4096):
@@ -79,7 +79,7 @@ def _ask(address: tuple[str, int], request: bytes) -> bytes:
 
 
 def test_a_silent_client_does_not_hold_up_the_next(address: tuple[str, int]) -> None:
-    with closing(socket.create_connection(address, 5)), closing(socket.create_connection(address, 5)) as slow:
+    with closing(socket.create_connection(address, 60)), closing(socket.create_connection(address, 60)) as slow:
         slow.sendall(b"GET /health")
         assert _ask(address, b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
 
@@ -92,6 +92,6 @@ def test_head_has_no_body_and_post_is_refused(address: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize("junk", [b"\r\n\r\n", b"\0" * 9000, b"GET\r\n\r\n", b"GET /health/live HTTP/1.1\r\n"])
 def test_junk_ends_the_connection_and_nothing_else(address: tuple[str, int], junk: bytes) -> None:
-    with closing(socket.create_connection(address, 5)) as connection:
+    with closing(socket.create_connection(address, 60)) as connection:
         connection.sendall(junk)
     assert _ask(address, b"GET /health/live HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200 ")

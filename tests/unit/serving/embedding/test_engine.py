@@ -34,7 +34,7 @@ def said(vectors: list[Vector]) -> list[tuple[int, str]]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - another thread's state has no event
             await asyncio.sleep(0.002)
 
