@@ -16,6 +16,7 @@ from backend.contract.words import Phase, Severity, Verb
 from console.render.layout import PANES
 from console.render.theme_shelf import ThemeShelf, shipped_folder
 from console.state.simulator import SimulatorSource
+from console.tui import strip
 from console.tui.app import TrinityApp
 from console.tui.dialogs import AskDialog, ConfirmDialog, PickDialog
 from console.tui.keys import KEYS
@@ -367,6 +368,15 @@ async def test_redraw_and_quit() -> None:
         await screen.press("q")
         await screen.until(lambda: not screen.app.is_running, "it ends")
         assert screen.app.return_value == 0
+
+
+async def test_a_message_goes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with console() as screen:
+        screen.app.say("it stays")
+        monkeypatch.setattr(strip, "MESSAGE_S", 0.01)
+        assert screen.message.strip() == "it stays"
+        screen.app.say("it goes")
+        await screen.until(lambda: not screen.message, "the line says where one is again")
 
 
 async def test_an_unknown_theme_is_said_and_the_default_taken() -> None:
