@@ -162,9 +162,8 @@ async def test_paused_it_is_not_ready_and_no_probe_ends_it(rig: Rig, image: str)
     await rig.fleet.pause("w-1")
     assert (await rig.phase(Phase.NOT_READY)).reason == "paused"
     assert (await rig.inspect())["State"]["Paused"] is True
-    await asyncio.sleep(
-        1.5 * probe.failure_threshold * (probe.period_s + probe.timeout_s)
-    )  # it would have ended by then
+    # By then it would have ended.
+    await asyncio.sleep(1.5 * probe.failure_threshold * (probe.period_s + probe.timeout_s))
     assert rig.status().pid == before.pid
     await rig.fleet.unpause("w-1")
     await rig.fleet.unpause("w-1")

@@ -16,7 +16,7 @@ from typing import IO, Final
 
 from backend.fleet.supervision.ports import is_free
 
-_RANGE: Final = range(2000, 9992, 8)
+_RANGE: Final = range(2005, 9992, 8)
 
 
 class HeldPorts:

@@ -52,6 +52,7 @@ async def busy(app):
     while True:  # every tick is another picture, and a whole one
         await asyncio.sleep({tick})
         if os.path.exists({path!r} + ".hold"):
+            open({path!r} + ".held", "w").close()
             continue
         seen["tick"] += 1
         app.say("tick %06d" % seen["tick"])
@@ -127,9 +128,9 @@ def stall(
                 assert time.monotonic() < end, f"{seen()['tick'] - begun} pictures were made, not {pictures_made}"
                 time.sleep(0.05)
             Path(f"{path}.hold").touch()
-            last = -1
-            while last != (last := seen()["tick"]):
-                time.sleep(10 * TICK_S)
+            while not Path(f"{path}.held").exists():
+                assert time.monotonic() < end, "it did not stop making pictures"
+                time.sleep(TICK_S)
         at_resume, already = seen()["tick"], len(console.raw)
         pictures: list[int] = []
         end = time.monotonic() + PATIENCE_S

@@ -41,7 +41,7 @@ def test_signals_restore_the_terminal(start: Start, number: signal.Signals, code
 def test_signals_before_the_app_runs_restore_the_terminal(number: signal.Signals) -> None:
     """The first frame is painted before the screen library is loaded: that time is covered too."""
     slow = "import sys, time\nclass Slow:\n    def find_spec(self, name, *rest):\n"
-    slow += "        time.sleep(60 if name == 'console.tui.terminal_app' else 0)\nsys.meta_path.insert(0, Slow())"
+    slow += "        time.sleep(600 if name == 'console.tui.terminal_app' else 0)\nsys.meta_path.insert(0, Slow())"
     console = Console(RUN.format(before=slow, log="/dev/null", extra=""))
     try:
         console.until(lambda: console.shows("connecting") and console.shows("Replicas"), "the first frame")
