@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from backend.config.paths import StatePaths
 
-_START_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 30.0
 _OTHERS_START_S = 3.0
 """How long another starter's daemon is given before we try ourselves again."""

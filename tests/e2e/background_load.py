@@ -12,7 +12,7 @@ from tests.e2e.harness import RealFleet
 
 
 def chat_load(fleet: RealFleet, **changes: Any) -> LoadSpec:
-    """Short chats, half of them streaming, at a rate that two replicas of two cores can carry."""
+    """Short chats, half of them streaming, at a rate that two replicas of two idle cores can carry."""
     settings: dict[str, Any] = {
         "url": fleet.url,
         "kind": "chat",
@@ -21,10 +21,19 @@ def chat_load(fleet: RealFleet, **changes: Any) -> LoadSpec:
         "prompt_tokens_min": 8,
         "prompt_tokens_max": 32,
         "stream_fraction": 0.5,
-        "deadline_s": 60.0,
+        "deadline_s": 300.0,
+        "grace_s": 300.0,
         "seed": 7,
     }
     return LoadSpec(**(settings | changes))
+
+
+def carried(fleet: RealFleet, most: float, **changes: Any) -> float:
+    """Such chats a second that this machine carries now, with one replica of two away for a while, and at most `most`:
+    a queue that only grows tells of the overload (see test_overload), not of what the test asks."""
+    burst = BackgroundLoad(chat_load(fleet, count=16, rate=100.0, seed=11, **changes)).wait()
+    assert burst.ok + burst.slow == burst.total, burst.terminations
+    return min(most, 0.3 * burst.total / burst.duration_s)
 
 
 class BackgroundLoad:

@@ -12,11 +12,12 @@ import time
 import httpx
 import pytest
 
-from tests.e2e.background_load import BackgroundLoad, chat_load
+from tests.e2e.background_load import BackgroundLoad, carried, chat_load
 from tests.e2e.deaths import Knocker, haproxy_pid, streams_begun
 from tests.e2e.harness import PATIENCE_S, PORTS, RealFleet, real_fleet, wait_for
 
 pytestmark = pytest.mark.alone
+STREAMS = {"max_tokens": 96, "stream_fraction": 1.0}
 
 
 @pytest.mark.timeout(600)
@@ -25,7 +26,7 @@ def test_killed_daemon_fails_no_request_and_the_next_adopts(fleet: RealFleet) ->
     fleet.until_ready(3)
     pids = fleet.pids()
     fleet.trinity("note", "before the kill")
-    load = BackgroundLoad(chat_load(fleet))
+    load = BackgroundLoad(chat_load(fleet, rate=carried(fleet, 6.0)))
     wait_for(lambda: len(load.rows) >= 10, 60.0, "answers")
     fleet.kill_daemon()
     known = len(load.rows)
@@ -56,7 +57,7 @@ def test_killed_haproxy_serves_again_and_refuses_nobody(fleet: RealFleet) -> Non
     fleet.trinity("scale", "llm", "2")
     before = fleet.until_ready(2)
     slots = {(r.edge.slot, r.status.name) for r in before.replicas if r.edge}
-    load = BackgroundLoad(chat_load(fleet, max_tokens=96, rate=3.0, stream_fraction=1.0))
+    load = BackgroundLoad(chat_load(fleet, rate=carried(fleet, 3.0, **STREAMS) + 0.5, **STREAMS))
     wait_for(lambda: streams_begun(fleet) >= 2, 60.0, "streams that have begun")
     knocker = Knocker(fleet)
     pid = haproxy_pid(fleet)

@@ -13,7 +13,7 @@ from backend.contract.faults import FaultOrder, FaultReport, HolderAnswer, Holde
 from backend.contract.rows import EventRow
 from backend.contract.words import RequestOutcome
 from backend.load import had_first_byte
-from tests.e2e.background_load import BackgroundLoad, chat_load
+from tests.e2e.background_load import BackgroundLoad, carried, chat_load
 from tests.e2e.harness import PATIENCE_S, RealFleet, wait_for
 
 pytestmark = pytest.mark.alone
@@ -52,9 +52,9 @@ def newest(fleet: RealFleet, kind: str, since_ts: float) -> EventRow | None:
 def test_stuck_engine_is_ejected_and_let_in_again(fleet: RealFleet, fault: str) -> None:
     fleet.until_ready(2)
     began, took = time.time(), []
-    load = BackgroundLoad(chat_load(fleet, rate=3.0, max_tokens=24, seed=len(fault)))
+    load = BackgroundLoad(chat_load(fleet, rate=carried(fleet, 3.0, max_tokens=24), max_tokens=24, seed=len(fault)))
     for round_ in range(ROUNDS):
-        victim = wait_for(lambda: busy(fleet), 60.0, "a busy replica")
+        victim = wait_for(lambda: busy(fleet), 180.0, "a busy replica")
         since = time.time()
         order = FaultOrder(id=f"hang-{fault}-{round_}", kind=fault, ttl_s=120.0)  # type: ignore[arg-type]  # parametrized
         [report] = ask_shim(fleet, victim, HolderRequest(id=1, op="fault", order=order))
@@ -69,7 +69,7 @@ def test_stuck_engine_is_ejected_and_let_in_again(fleet: RealFleet, fault: str) 
         fleet.until_ready(2)
         # A request that meets two hangs is given up by design: those of this one end first.
         seen = len(load.rows)
-        wait_for(lambda: len(load.rows) >= seen + 15, 60.0, "answers between hangs")  # noqa: B023
+        wait_for(lambda: len(load.rows) >= seen + 15, 180.0, "answers between hangs")  # noqa: B023
     summary = load.finish()
     print(f"\n{fault}: ejected after {took} s; {summary.total} requests, {summary.terminations}")
     assert max(took) <= EJECTED_S, took
