@@ -18,6 +18,8 @@ from backend.probes.http_get import NotHttp, http_get
 
 _CLOSED_S: Final = 0.3
 """An engine's proxy that finds no program behind it closes a connection well before."""
+_STOOD_STILL_S: Final = 0.5
+"""A deadline that is noticed this much too late was not kept: the machine was busy, or this process stopped."""
 
 
 class ProbeTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,11 +41,22 @@ class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     detail: str
     latency_s: float
+    timed_out: bool = False
 
 
 async def ask(spec: ProbeSpec, target: ProbeTarget) -> ProbeAnswer:
-    """Run one probe. HTTP passes with status 200 to 399, TCP with a connection, a command with exit code 0."""
-    begun = time.monotonic()
+    """Run one probe. HTTP passes with status 200 to 399, TCP with a connection, a command with exit code 0.
+
+    A time that ran out while we ourselves stood still says nothing about the program: it is asked once more.
+    """
+    answer = await _ask_once(spec, target)
+    if answer.timed_out and answer.latency_s > spec.timeout_s + max(_STOOD_STILL_S, spec.timeout_s / 2):
+        answer = await _ask_once(spec, target)
+    return answer
+
+
+async def _ask_once(spec: ProbeSpec, target: ProbeTarget) -> ProbeAnswer:
+    begun, timed_out = time.monotonic(), False
     port = target.health_port if spec.port == "health" else target.port
     try:
         if spec.kind == "http":
@@ -55,12 +68,12 @@ async def ask(spec: ProbeSpec, target: ProbeTarget) -> ProbeAnswer:
         else:
             ok, detail = await _run(spec, target)
     except TimeoutError:
-        ok, detail = False, f"no answer in {spec.timeout_s:g} s"
+        ok, detail, timed_out = False, f"no answer in {spec.timeout_s:g} s", True
     except NotHttp as error:
         ok, detail = False, str(error)
     except OSError as error:
         ok, detail = False, (error.strerror or str(error)).lower()
-    return ProbeAnswer(ok=ok, detail=detail, latency_s=time.monotonic() - begun)
+    return ProbeAnswer(ok=ok, detail=detail, latency_s=time.monotonic() - begun, timed_out=timed_out)
 
 
 async def _connect(host: str, port: int, timeout_s: float, *, published: bool) -> bool:

@@ -82,7 +82,12 @@ class ShimClient:
         if report.record is None:
             raise TrinityError(f"{spec.name} cannot be started. {report.message}", "Check its command and paths.")
         client = cls(report.record, clock or SystemClock())
-        await client._connect(timeout_s)
+        try:
+            await client._connect(timeout_s)
+        except Unreachable:  # to the caller nothing was started
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(report.record.shim_pid, signal.SIGKILL)
+            raise
         return client
 
     @classmethod

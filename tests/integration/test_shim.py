@@ -264,6 +264,19 @@ async def test_a_shim_that_starts_too_late_leaves_nothing(base: Path) -> None:
     await until(lambda: not processes_about(base), "none of them stays")
 
 
+async def test_a_shim_that_cannot_be_spoken_to_is_not_left_running(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio, "open_unix_connection", refuse)
+        with pytest.raises(Unreachable, match="does not answer"):
+            await ShimClient.launch(spec(base, *server()))
+    await until(lambda: not processes_about(base), "it is gone with its program")
+    client = await ShimClient.launch(spec(base, *server()))
+    await client.stop(20.0)
+
+
 async def test_a_name_in_use_is_refused(base: Path) -> None:
     client = await ShimClient.launch(spec(base, *server()))
     with pytest.raises(TrinityError, match="already runs"):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from backend.contract.fleet import ProbeSpec
-from backend.probes.ask import ProbeTarget, ask
+from backend.probes.ask import ProbeAnswer, ProbeTarget, ask
 from backend.probes.http_get import NotHttp, http_get
 
 
@@ -48,6 +48,23 @@ async def test_a_silent_server_is_a_timeout() -> None:
     async with answering(None) as port:
         answer = await ask(ProbeSpec(timeout_s=0.05), target(port))
     assert (answer.ok, answer.detail) == (False, "no answer in 0.05 s")
+
+
+@pytest.mark.parametrize(("late_s", "asked"), [(0.01, 1), (0.4, 1), (0.6, 2), (30.0, 2)])
+async def test_a_time_that_ran_out_while_we_stood_still_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, late_s: float, asked: int
+) -> None:
+    late = ProbeAnswer(ok=False, detail="no answer in 1 s", latency_s=1.0 + late_s, timed_out=True)
+    answers = [late, ProbeAnswer(ok=True, detail="HTTP 200", latency_s=0.001)]
+    given: list[ProbeAnswer] = []
+
+    async def once(_spec: ProbeSpec, _target: ProbeTarget) -> ProbeAnswer:
+        given.append(answers[len(given)])
+        return given[-1]
+
+    monkeypatch.setattr("backend.probes.ask._ask_once", once)
+    assert await ask(ProbeSpec(timeout_s=1.0), target(1)) == given[-1]
+    assert len(given) == asked
 
 
 async def test_a_server_that_is_no_http_is_told_so() -> None:
