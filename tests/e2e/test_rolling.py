@@ -42,7 +42,7 @@ def test_scale_one_three_one_under_load_fails_and_truncates_nothing(fleet: RealF
     assert len({row.replica for row in fleet.requests(vantage="edge")[-20:]}) > 1
     fleet.trinity("scale", "llm", "1")
     fleet.until_ready(1)
-    unharmed(load, 30)
+    unharmed(load, 25)
 
 
 def test_undo_takes_a_scaling_back(fleet: RealFleet) -> None:
