@@ -75,9 +75,7 @@ async def test_who_hears_late_that_it_stopped_gets_its_summary(monkeypatch: pyte
 async def test_a_killed_generator_is_an_error_not_a_hang() -> None:
     async with target() as (url, _calls):
         process = await LoadProcess.start(LoadSpec(url=url, rate=20.0))
-        async for message in process:
-            assert isinstance(message, RowMessage)
-            break
+        await anext(aiter(process))
         os.kill(process.pid, signal.SIGKILL)
         with pytest.raises(InternalError, match="ended with code -9"):
             await process.wait()
