@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.trinity-env
 ARGS ?=
+WORKERS ?= 3
 SECTIONS ?=
 MINUTES ?= 30
 
@@ -14,7 +15,7 @@ run: $(STAMP) ## start the local fleet and open the console on it
 	@$(BIN)/trinity $(ARGS)
 
 test: $(STAMP) ## run all tests: first what may share the machine, then what needs it alone
-	$(BIN)/pytest -n 2 --dist loadfile -m "not alone and not docker and not live_kubernetes" $(ARGS) || test $$? -eq 5
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not alone and not docker and not live_kubernetes" $(ARGS) || test $$? -eq 5
 	$(BIN)/pytest -m "alone and not docker and not live_kubernetes" $(ARGS) || test $$? -eq 5
 
 test-docker: $(STAMP) ## the tests that need dockerd: they start one of their own (as root; docker.io, docker-compose, iproute2, busybox-static)
@@ -71,7 +72,7 @@ soak: $(STAMP) ## the console for MINUTES=30 on 1,000 replicas and 5,000 log lin
 
 snapshots: $(STAMP) ## take the pictures of every view anew (tests/unit/console/snapshots); then look at the difference
 	rm -rf tests/unit/console/snapshots
-	TRINITY_SNAPSHOTS=write $(BIN)/pytest -q -n 2 tests/unit/console/test_snapshots.py tests/unit/console/test_snapshots_no_color.py
+	TRINITY_SNAPSHOTS=write $(BIN)/pytest -q -n $(WORKERS) tests/unit/console/test_snapshots.py tests/unit/console/test_snapshots_no_color.py
 
 certify: $(STAMP) ## measure everything promised of drills, write tests/certified/<date>.md (SECTIONS=a,b)
 	@$(BIN)/python -m tests.certify --sections "$(SECTIONS)" $(ARGS)

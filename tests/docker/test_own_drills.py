@@ -15,7 +15,6 @@ from tests.docker.images import make_image
 from tests.e2e.harness import TRINITY, RealFleet, real_fleet
 from tests.e2e.light_drill import YAML, scenario
 from tests.e2e.light_fleet import LightFleet
-from tests.e2e.patient_drill import patient
 
 pytestmark = pytest.mark.alone
 SMALL = ("--confidence", "0.9")
@@ -92,8 +91,7 @@ workloads:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("drill", ["embedding-failover", "llm-replica-kill"])
 def test_drill_passes_on_containers_without_a_failed_request(contained: RealFleet, drill: str) -> None:
-    file = patient(drill, contained.root)
-    done = contained.trinity("drill", "run", file, "--json", *SMALL, check=False, timeout_s=500.0)
+    done = contained.trinity("drill", "run", drill, "--json", *SMALL, check=False, timeout_s=500.0)
     assert done.returncode == 0, done.stdout + done.stderr
     view = json.loads(done.stdout)
     assert view["outcome"] == "pass"

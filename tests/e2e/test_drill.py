@@ -1,4 +1,4 @@
-"""A shipped drill without its clocks, end to end: it passes on a good fleet, fails on a bad one, undoes its fault."""
+"""A shipped drill, end to end: it passes on a good fleet, fails on a bad one, and undoes its fault."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.e2e.harness import PATIENCE_S, RealFleet, real_fleet, wait_for
-from tests.e2e.patient_drill import patient
 
 pytestmark = pytest.mark.alone
 
@@ -26,14 +25,9 @@ workloads:
 """
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> str:
-    return patient(DRILL, tmp_path)
-
-
 @pytest.mark.timeout(600)
-def test_drill_passes_headless_and_writes_json_and_junit(fleet: RealFleet, file: str, tmp_path: Path) -> None:
-    done = fleet.trinity("drill", "run", file, *SMALL, "--json", "--out", str(tmp_path), check=False, timeout_s=500.0)
+def test_drill_passes_headless_and_writes_json_and_junit(fleet: RealFleet, tmp_path: Path) -> None:
+    done = fleet.trinity("drill", "run", DRILL, *SMALL, "--json", "--out", str(tmp_path), check=False, timeout_s=500.0)
     assert done.returncode == 0, done.stdout + done.stderr
     view = json.loads(done.stdout)
     assert view["outcome"] == "pass"
@@ -51,9 +45,9 @@ def test_drill_passes_headless_and_writes_json_and_junit(fleet: RealFleet, file:
 
 
 @pytest.mark.timeout(600)
-def test_interrupted_drill_undoes_its_fault_and_says_so(fleet: RealFleet, file: str) -> None:
+def test_interrupted_drill_undoes_its_fault_and_says_so(fleet: RealFleet) -> None:
     fleet.until_ready(2)
-    run = fleet.start("drill", "run", file)
+    run = fleet.start("drill", "run", DRILL)
     wait_for(lambda: (view := fleet.snapshot().drill) and view.phase == "baseline", 90.0, "baseline")
     run.send_signal(signal.SIGINT)
     assert run.wait(60) == 3, "aborted clean"
@@ -64,9 +58,9 @@ def test_interrupted_drill_undoes_its_fault_and_says_so(fleet: RealFleet, file: 
 
 
 @pytest.mark.timeout(600)
-def test_drill_goes_on_when_its_watcher_dies(fleet: RealFleet, file: str) -> None:
+def test_drill_goes_on_when_its_watcher_dies(fleet: RealFleet) -> None:
     fleet.until_ready(2)
-    run = fleet.start("drill", "run", file)
+    run = fleet.start("drill", "run", DRILL)
     wait_for(lambda: (view := fleet.snapshot().drill) and view.phase == "baseline", 90.0, "baseline")
     os.kill(run.pid, signal.SIGKILL)
     run.wait(PATIENCE_S)
@@ -74,16 +68,16 @@ def test_drill_goes_on_when_its_watcher_dies(fleet: RealFleet, file: str) -> Non
     assert view is not None
     assert view.outcome == "running"
     assert fleet.trinity("drill", "panic").returncode == 0
-    refused = fleet.trinity("drill", "run", file, check=False)
+    refused = fleet.trinity("drill", "run", DRILL, check=False)
     assert refused.returncode == 7, refused.stderr
     fleet.trinity("drill", "allow")
     fleet.until_ready(2)
 
 
 @pytest.mark.timeout(600)
-def test_drill_fails_when_the_edge_does_not_retry(file: str, tmp_path: Path) -> None:
+def test_drill_fails_when_the_edge_does_not_retry(tmp_path: Path) -> None:
     (tmp_path / "no-retries.yaml").write_text(NO_RETRIES)
     with real_fleet("--file", str(tmp_path / "no-retries.yaml")) as fleet:
-        done = fleet.trinity("drill", "run", file, *SMALL, check=False, timeout_s=500.0)
+        done = fleet.trinity("drill", "run", DRILL, *SMALL, check=False, timeout_s=500.0)
         assert done.returncode == 1, done.stdout + done.stderr
         assert "failed" in done.stdout
