@@ -6,6 +6,7 @@ A pattern that never ends costs a core until it is cancelled, never the screen.
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 import signal
@@ -17,6 +18,7 @@ import threading
 import time
 from array import array
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from console.state.log_head import LogKey
@@ -152,9 +154,12 @@ class LogSearch:
             held.append(memory_fd)
             process = self._start(held)
             if process is not None:
-                with process:
-                    self._hand_over(process, memory_fd, memory, tasks)
+                with process, ThreadPoolExecutor(1, "log search copy") as beside:
+                    placed, order = _with_memory(tasks, memory_fd)
+                    self._hand_over(process, memory_fd, placed)
+                    copied = beside.submit(self._copy, process, memory_fd, memory, order)
                     said = self._follow(process)
+                    copied.result()
                 self._fail(_words(process.returncode, said))
         except OSError as error:
             self._fail(f"The search could not run: {error.strerror or error}.")
@@ -176,32 +181,32 @@ class LogSearch:
             )
             return self._process
 
-    def _hand_over(
-        self,
-        process: subprocess.Popen[bytes],
-        memory_fd: int,
-        memory: list[bytes | bytearray],
-        tasks: dict[int, list[BlockTask]],
-    ) -> None:
-        """Tell the process what to do, and copy what is in memory while it works: the newest block comes first."""
+    def _hand_over(self, process: subprocess.Popen[bytes], memory_fd: int, placed: dict[int, list[BlockTask]]) -> None:
+        """Tell the process what to do."""
         assert process.stdin is not None
         query = self.query
         levels = None if query.levels is None else sorted(query.levels)
         wanted = (self.pattern, list(query.include), list(query.exclude), levels)
-        placed, order = _with_memory(tasks, memory_fd)
         task: ScanTask = (*wanted, query.since_ts, query.until_ts, KEPT_MATCHES, memory_fd, placed)
         text = marshal.dumps(task)
-        try:
-            # Its standard input stays open: the end of it is how the process learns that we are gone.
+        # Its standard input stays open: the end of it is how the process learns that we are gone.
+        with contextlib.suppress(BrokenPipeError):  # it has ended: following it says why
             _write_all(process.stdin.fileno(), struct.pack("<Q", len(text)) + text)
+
+    def _copy(
+        self, process: subprocess.Popen[bytes], memory_fd: int, memory: list[bytes | bytearray], order: list[int]
+    ) -> None:
+        """Copy what is in memory while the process works and is followed: the newest block comes first."""
+        try:
             for index in order:
+                if self.done:
+                    break
                 _write_all(memory_fd, memory[index])
-            memory.clear()
-        except BrokenPipeError:
-            return  # it has ended: following it says why
         except OSError:
             process.kill()
             raise
+        finally:
+            memory.clear()
 
     def _follow(self, process: subprocess.Popen[bytes]) -> bytes:
         """Take its reports until it ends. Returns what it said on its standard error."""
