@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from backend.commands.drill_reports import compare_runs, history, report, verify
 from backend.commands.output import Progress, narrate, plain, print_json, print_table
+from backend.commands.parameters import Duration
 from backend.commands.place import Place, common
 from backend.contract import exit_codes
 from backend.contract.errors import Refused, TrinityError, Unreachable, UsageError
@@ -69,6 +70,11 @@ def check(place: Place, drill_name: str) -> None:
     "--confidence", type=float, help="Cut samples to what proves this success ratio, e.g. 0.99 (299 requests)."
 )
 @click.option(
+    "--max-generator-lag",
+    type=Duration(),
+    help="Another limit than the file's, e.g. 50ms: a load that was later (p99) makes the run inconclusive.",
+)
+@click.option(
     "--repeat", metavar="N|ci|certify", help="Run it so often, one after another; the worst exit code counts."
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Copy the reports into this directory.")
@@ -80,6 +86,7 @@ def run_drill(
     detach: bool,
     seed: int | None,
     confidence: float | None,
+    max_generator_lag: float | None,
     repeat: str | None,
     out: Path | None,
 ) -> None:
@@ -89,14 +96,17 @@ def run_drill(
     from backend.drills.library import load
     from backend.drills.overrides import adjust
 
-    compiled = adjust(load(drill_name), seed=seed, confidence=confidence)
+    changes: dict[str, Any] = {
+        "seed": seed, "confidence": confidence, "max_generator_lag_s": max_generator_lag,
+    }  # fmt: skip
+    compiled = adjust(load(drill_name), **changes)
     times = repetitions(compiled, repeat)
     if times is not None and detach:
         raise UsageError("A run that is repeated cannot be left.", "Drop --detach or --repeat.")
     if place.start():
         narrate("Started the fleet for it.")
     args: dict[str, str | int | float | bool | None] = {"yaml": compiled.text, "source": compiled.source}
-    args |= {name: value for name, value in (("seed", seed), ("confidence", confidence)) if value is not None}
+    args |= {name: value for name, value in changes.items() if value is not None}
     request = ActionRequest(verb=Verb.DRILL_RUN, target=compiled.scenario.name, args=args, actor=place.actor)
     if dry_run:
         _print_plan(place, request)

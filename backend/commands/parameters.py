@@ -29,6 +29,20 @@ class Seconds(click.FloatRange):
         return "SECONDS"
 
 
+class Duration(click.ParamType[float]):
+    """A length of time with its unit, as in files; seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from backend.config.strict_yaml import parse_duration
+
+        try:
+            return parse_duration(str(value))
+        except ValueError as error:
+            self.fail(f"{value}: {error}.", param, ctx)
+
+
 class Number(click.FloatRange):
     """A number in a range."""
 

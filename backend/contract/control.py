@@ -363,7 +363,8 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     cordon {} | uncordon {} (these three: target is a node) | exec {argv:str} |
     forward {port:int, local_port:int|null, bind:str} (target: a replica, a workload or a service) |
     unforward {} (target: a forward's id) | load-start {rate:float, duration_s:float|null, max_tokens:int} |
-    drill-run {name:str} or {yaml:str, source:str}, both with {seed:int, confidence:float} |
+    drill-run {name:str} or {yaml:str, source:str}, both with {seed:int, confidence:float,
+    max_generator_lag_s:float} |
     note {text:str} | acknowledge {seq:int} | undo {id:str} |
     apply {yaml:str, source:str} | shutdown {}.
     """

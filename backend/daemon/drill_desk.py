@@ -90,6 +90,7 @@ class DaemonDrills:
             yaml=compiled.text,
             seed=compiled.scenario.seed,
             confidence=compiled.confidence,
+            max_generator_lag_s=compiled.max_generator_lag_s,
             source=compiled.source,
             environment=host.environment,
             fleet=host.fleet,

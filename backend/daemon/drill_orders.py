@@ -56,6 +56,7 @@ def _compile(request: ActionRequest) -> Compiled:
     """The scenario a request names or carries."""
     text, name = request.args.get("yaml"), request.args.get("name") or request.target
     seed, confidence = request.args.get("seed"), request.args.get("confidence")
+    lag_s = request.args.get("max_generator_lag_s")
     if isinstance(text, str):
         compiled = load_scenario(text, str(request.args.get("source") or "the given file"))
     elif isinstance(name, str) and name:
@@ -66,4 +67,5 @@ def _compile(request: ActionRequest) -> Compiled:
         compiled,
         seed=seed if isinstance(seed, int) else None,
         confidence=float(confidence) if isinstance(confidence, int | float) else None,
+        max_generator_lag_s=float(lag_s) if isinstance(lag_s, int | float) else None,
     )

@@ -38,6 +38,8 @@ class Compiled(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     confidence: float | None = None
     """The success ratio that samples were cut to prove, by `--confidence`; see `overrides`."""
+    max_generator_lag_s: float | None = None
+    """`--max-generator-lag`; null where the file's own limit holds."""
     rates: dict[str, Expr]
     hypotheses: dict[str, Expr]
     aborts: tuple[Expr, ...]

@@ -1,6 +1,9 @@
-"""What one run may change of a scenario and stay the same drill: its seed, how much its samples must prove. Pure."""
+"""What one run may change of a scenario and stay the same drill: its seed, how much its samples must prove, how late
+its load generator may be. Pure."""
 
 from __future__ import annotations
+
+import math
 
 import msgspec
 
@@ -9,10 +12,18 @@ from backend.drills.bounds import samples_for
 from backend.drills.check import Compiled
 
 
-def adjust(compiled: Compiled, *, seed: int | None = None, confidence: float | None = None) -> Compiled:
-    """The scenario with another seed, and with samples cut to what proves the success ratio `confidence` (0.99: 299).
+def adjust(
+    compiled: Compiled,
+    *,
+    seed: int | None = None,
+    confidence: float | None = None,
+    max_generator_lag_s: float | None = None,
+) -> Compiled:
+    """The scenario with another seed, with samples cut to what proves the success ratio `confidence` (0.99: 299), and
+    with another limit of the generator's lag (p99, seconds).
 
-    The digest stays: the run records both values beside it. Raises UsageError for a ratio outside 0.5..1.
+    The digest stays: the run records these values beside it. Raises UsageError for a ratio outside 0.5..1, and for a
+    limit that is none.
     """
     scenario = compiled.scenario
     if seed is not None:
@@ -31,4 +42,11 @@ def adjust(compiled: Compiled, *, seed: int | None = None, confidence: float | N
             for phase in scenario.phases
         )
         scenario = msgspec.structs.replace(scenario, phases=tuple(phases))
-    return msgspec.structs.replace(compiled, scenario=scenario, confidence=confidence)
+    if max_generator_lag_s is not None:
+        if not 0 < max_generator_lag_s < math.inf:
+            raise UsageError(f"A lag of {max_generator_lag_s:g} s is no limit.", "Give more than 0, e.g. 50ms.")
+        safety = msgspec.structs.replace(scenario.safety, max_generator_lag=max_generator_lag_s)
+        scenario = msgspec.structs.replace(scenario, safety=safety)
+    return msgspec.structs.replace(
+        compiled, scenario=scenario, confidence=confidence, max_generator_lag_s=max_generator_lag_s
+    )

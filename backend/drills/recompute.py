@@ -35,7 +35,9 @@ def compute(
     With `stored` (an earlier report of the run) it is compared with the same reference again; where that is gone or
     no longer the same, the stored block stands.
     """
-    compiled = adjust(compiled, seed=record.seed, confidence=record.confidence)
+    compiled = adjust(
+        compiled, seed=record.seed, confidence=record.confidence, max_generator_lag_s=record.max_generator_lag_s
+    )
     digest = store.ledger_digest(run_dir)
     current = Side(record=record, rows=rows, ledger_digest=digest)
     verdict = judge(compiled, record, rows)

@@ -149,6 +149,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     confidence: float | None = None
     """`--confidence`: samples were cut to what proves this success ratio; null where the file's own were kept."""
+    max_generator_lag_s: float | None = None
+    """`--max-generator-lag`; null where the file's own limit held."""
     environment: str
     fleet: str
     driver: str = "local"

@@ -374,6 +374,7 @@ class DrillRun:
             sizes=self.watch.sizes,
             members=self.watch.members(),
             confidence=self._compiled.confidence,
+            max_generator_lag_s=self._compiled.max_generator_lag_s,
             phases=tuple(self.watch.spans),
             faults=tuple(self.watch.stamps.values()),
             observations=tuple(self.watch.observations),

@@ -17,7 +17,7 @@ from tests.e2e.light_drill import YAML, scenario
 from tests.e2e.light_fleet import LightFleet
 
 pytestmark = pytest.mark.alone
-SMALL = ("--confidence", "0.9")
+SMALL = ("--confidence", "0.9", "--max-generator-lag", "1s")
 """As little load as a verdict needs."""
 
 

@@ -17,7 +17,7 @@ from tests.e2e.harness import RealFleet, real_fleet
 from tests.mutants.table import MUTANTS
 
 pytestmark = pytest.mark.alone
-SMALL = ("--confidence", "0.97")
+SMALL = ("--confidence", "0.97", "--max-generator-lag", "1s")
 FAILOVER = "embedding-failover"
 
 

@@ -15,7 +15,7 @@ from tests.e2e.harness import PATIENCE_S, RealFleet, real_fleet, wait_for
 pytestmark = pytest.mark.alone
 
 DRILL = "llm-replica-kill"
-SMALL = ("--confidence", "0.9")
+SMALL = ("--confidence", "0.9", "--max-generator-lag", "1s")
 """Samples of 29 requests: what is asked here is whether it passes, not how much that proves."""
 NO_RETRIES = """\
 trinity: 1

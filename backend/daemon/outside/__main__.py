@@ -46,7 +46,12 @@ async def observe(order: ObserverOrder) -> int:
     """Start the run, follow it to its end. Raises TrinityError when it does not start, or broke."""
     clock = SystemClock()
     drills_dir = StatePaths(Path(order.state_dir)).drills_dir
-    compiled = adjust(load_scenario(order.yaml, order.source), seed=order.seed, confidence=order.confidence)
+    compiled = adjust(
+        load_scenario(order.yaml, order.source),
+        seed=order.seed,
+        confidence=order.confidence,
+        max_generator_lag_s=order.max_generator_lag_s,
+    )
     async with ControlClient(StatePaths(Path(order.state_dir)).control_socket) as client:
         host = RemoteHost(client, order, clock)
         await host.open()

@@ -16,6 +16,7 @@ class ObserverOrder(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     seed: int | None = None
     confidence: float | None = None
+    max_generator_lag_s: float | None = None
     environment: str
     fleet: str
     driver: str

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from backend.contract.errors import UsageError
 from backend.contract.rows import EventRow
 from backend.contract.words import RequestOutcome, Severity, Vantage
 from backend.drills import report as reports
@@ -197,6 +198,15 @@ def test_confidence_cuts_samples_to_what_proves_it() -> None:
     assert {phase.hold.min_requests["chat"] for phase in cut.scenario.phases} == {299}
     assert (cut.scenario.seed, cut.digest) == (9, compiled.digest)
     assert adjust(cut, confidence=0.99) == cut
+
+
+def test_a_run_may_allow_its_generator_another_lag() -> None:
+    compiled = load_scenario(MINIMAL, "t.yaml")
+    slack = adjust(compiled, max_generator_lag_s=0.5)
+    assert (slack.scenario.safety.max_generator_lag, slack.digest) == (0.5, compiled.digest)
+    assert adjust(compiled).scenario.safety.max_generator_lag == 0.01
+    with pytest.raises(UsageError, match="no limit"):
+        adjust(compiled, max_generator_lag_s=0)
 
 
 def test_the_timeline_counts_every_row_once_and_hypotheses_stand() -> None:
