@@ -27,15 +27,15 @@ async def put(b: Bench, name: str, running: RunningReplica) -> None:
 
 
 async def timed_stream(host: str, port: int, body: bytes, request_id: str) -> tuple[float, float]:
-    """On a raw connection: the seconds the engine says it has read the prompt, and those from the request's last byte
-    to the first body byte."""
+    """On a raw connection: the seconds the engine says it has read the prompt, and those from before the request
+    to its first body byte: an instant that is noted after writing may be noted late."""
+    sent = time.monotonic()
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(
         f"POST /v1/completions HTTP/1.1\r\nHost: t\r\nConnection: close\r\nX-Request-ID: {request_id}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         + body
     )
-    sent = time.monotonic()
     await writer.drain()
     await reader.readuntil(b"\r\n\r\n")
     await reader.readexactly(1)
